@@ -411,7 +411,7 @@ class DirtyBitmap:
         return self._twin is not None
 
     def make_twin(self) -> None:
-        """Put a hidden twin with the present bits and recording state beside it: one only, not while frozen."""
+        """Put a hidden twin with the same bits and recording state beside it. Only one, not while frozen."""
         if self._twin is not None or self._successor is not None:
             raise RuntimeError(f"bitmap {self.name!r} has a twin or successor already")
         twin = DirtyBitmap(None, self.length, self.granularity, disabled=not self._enabled)
