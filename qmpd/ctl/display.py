@@ -7,12 +7,11 @@ enjoy it.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import TYPE_CHECKING, Any, Self
 
 from qmpd.ctl.joblist import Job, Outcome
 
@@ -104,9 +103,9 @@ def job_line(job: Job) -> str:
 class Lines:
     """Progress for a pipe or a log: a line when a job changes its state or is another tenth further."""
 
-    def __init__(self, render: Callable[[Job], str] = job_line, out: TextIO | None = None) -> None:
+    def __init__(self, render: Callable[[Job], str] = job_line, prefix: str = "") -> None:
         self._render = render
-        self._out = out or sys.stdout
+        self._prefix = prefix
         self._said: dict[str, tuple[str, int]] = {}
 
     def __enter__(self) -> Self:
@@ -121,7 +120,7 @@ class Lines:
             said = (state_of(job), int(job.fraction / _STEP))
             if self._said.get(job.job_id) != said:
                 self._said[job.job_id] = said
-                print(self._render(job), file=self._out, flush=True)
+                print(f"{self._prefix}{self._render(job)}", flush=True)
 
 
 class JsonLines(Lines):

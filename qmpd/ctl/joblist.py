@@ -82,7 +82,7 @@ class JobList:
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job] = {}
-        self._aborting: set[str] = set()
+        self._verdicts: dict[str, Outcome] = {}
         self._ended: dict[str, Job] = {}
         self._answered: set[str] = set()
 
@@ -109,7 +109,9 @@ class JobList:
         for job_id, info in answered.items():
             known = self._jobs.get(job_id)
             if known is None or not known.over:
-                self._store(_from_query(info, details.get(job_id, {})))
+                job = _from_query(info, details.get(job_id, {}))
+                verdict = self._verdicts.get(job_id, job.outcome) if job.over else None
+                self._store(replace(job, outcome=verdict))
         for job in self.jobs:
             # A job that only events told of may be younger than the answer.
             if not job.over and job.job_id in self._answered - answered.keys():
@@ -134,34 +136,32 @@ class JobList:
 
     def _status_changed(self, job_id: str, status: str) -> None:
         known = self._jobs.get(job_id)
+        over = status in ("concluded", "null")
+        if known is None and over:
+            return  # the last words of a job that was never seen alive: nobody knows how it ended
         if known is None or (status == "created" and known.over):
-            self._aborting.discard(job_id)
+            self._verdicts.pop(job_id, None)
             self._answered.discard(job_id)
             known = Job(job_id)
-        if known.over:
-            self._store(replace(known, status=status))
-            return
         job = replace(known, status=status)
-        self._store(job)
         if status == "aborting":
-            self._aborting.add(job_id)
-        elif status in ("concluded", "null"):
-            self._end(job, Outcome.FAILED if job_id in self._aborting else Outcome.COMPLETED)
+            self._verdicts.setdefault(job_id, Outcome.FAILED)
+        if over and not job.over:
+            self._end(job, self._verdicts.get(job_id, Outcome.COMPLETED))
+        else:
+            self._store(job)
 
     def _block_job_ended(self, data: Mapping[str, Any], outcome: Outcome) -> None:
-        """A block job's own last words: they tell failed from cancelled, and come before `concluded`."""
+        """A block job's own words on how it ended; it is over when its status says so, just after."""
         known = self._jobs.get(data["device"]) or Job(data["device"])
         if known.over:
             return
-        job = replace(
-            known, job_type=data["type"], current=data["offset"], total=data["len"], error=data.get("error")
-        )
-        self._end(job, outcome)
+        self._verdicts[known.job_id] = outcome
+        progress = replace(known, job_type=data["type"], current=data["offset"], total=data["len"])
+        self._store(replace(progress, error=data.get("error")))
 
     def _end(self, job: Job, outcome: Outcome) -> None:
-        job = replace(job, outcome=outcome)
-        self._store(job)
-        self._ended.setdefault(job.job_id, job)
+        self._store(replace(job, outcome=outcome))
 
     def _store(self, job: Job) -> None:
         self._jobs[job.job_id] = job

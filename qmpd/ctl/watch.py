@@ -7,8 +7,11 @@ Asks for progress at an interval and listens to events in between, since progres
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable
+import contextlib
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
+
+from qemu.qmp import Message
 
 from qmpd.ctl.failure import CommandFailed, TimedOut, UsageError
 from qmpd.ctl.joblist import Job, JobList, Outcome
@@ -36,16 +39,22 @@ class JobWatch:
     """Follows the jobs of one session.
 
     :param interval: seconds between two questions for progress.
+    :param on_event: called with each event about a job, in order.
     """
 
     def __init__(
-        self, session: Session, display: Display | None = None, interval: float = INTERVAL_SECONDS
+        self,
+        session: Session,
+        display: Display | None = None,
+        interval: float = INTERVAL_SECONDS,
+        on_event: Callable[[Message], None] | None = None,
     ) -> None:
         self.list = JobList()
         self._session = session
         self._display = display or Silent()
         self._interval = interval
         self._has_block_jobs = True
+        self._on_event = on_event
 
     async def refresh(self) -> list[Job]:
         """Ask the server once and return all jobs that are known.
@@ -68,9 +77,15 @@ class JobWatch:
             return []
         return answer
 
-    def _drain(self) -> bool:
-        heard = [self.list.feed(event) for event in self._session.waiting_events()]
-        return any(heard)
+    def _drain(self) -> None:
+        for event in self._session.waiting_events():
+            self._feed(event)
+
+    def _feed(self, event: Message) -> bool:
+        about_job = self.list.feed(event)
+        if about_job and self._on_event is not None:
+            self._on_event(event)
+        return about_job
 
     async def until_over(self, job_ids: Collection[str] = (), timeout: float | None = None) -> list[Job]:
         """Follow jobs until they are over and return how they ended.
@@ -118,13 +133,12 @@ class JobWatch:
         return [job for job in jobs if job is not None]
 
     async def _step(self) -> None:
-        """Until something happened to a job, or for one interval."""
-        try:
+        """Until something happened to a job, or for one interval; then see how far all are."""
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._interval):
-                while not self.list.feed(await self._session.next_event()):
+                while not self._feed(await self._session.next_event()):
                     pass
-        except TimeoutError:
-            await self.refresh()
+        await self.refresh()
 
 
 def all_completed(jobs: Iterable[Job]) -> bool:

@@ -1,0 +1,43 @@
+"""`python -m qmpd.ctl.demo`: run the story; exit status 0 only when every check held."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+
+from qmpd.ctl.demo.narrator import Narrator
+from qmpd.ctl.demo.server import Server
+from qmpd.ctl.demo.story import CheckFailed, Story
+from qmpd.ctl.failure import CtlError
+
+
+async def tell(directory: Path, narrator: Narrator) -> None:
+    """Start the daemon, tell the story, stop the daemon.
+
+    :raise CheckFailed: something is not as it should be.
+    :raise CtlError: the daemon refused or vanished.
+    """
+    server = Server(directory)
+    async with server.running() as session:
+        await Story(directory, server, session, narrator).tell()
+
+
+def main() -> int:
+    """Run the demo in a temporary directory and return its exit status."""
+    narrator = Narrator()
+    with tempfile.TemporaryDirectory(prefix="qmpd-demo-") as directory:
+        try:
+            asyncio.run(tell(Path(directory), narrator))
+        except (CheckFailed, CtlError, OSError) as error:
+            narrator.failure(str(error))
+            return 1
+        except KeyboardInterrupt:
+            return 130
+    narrator.summary()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
