@@ -162,6 +162,7 @@ class DirtyBitmap:
         self._store: BitmapStore | None = None
         self._count: int | None = None
         self._allocate = allocate
+        self.check_resize(length)
         self._size = self._bits_for(length)
         self._bits = self._new_bits()
         self._bits[self._size :] = 0
@@ -302,11 +303,17 @@ class DirtyBitmap:
         self._bits[self._size :] = 0
         self._touched()
 
-    def resize(self, length: int) -> None:
-        """Cover `length` bytes from now on; what is new is clean.
+    def check_resize(self, length: int) -> None:
+        """Raise `GenericError` when `length` bytes would take more than `MAX_BITS` bits."""
+        size = self._bits_for(length)
+        if size > MAX_BITS:
+            raise GenericError(
+                f"A bitmap of {length} bytes by {self.granularity} has more than {MAX_BITS} bits; "
+                "'granularity' has to be larger"
+            )
 
-        :raises GenericError: more bits than `MAX_BITS`; nothing has changed then.
-        """
+    def resize(self, length: int) -> None:
+        """Cover `length` bytes from now on; what is new is clean. See `check_resize`."""
         size = self._bits_for(length)
         kept = self.snapshot()[:size] if size != self._size else None
         self.length = length
@@ -433,17 +440,8 @@ class DirtyBitmap:
 
     # Inside.
 
-    @staticmethod
-    def _check_size(size: int) -> None:
-        if size > MAX_BITS:
-            raise GenericError(
-                f"The bitmap would need {size} bits and may have {MAX_BITS}; 'granularity' has to be larger"
-            )
-
     def _bits_for(self, length: int) -> int:
-        size = -(-length // self.granularity)
-        self._check_size(size)
-        return size
+        return -(-length // self.granularity)
 
     def _new_bits(self) -> bitarray:
         bits = _padded(self._size)
@@ -588,13 +586,13 @@ class BitmapStore:
             raise GenericError(f"Node '{self.node_name}' has no bitmap '{name}', see query-named-block-nodes")
         return bitmap
 
-    def resize(self, length: int) -> None:
-        """The node has `length` bytes now; all bitmaps follow.
-
-        :raises GenericError: one would have more bits than `MAX_BITS`; none has changed then.
-        """
+    def check_resize(self, length: int) -> None:
+        """Raise `GenericError` when a bitmap could not follow the node to `length` bytes. Call before `resize`."""
         for bitmap in self._all:
-            bitmap._bits_for(length)
+            bitmap.check_resize(length)
+
+    def resize(self, length: int) -> None:
+        """The node has `length` bytes now; all bitmaps follow."""
         for bitmap in self._all:
             bitmap.resize(length)
         self.changed()
