@@ -587,7 +587,7 @@ class BitmapStore:
         return bitmap
 
     def check_resize(self, length: int) -> None:
-        """Raise `GenericError` when a bitmap could not follow the node to `length` bytes. Call before `resize`."""
+        """Raise `GenericError` when a bitmap could not follow the node to `length` bytes."""
         for bitmap in self._all:
             bitmap.check_resize(length)
 
