@@ -100,10 +100,16 @@ def _unique_keys(values: list[object], lines: list[bytes], data: bytes) -> bool:
 
 def _colons(value: object) -> int:
     """How many colons the JSON text of `value` has, if it has no escapes."""
-    if isinstance(value, str):
-        return value.count(":")
-    if isinstance(value, dict):
-        return len(value) + sum(map(_colons, value)) + sum(map(_colons, value.values()))
-    if isinstance(value, list):
-        return sum(map(_colons, value))
-    return 0
+    total = 0
+    todo = [value]
+    while todo:
+        item = todo.pop()
+        if isinstance(item, str):
+            total += item.count(":")
+        elif isinstance(item, dict):
+            total += len(item)
+            todo += item
+            todo += item.values()
+        elif isinstance(item, list):
+            todo += item
+    return total
