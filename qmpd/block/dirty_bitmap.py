@@ -121,6 +121,7 @@ class DirtyBitmap:
         "_bits",
         "_count",
         "_enabled",
+        "_hidden",
         "_locks",
         "_shift",
         "_size",
@@ -128,7 +129,6 @@ class DirtyBitmap:
         "_successor",
         "_twin",
         "granularity",
-        "hidden",
         "inconsistent",
         "length",
         "name",
@@ -153,7 +153,7 @@ class DirtyBitmap:
         self.persistent = persistent
         self.inconsistent = False
         self.read_only = False
-        self.hidden = False
+        self._hidden = False
         self._shift = granularity.bit_length() - 1
         self._enabled = not disabled
         self._locks = 0
@@ -358,6 +358,21 @@ class DirtyBitmap:
         """Who records in its place while it is frozen."""
         return self._successor
 
+    @property
+    def hidden(self) -> bool:
+        """Whether clients do not see it: a twin, or removed by a group of jobs that has not ended."""
+        return self._hidden
+
+    def hide(self) -> None:
+        """Be seen by no client; the name stays taken, and recording goes on."""
+        self._hidden = True
+        self._restructured()
+
+    def unhide(self) -> None:
+        """Be seen again."""
+        self._hidden = False
+        self._restructured()
+
     def enable(self) -> None:
         """Record writes from now on. Not while frozen."""
         self._set_enabled(True)
@@ -423,7 +438,7 @@ class DirtyBitmap:
             raise RuntimeError(f"bitmap {self.name!r} has a twin or successor already")
         twin = DirtyBitmap(None, self.length, self.granularity, disabled=not self._enabled)
         twin._bits[:] = self._bits
-        twin.hidden = True
+        twin._hidden = True
         self._twin = twin
         if self._store is not None:
             self._store.add(twin)
@@ -469,8 +484,8 @@ class DirtyBitmap:
             raise RuntimeError(f"bitmap {self.name!r} is not frozen")
         self._successor = None
         self._enabled = successor._enabled
-        if self._store is not None:
-            self._store.discard(successor)
+        if successor._store is not None:
+            successor._store.discard(successor)
         return successor
 
     def _end_twin(self) -> DirtyBitmap:
@@ -478,8 +493,8 @@ class DirtyBitmap:
         if twin is None:
             raise RuntimeError(f"bitmap {self.name!r} has no twin")
         self._twin = None
-        if self._store is not None:
-            self._store.discard(twin)
+        if twin._store is not None:
+            twin._store.discard(twin)
         return twin
 
     def _touched(self) -> None:

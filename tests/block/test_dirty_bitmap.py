@@ -423,13 +423,15 @@ class TestStore:
         store = BitmapStore("node")
         bitmap = filled(512, 512, set())
         store.add(bitmap)
-        bitmap.hidden = True
+        bitmap.hide()
         assert store.find("filled") is None
         assert store.info() == []
         with pytest.raises(GenericError, match="being removed"):
             store.check_name("filled")
         store.mark(0, 1)
         assert bitmap.count == 512
+        bitmap.unhide()
+        assert store.find("filled") is bitmap
 
     def test_only_what_records_is_marked(self) -> None:
         store = BitmapStore("node")
@@ -498,6 +500,7 @@ class TestStore:
             DirtyBitmap.disable,
             DirtyBitmap.enable,
             DirtyBitmap.lock,
+            DirtyBitmap.hide,
             DirtyBitmap.freeze,
             DirtyBitmap.take,
             lambda bitmap: bitmap.reset(0, 512),
