@@ -182,7 +182,12 @@ class Job(ABC):
         """Called by `run` once the job could be completed at any time."""
         self._set_status(JobStatus.READY)
 
-    # -- drain: what a job tells the graph through its block backends
+    # -- the job as the owner of edges to the nodes that it uses. Its requests go straight to the nodes and
+    # are    not held back one by one: it is the job as a whole that comes to rest, between two of them.
+
+    def describe(self) -> str:
+        """How error messages name this job as a user of a node."""
+        return f"job '{self.job_id}'" if not self.internal else f"an internal {self.job_type} job"
 
     def drained_begin(self) -> None:
         """Hold the job at its next pause point."""
@@ -193,7 +198,7 @@ class Job(ABC):
         self._release()
 
     def drained_poll(self) -> bool:
-        """Whether the job may still do I/O, so that a drain has to wait for it."""
+        """Whether the job may still send requests: it runs, and has not come to a pause point."""
         if self._task is None or self._over:
             return False
         return not (self._parked and self.quiescent())
@@ -283,6 +288,8 @@ class Job(ABC):
 
     def request_cancel(self, *, force: bool) -> None:
         """Ask the job to end, and its group with it. A soft request that comes too late has no effect."""
+        if self.txn.decided:
+            return
         hard = self.cancel(force) or force
         if self._over and not hard:
             return
@@ -380,6 +387,7 @@ class Job(ABC):
 
     def _run_ended(self, failure: BaseException | None) -> None:
         self._over = True
+        self._owner.graph.request_done()
         self._show_resumed()
         if failure is not None:
             self.fail(failure)
@@ -435,6 +443,8 @@ class Job(ABC):
     @contextmanager
     def _park(self) -> Iterator[None]:
         self._parked += 1
+        if self._holds:
+            self._owner.graph.request_done()
         try:
             yield
         finally:

@@ -38,6 +38,9 @@ class GraphGuard(Protocol):
     def drained(self, nodes: Iterable[BlockNode]) -> AbstractAsyncContextManager[object]:
         """Let no request reach `nodes` meanwhile."""
 
+    def request_done(self) -> None:
+        """Whoever a drain may wait for calls this when it has come to rest."""
+
 
 class JobManager:
     """All jobs of a daemon."""
@@ -136,6 +139,9 @@ class JobManager:
         :raises GenericError: if the state refuses it.
         """
         job.check_verb(JobVerb.CANCEL)
+        if job.txn.decided:
+            await job.txn.wait_settled()
+            job.check_verb(JobVerb.CANCEL)
         job.request_cancel(force=force)
         if job.cancelled and job.over:
             await job.txn.wait_settled()

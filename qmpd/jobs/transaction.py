@@ -8,11 +8,11 @@ The story of a group is one coroutine, `_finish`, in a task of the manager's. It
     prepare all -> all pending -> (a client finalizes) -> commit all        nothing went wrong
     cancel the others -> wait for their `run` to end -> abort all           otherwise, from any point above
 
-The hooks, the callbacks and the last events run in one go without an `await`, with the members' nodes drained
-and the graph held. So there is no moment at which one member is committed and another could still be
-cancelled: a verb comes before all of it, and then aborts the group, or after all of it, and is refused. What
-was rejected: finishing job by job, as each ends; a drain between two commits would show one disk's backup
-without the other's.
+The hooks and callbacks run in one go without an `await`, with the members' nodes drained and the graph held,
+and with the first of them the group is *decided*. A verb comes before that, and then aborts the group, or
+counts as having come after the end. The last events follow when the graph has closed what the hooks let go
+of, so that a client that hears of the end finds nothing open any more. What was rejected: finishing job by
+job, as each ends; a drain between two commits would show one disk's backup without the other's.
 
 Order, as clients of QEMU know it: members tell their outcome latest first.
 """
@@ -45,12 +45,18 @@ class JobTransaction:
         self._failed = False
         self._finalized = False
         self._finishing = False
+        self._decided = False
         self._settled = asyncio.Event()
 
     @property
     def members(self) -> tuple[Job, ...]:
         """The jobs of the group, in the order in which they joined; those abandoned are not among them."""
         return tuple(self._members)
+
+    @property
+    def decided(self) -> bool:
+        """Whether it is too late to change how the group ends."""
+        return self._decided
 
     @property
     def settled(self) -> bool:
@@ -138,8 +144,12 @@ class JobTransaction:
         await self._stand_pending()
         while not all(job.over or not job.started for job in self._members):
             await self._bell.wait()
-        async with self._manager.graph.exclusive(), self._manager.graph.drained(self._nodes()):
-            self._settle()
+        try:
+            async with self._manager.graph.exclusive(), self._manager.graph.drained(self._nodes()):
+                self._decide()
+        finally:
+            if self._decided:
+                self._conclude()
 
     async def _prepare_all(self) -> None:
         for job in self._members:
@@ -162,7 +172,8 @@ class JobTransaction:
     def _nodes(self) -> list[BlockNode]:
         return list({id(node): node for job in self._members for node in job.nodes()}.values())
 
-    def _settle(self) -> None:
+    def _decide(self) -> None:
+        self._decided = True
         success = not self._failed
         members = list(self._members) if success else list(reversed(self._members))
         for job in members:
@@ -170,8 +181,10 @@ class JobTransaction:
         for job in members:
             run_hook(job.clean, job)
         self._call_back(success)
+
+    def _conclude(self) -> None:
         for job in reversed(self._members):
-            job.conclude(success)
+            job.conclude(not self._failed)
         self._settled.set()
 
     def _call_back(self, success: bool) -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from qmpd.jobs.bell import Bell
 from qmpd.jobs.block_job import BlockJob
 from qmpd.jobs.manager import JobManager
 from qmpd.jobs.state import JobStatus
@@ -68,7 +69,7 @@ class Graph:
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
         self.held = False
-        self.log: list[str] = []
+        self._rest = Bell()
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
@@ -78,6 +79,9 @@ class Graph:
                 yield
             finally:
                 self.held = False
+
+    def request_done(self) -> None:
+        self._rest.ring()
 
     @asynccontextmanager
     async def drained(self, nodes: Iterable[Any]) -> AsyncIterator[None]:
@@ -89,7 +93,7 @@ class Graph:
             job.drained_begin()
         try:
             while any(job.drained_poll() for job in users):
-                await asyncio.sleep(0)
+                await self._rest.wait()
             yield
         finally:
             for node in own:

@@ -1,0 +1,57 @@
+"""What one action of a transaction promises.
+
+Its four methods are its promise, and their kind is part of it: `prepare` may wait and may fail; `commit`,
+`abort` and `clean` are plain functions, so they cannot wait for a disk, and they must not fail.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from qmpd.transaction.env import TransactionEnv
+
+if TYPE_CHECKING:
+    from qmpd.block.node import BlockNode
+
+
+class TransactionAction(ABC):
+    """One action, from its request to its end.
+
+    The engine builds it (no effect yet), asks for `nodes`, and then calls `prepare`, `commit` or `abort`, and
+    `clean`. From the first `prepare` to the last `clean` the graph is held and the nodes of all actions are
+    drained.
+
+    :param data: the action's arguments, a validated model of the schema.
+    """
+
+    kind: ClassVar[str]
+    """The action's name in the schema's `TransactionActionKind`."""
+
+    ungroupable: ClassVar[str | None] = None
+    """Why actions of this kind cannot be part of a `grouped` transaction, as a clause; `None` if they can."""
+
+    def __init__(self, data: Any, env: TransactionEnv) -> None:
+        self.data = data
+        self.env = env
+
+    def nodes(self) -> Sequence[BlockNode]:
+        """The nodes to be drained. What does not exist is left out: `prepare` reports it."""
+        return ()
+
+    @abstractmethod
+    async def prepare(self) -> None:
+        """Do everything that can fail. Later actions of the transaction see the result, nobody else does.
+
+        :raises QMPError: why the whole transaction cannot be.
+        """
+
+    def commit(self) -> None:  # noqa: B027
+        """Make it final."""
+
+    def abort(self) -> None:  # noqa: B027
+        """Undo what `prepare` did; called even if `prepare` failed half-way, or was cancelled."""
+
+    def clean(self) -> None:  # noqa: B027
+        """Free what is left, after `commit` or `abort`."""
