@@ -1,0 +1,583 @@
+"""The enums of the schema.
+
+GENERATED from schema/ by `make schema`; change the schema, not this file.
+"""
+
+from __future__ import annotations
+
+from qmpd.qapi.enums import QAPIEnum
+
+__all__ = [
+    "QapiErrorClass",
+    "IoOperationType",
+    "OnOffAuto",
+    "NetworkAddressFamily",
+    "SocketAddressType",
+    "RunState",
+    "JobType",
+    "JobStatus",
+    "JobVerb",
+    "BlockDeviceIoStatus",
+    "XDbgBlockGraphNodeType",
+    "BlockPermission",
+    "BlockdevOnError",
+    "MirrorSyncMode",
+    "BitmapSyncMode",
+    "NewImageMode",
+    "BlockdevDiscardOptions",
+    "BlockdevDetectZeroesOptions",
+    "BlockdevAioOptions",
+    "BlockdevDriver",
+    "OnCbwError",
+    "BlockErrorAction",
+    "BlockExportRemoveMode",
+    "BlockExportType",
+    "QMPCapability",
+    "MonitorMode",
+    "SchemaMetaType",
+    "JSONType",
+    "ActionCompletionMode",
+    "TransactionActionKind",
+]
+
+
+class QapiErrorClass(QAPIEnum):
+    """The class of a failed command's error. Clients may act on the class; the description is for people
+    only.
+    """
+
+    GENERICERROR = "GenericError"
+    """everything that has no class of its own"""
+
+    COMMANDNOTFOUND = "CommandNotFound"
+    """the command does not exist, or not in the session's present mode"""
+
+    DEVICENOTACTIVE = "DeviceNotActive"
+    """the device or job exists, but has nothing active that could be acted on"""
+
+    DEVICENOTFOUND = "DeviceNotFound"
+    """no device, node or job has that name"""
+
+    KVMMISSINGCAP = "KVMMissingCap"
+    """the host lacks a capability of KVM; qmpd never says so"""
+
+
+class IoOperationType(QAPIEnum):
+    """What a request does."""
+
+    READ = "read"
+    """reads"""
+
+    WRITE = "write"
+    """writes; writing zeroes, discarding and flushing count as writing"""
+
+
+class OnOffAuto(QAPIEnum):
+    """A switch that may also be left to the daemon."""
+
+    AUTO = "auto"
+    """the daemon decides"""
+
+    ON = "on"
+    """on"""
+
+    OFF = "off"
+    """off"""
+
+
+class NetworkAddressFamily(QAPIEnum):
+    """The family that an address belongs to."""
+
+    IPV4 = "ipv4"
+    """IPv4"""
+
+    IPV6 = "ipv6"
+    """IPv6"""
+
+    UNIX = "unix"
+    """Unix domain socket"""
+
+    VSOCK = "vsock"
+    """the family between a virtual machine and its host"""
+
+    UNKNOWN = "unknown"
+    """none of those"""
+
+
+class SocketAddressType(QAPIEnum):
+    """The kinds of socket addresses."""
+
+    INET = "inet"
+    """TCP"""
+
+    UNIX = "unix"
+    """Unix domain socket"""
+
+    VSOCK = "vsock"
+    """vsock"""
+
+    FD = "fd"
+    """a file descriptor that was passed earlier"""
+
+
+class RunState(QAPIEnum):
+    """The states of a virtual machine. qmpd runs none and always answers 'running'; the others are here
+    because clients know them.
+    """
+
+    DEBUG = "debug"
+    """stopped by a debugger"""
+
+    INMIGRATE = "inmigrate"
+    """waits for an incoming migration"""
+
+    INTERNAL_ERROR = "internal-error"
+    """stopped by an error of the emulator"""
+
+    IO_ERROR = "io-error"
+    """stopped by an I/O error"""
+
+    PAUSED = "paused"
+    """stopped by a client"""
+
+    POSTMIGRATE = "postmigrate"
+    """stopped after an outgoing migration"""
+
+    PRELAUNCH = "prelaunch"
+    """not started yet"""
+
+    FINISH_MIGRATE = "finish-migrate"
+    """stopped for the last part of an outgoing migration"""
+
+    RESTORE_VM = "restore-vm"
+    """loads a snapshot"""
+
+    RUNNING = "running"
+    """runs"""
+
+    SAVE_VM = "save-vm"
+    """saves a snapshot"""
+
+    SHUTDOWN = "shutdown"
+    """shut down"""
+
+    SUSPENDED = "suspended"
+    """in a sleep state"""
+
+    WATCHDOG = "watchdog"
+    """stopped by the watchdog"""
+
+    GUEST_PANICKED = "guest-panicked"
+    """the guest's kernel has given up"""
+
+    COLO = "colo"
+    """stopped for a checkpoint of coarse-grained lock-stepping"""
+
+
+class JobType(QAPIEnum):
+    """What a job does."""
+
+    COMMIT = "commit"
+    """writes an overlay's data into an image below it"""
+
+    STREAM = "stream"
+    """copies data from the images below into an overlay"""
+
+    MIRROR = "mirror"
+    """keeps a second image equal to the first"""
+
+    BACKUP = "backup"
+    """copies an image as it stood at one point in time"""
+
+    CREATE = "create"
+    """makes an image"""
+
+    AMEND = "amend"
+    """changes the options of an image"""
+
+    SNAPSHOT_LOAD = "snapshot-load"
+    """loads a snapshot"""
+
+    SNAPSHOT_SAVE = "snapshot-save"
+    """saves a snapshot"""
+
+    SNAPSHOT_DELETE = "snapshot-delete"
+    """deletes a snapshot"""
+
+
+class JobStatus(QAPIEnum):
+    """The states of a job's life."""
+
+    UNDEFINED = "undefined"
+    """not yet made; nobody sees it"""
+
+    CREATED = "created"
+    """made but not started"""
+
+    RUNNING = "running"
+    """works"""
+
+    PAUSED = "paused"
+    """stands still until it is resumed"""
+
+    READY = "ready"
+    """is done in principle and keeps up with what changes, until it is completed"""
+
+    STANDBY = "standby"
+    """was paused while it was ready"""
+
+    WAITING = "waiting"
+    """has finished its own work and waits for the other jobs of its transaction"""
+
+    PENDING = "pending"
+    """waits for 'job-finalize'; so do all jobs of its transaction"""
+
+    ABORTING = "aborting"
+    """has failed or was cancelled, and cleans up"""
+
+    CONCLUDED = "concluded"
+    """is over, and is kept until 'job-dismiss' so that its outcome can be read"""
+
+    NULL = "null"
+    """is over and gone"""
+
+
+class JobVerb(QAPIEnum):
+    """What can be asked of a job."""
+
+    CANCEL = "cancel"
+    """give up"""
+
+    PAUSE = "pause"
+    """stand still"""
+
+    RESUME = "resume"
+    """go on"""
+
+    SET_SPEED = "set-speed"
+    """work at no more than some speed"""
+
+    COMPLETE = "complete"
+    """finish what is ready"""
+
+    DISMISS = "dismiss"
+    """forget what is over"""
+
+    FINALIZE = "finalize"
+    """make final what is pending"""
+
+
+class BlockDeviceIoStatus(QAPIEnum):
+    """How a device's or job's I/O goes."""
+
+    OK = "ok"
+    """well"""
+
+    FAILED = "failed"
+    """it stopped after an error"""
+
+    NOSPACE = "nospace"
+    """it stopped for lack of space"""
+
+
+class XDbgBlockGraphNodeType(QAPIEnum):
+    """What stands in the block graph."""
+
+    BLOCK_BACKEND = "block-backend"
+    """the root that a device, export or command holds"""
+
+    BLOCK_JOB = "block-job"
+    """a job"""
+
+    BLOCK_DRIVER = "block-driver"
+    """a node"""
+
+
+class BlockPermission(QAPIEnum):
+    """What a parent may do with a child, or lets others do."""
+
+    CONSISTENT_READ = "consistent-read"
+    """read, and rely on what is read making sense"""
+
+    WRITE = "write"
+    """write"""
+
+    WRITE_UNCHANGED = "write-unchanged"
+    """write what is there already"""
+
+    RESIZE = "resize"
+    """change the size"""
+
+
+class BlockdevOnError(QAPIEnum):
+    """What a job does about an I/O error."""
+
+    REPORT = "report"
+    """fails"""
+
+    IGNORE = "ignore"
+    """goes on; what could not be read or written is wrong in the copy"""
+
+    ENOSPC = "enospc"
+    """stops if there is no space, fails otherwise"""
+
+    STOP = "stop"
+    """stops until it is resumed, and then tries again"""
+
+    AUTO = "auto"
+    """whatever the device does; a job takes it as 'report'"""
+
+
+class MirrorSyncMode(QAPIEnum):
+    """What a job copies."""
+
+    TOP = "top"
+    """what is allocated in the topmost image"""
+
+    FULL = "full"
+    """everything"""
+
+    NONE = "none"
+    """only what is written from now on"""
+
+    INCREMENTAL = "incremental"
+    """what a dirty bitmap calls dirty; the bitmap is brought up to date when the job succeeds"""
+
+    BITMAP = "bitmap"
+    """what a dirty bitmap calls dirty; what becomes of the bitmap is chosen by a BitmapSyncMode"""
+
+
+class BitmapSyncMode(QAPIEnum):
+    """What becomes of the dirty bitmap that a job was given."""
+
+    ON_SUCCESS = "on-success"
+    """if the job succeeds, the bitmap tells what changed since the job began; otherwise it is as if the
+    job had never been
+    """
+
+    NEVER = "never"
+    """it is never changed by the job"""
+
+    ALWAYS = "always"
+    """it tells what a next attempt has to copy, whether the job succeeds or not"""
+
+
+class NewImageMode(QAPIEnum):
+    """Where a command that needs an image gets it from."""
+
+    EXISTING = "existing"
+    """the file is there and is used as it is"""
+
+    ABSOLUTE_PATHS = "absolute-paths"
+    """the file is made anew"""
+
+
+class BlockdevDiscardOptions(QAPIEnum):
+    """What happens to requests to discard data."""
+
+    IGNORE = "ignore"
+    """nothing"""
+
+    UNMAP = "unmap"
+    """they are passed on"""
+
+
+class BlockdevDetectZeroesOptions(QAPIEnum):
+    """What happens to writes that hold only zeroes."""
+
+    OFF = "off"
+    """they are written"""
+
+    ON = "on"
+    """they become requests to write zeroes, which some drivers do faster"""
+
+    UNMAP = "unmap"
+    """as 'on', and space may be given back where `BlockdevDiscardOptions` allow it"""
+
+
+class BlockdevAioOptions(QAPIEnum):
+    """How files are read and written."""
+
+    THREADS = "threads"
+    """by threads that may block"""
+
+    NATIVE = "native"
+    """by the kernel's older asynchronous interface"""
+
+    IO_URING = "io_uring"
+    """by the kernel's newer asynchronous interface"""
+
+
+class BlockdevDriver(QAPIEnum):
+    """The drivers."""
+
+    COPY_BEFORE_WRITE = "copy-before-write"
+    """a filter that copies what is about to be overwritten"""
+
+    FILE = "file"
+    """a regular file"""
+
+    HOST_DEVICE = "host_device"
+    """a block device of the host"""
+
+    NULL_AIO = "null-aio"
+    """reads zeroes, forgets what is written, answers later"""
+
+    NULL_CO = "null-co"
+    """reads zeroes, forgets what is written, answers at once"""
+
+    RAW = "raw"
+    """the image is the data"""
+
+
+class OnCbwError(QAPIEnum):
+    """What happens when old data cannot be copied before it is overwritten."""
+
+    BREAK_GUEST_WRITE = "break-guest-write"
+    """the write fails, and the copy stays whole"""
+
+    BREAK_SNAPSHOT = "break-snapshot"
+    """the write succeeds, and the copy is broken for good"""
+
+
+class BlockErrorAction(QAPIEnum):
+    """What was done about an I/O error."""
+
+    IGNORE = "ignore"
+    """nothing"""
+
+    REPORT = "report"
+    """it was handed on"""
+
+    STOP = "stop"
+    """whatever did the I/O has stopped"""
+
+
+class BlockExportRemoveMode(QAPIEnum):
+    """What happens to connected clients when an export is removed."""
+
+    SAFE = "safe"
+    """as long as there are any, the export is not removed"""
+
+    HARD = "hard"
+    """they are disconnected"""
+
+
+class BlockExportType(QAPIEnum):
+    """The kinds of exports."""
+
+    NBD = "nbd"
+    """over NBD"""
+
+
+class QMPCapability(QAPIEnum):
+    """What a session may ask for when it begins."""
+
+    OOB = "oob"
+    """commands that overtake others, sent as 'exec-oob'"""
+
+
+class MonitorMode(QAPIEnum):
+    """What a monitor speaks."""
+
+    READLINE = "readline"
+    """a language for people; qmpd does not have it"""
+
+    CONTROL = "control"
+    """QMP"""
+
+
+class SchemaMetaType(QAPIEnum):
+    """What is described."""
+
+    BUILTIN = "builtin"
+    """a type of the schema language"""
+
+    ENUM = "enum"
+    """an enum"""
+
+    ARRAY = "array"
+    """an array"""
+
+    OBJECT = "object"
+    """an object, with or without variants"""
+
+    ALTERNATE = "alternate"
+    """a choice of types"""
+
+    COMMAND = "command"
+    """a command"""
+
+    EVENT = "event"
+    """an event"""
+
+
+class JSONType(QAPIEnum):
+    """The JSON types, and two more that JSON does not tell apart."""
+
+    STRING = "string"
+    """a string"""
+
+    NUMBER = "number"
+    """a number"""
+
+    INT = "int"
+    """a number without fraction"""
+
+    BOOLEAN = "boolean"
+    """true or false"""
+
+    NULL = "null"
+    """null"""
+
+    OBJECT = "object"
+    """an object"""
+
+    ARRAY = "array"
+    """an array"""
+
+    VALUE = "value"
+    """any of them"""
+
+
+class ActionCompletionMode(QAPIEnum):
+    """What binds the jobs of a transaction after it has begun them."""
+
+    INDIVIDUAL = "individual"
+    """nothing; each job succeeds or fails alone"""
+
+    GROUPED = "grouped"
+    """a shared fate; if one fails or is cancelled, so are the others, and none takes its last step before
+    all are ready for it
+    """
+
+
+class TransactionActionKind(QAPIEnum):
+    """What an action of a transaction does."""
+
+    ABORT = "abort"
+    """fails, and the whole transaction with it; for tests"""
+
+    BLOCK_DIRTY_BITMAP_ADD = "block-dirty-bitmap-add"
+    """as the command of that name"""
+
+    BLOCK_DIRTY_BITMAP_REMOVE = "block-dirty-bitmap-remove"
+    """as the command of that name"""
+
+    BLOCK_DIRTY_BITMAP_CLEAR = "block-dirty-bitmap-clear"
+    """as the command of that name"""
+
+    BLOCK_DIRTY_BITMAP_ENABLE = "block-dirty-bitmap-enable"
+    """as the command of that name"""
+
+    BLOCK_DIRTY_BITMAP_DISABLE = "block-dirty-bitmap-disable"
+    """as the command of that name"""
+
+    BLOCK_DIRTY_BITMAP_MERGE = "block-dirty-bitmap-merge"
+    """as the command of that name"""
+
+    BLOCKDEV_BACKUP = "blockdev-backup"
+    """as the command of that name"""
+
+    DRIVE_BACKUP = "drive-backup"
+    """as the command of that name"""

@@ -1,0 +1,2114 @@
+"""The object types of the schema, as pydantic models.
+
+GENERATED from schema/ by `make schema`; change the schema, not this file.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Union
+
+from pydantic import Discriminator, Field, Tag
+from typing_extensions import TypeAliasType
+
+from qmpd.api.enums import (
+    ActionCompletionMode,
+    BitmapSyncMode,
+    BlockDeviceIoStatus,
+    BlockErrorAction,
+    BlockExportRemoveMode,
+    BlockExportType,
+    BlockPermission,
+    BlockdevAioOptions,
+    BlockdevDetectZeroesOptions,
+    BlockdevDiscardOptions,
+    BlockdevDriver,
+    BlockdevOnError,
+    IoOperationType,
+    JSONType,
+    JobStatus,
+    JobType,
+    MirrorSyncMode,
+    MonitorMode,
+    NewImageMode,
+    OnCbwError,
+    OnOffAuto,
+    QMPCapability,
+    RunState,
+    SchemaMetaType,
+    SocketAddressType,
+    TransactionActionKind,
+    XDbgBlockGraphNodeType,
+)
+from qmpd.qapi.model import Int64, UInt16, UInt32, UInt64, Maybe, Model, by_json_type, by_member
+
+__all__ = [
+    "String",
+    "InetSocketAddressBase",
+    "InetSocketAddress",
+    "UnixSocketAddress",
+    "VsockSocketAddress",
+    "QObjSocketAddressBase",
+    "SocketAddress",
+    "SocketAddressInet",
+    "SocketAddressUnix",
+    "SocketAddressVsock",
+    "SocketAddressFd",
+    "InetSocketAddressWrapper",
+    "UnixSocketAddressWrapper",
+    "VsockSocketAddressWrapper",
+    "StringWrapper",
+    "QObjSocketAddressLegacyBase",
+    "SocketAddressLegacy",
+    "SocketAddressLegacyInet",
+    "SocketAddressLegacyUnix",
+    "SocketAddressLegacyVsock",
+    "SocketAddressLegacyFd",
+    "StatusInfo",
+    "QObjJobStatusChangeArg",
+    "QObjJobPauseArg",
+    "QObjJobResumeArg",
+    "QObjJobCancelArg",
+    "QObjJobCompleteArg",
+    "QObjJobDismissArg",
+    "QObjJobFinalizeArg",
+    "JobInfo",
+    "SnapshotInfo",
+    "ImageInfo",
+    "BlockdevCacheInfo",
+    "BlockDeviceInfo",
+    "BlockDirtyInfo",
+    "BlockInfo",
+    "BlockDeviceTimedStats",
+    "BlockLatencyHistogramInfo",
+    "BlockDeviceStats",
+    "BlockStatsSpecificFile",
+    "QObjBlockStatsSpecificBase",
+    "BlockStatsSpecific",
+    "BlockStatsSpecificCopyBeforeWrite",
+    "BlockStatsSpecificFileBranch",
+    "BlockStatsSpecificHostDevice",
+    "BlockStatsSpecificNullAio",
+    "BlockStatsSpecificNullCo",
+    "BlockStatsSpecificRaw",
+    "BlockStats",
+    "QObjQueryBlockstatsArg",
+    "QObjQueryNamedBlockNodesArg",
+    "XDbgBlockGraphNode",
+    "XDbgBlockGraphEdge",
+    "XDbgBlockGraph",
+    "QObjBlockResizeArg",
+    "BlockDirtyBitmap",
+    "BlockDirtyBitmapAdd",
+    "BlockDirtyBitmapOrStr",
+    "BlockDirtyBitmapMerge",
+    "BlockDirtyBitmapSha256",
+    "BackupPerf",
+    "BackupCommon",
+    "DriveBackup",
+    "BlockdevBackup",
+    "BlockJobInfo",
+    "QObjBlockJobSetSpeedArg",
+    "QObjBlockJobCancelArg",
+    "QObjBlockJobPauseArg",
+    "QObjBlockJobResumeArg",
+    "QObjBlockJobCompleteArg",
+    "QObjBlockJobDismissArg",
+    "QObjBlockJobFinalizeArg",
+    "BlockdevCacheOptions",
+    "BlockdevOptionsFile",
+    "BlockdevOptionsNull",
+    "BlockdevOptionsGenericFormat",
+    "BlockdevOptionsRaw",
+    "BlockdevOptionsCbw",
+    "QObjBlockdevOptionsBase",
+    "BlockdevOptions",
+    "BlockdevOptionsCopyBeforeWrite",
+    "BlockdevOptionsFileBranch",
+    "BlockdevOptionsHostDevice",
+    "BlockdevOptionsNullAio",
+    "BlockdevOptionsNullCo",
+    "BlockdevOptionsRawBranch",
+    "BlockdevRef",
+    "QObjBlockdevDelArg",
+    "QObjBlockImageCorruptedArg",
+    "QObjBlockIoErrorArg",
+    "QObjBlockJobCompletedArg",
+    "QObjBlockJobCancelledArg",
+    "QObjBlockJobErrorArg",
+    "QObjBlockJobReadyArg",
+    "QObjBlockJobPendingArg",
+    "QObjBlockWriteThresholdArg",
+    "NbdServerOptions",
+    "QObjNbdServerStartArg",
+    "BlockExportOptionsNbdBase",
+    "BlockExportOptionsNbd",
+    "NbdServerAddOptions",
+    "QObjNbdServerRemoveArg",
+    "QObjBlockExportOptionsBase",
+    "BlockExportOptions",
+    "BlockExportOptionsNbdBranch",
+    "QObjBlockExportDelArg",
+    "QObjBlockExportDeletedArg",
+    "BlockExportInfo",
+    "NameInfo",
+    "QObjQmpCapabilitiesArg",
+    "VersionTriple",
+    "VersionInfo",
+    "CommandInfo",
+    "MonitorOptions",
+    "QObjSchemaInfoBase",
+    "SchemaInfo",
+    "SchemaInfoBuiltinBranch",
+    "SchemaInfoEnumBranch",
+    "SchemaInfoArrayBranch",
+    "SchemaInfoObjectBranch",
+    "SchemaInfoAlternateBranch",
+    "SchemaInfoCommandBranch",
+    "SchemaInfoEventBranch",
+    "SchemaInfoBuiltin",
+    "SchemaInfoEnum",
+    "SchemaInfoEnumMember",
+    "SchemaInfoArray",
+    "SchemaInfoObject",
+    "SchemaInfoObjectMember",
+    "SchemaInfoObjectVariant",
+    "SchemaInfoAlternate",
+    "SchemaInfoAlternateMember",
+    "SchemaInfoCommand",
+    "SchemaInfoEvent",
+    "Abort",
+    "AbortWrapper",
+    "BlockDirtyBitmapAddWrapper",
+    "BlockDirtyBitmapWrapper",
+    "BlockDirtyBitmapMergeWrapper",
+    "BlockdevBackupWrapper",
+    "DriveBackupWrapper",
+    "QObjTransactionActionBase",
+    "TransactionAction",
+    "TransactionActionAbort",
+    "TransactionActionBlockDirtyBitmapAdd",
+    "TransactionActionBlockDirtyBitmapRemove",
+    "TransactionActionBlockDirtyBitmapClear",
+    "TransactionActionBlockDirtyBitmapEnable",
+    "TransactionActionBlockDirtyBitmapDisable",
+    "TransactionActionBlockDirtyBitmapMerge",
+    "TransactionActionBlockdevBackup",
+    "TransactionActionDriveBackup",
+    "TransactionProperties",
+    "QObjTransactionArg",
+]
+
+
+class String(Model):
+    """A string as an object, for unions whose branches must be objects."""
+
+    str: str
+    """the string"""
+
+
+class InetSocketAddressBase(Model):
+    """Host and port."""
+
+    host: str
+    """host name or address"""
+
+    port: str
+    """port number or the name of a service"""
+
+
+class UnixSocketAddress(Model):
+    """A Unix domain socket."""
+
+    path: str
+    """the socket's path"""
+
+    abstract: Maybe[bool] = None
+    """the name lives in the kernel's abstract namespace, not in the file system (default: false)"""
+
+    tight: Maybe[bool] = None
+    """an abstract name ends where `path` ends, instead of being padded with zero bytes (default: true)"""
+
+
+class VsockSocketAddress(Model):
+    """A vsock address."""
+
+    cid: str
+    """context identifier, a number or 'any'"""
+
+    port: str
+    """port number"""
+
+
+class QObjSocketAddressBase(Model):
+    """The members all branches of `SocketAddress` have."""
+
+    type: SocketAddressType
+    """the kind of address"""
+
+
+class InetSocketAddressWrapper(Model):
+    """A TCP address one level down."""
+
+    data: InetSocketAddress
+    """the address"""
+
+
+class UnixSocketAddressWrapper(Model):
+    """A Unix domain socket one level down."""
+
+    data: UnixSocketAddress
+    """the address"""
+
+
+class VsockSocketAddressWrapper(Model):
+    """A vsock address one level down."""
+
+    data: VsockSocketAddress
+    """the address"""
+
+
+class StringWrapper(Model):
+    """The name of a file descriptor one level down."""
+
+    data: String
+    """the name"""
+
+
+class QObjSocketAddressLegacyBase(Model):
+    """The members all branches of `SocketAddressLegacy` have."""
+
+    type: SocketAddressType
+    """the kind of address"""
+
+
+class StatusInfo(Model):
+    """What 'query-status' answers."""
+
+    running: bool
+    """whether the state is one in which work goes on"""
+
+    singlestep: bool
+    """whether the processor is stepped instruction by instruction; never here"""
+
+    status: RunState
+    """the state"""
+
+
+class QObjJobStatusChangeArg(Model):
+    """The arguments of `JOB_STATUS_CHANGE`."""
+
+    id: str
+    """the job"""
+
+    status: JobStatus
+    """its new state"""
+
+
+class QObjJobPauseArg(Model):
+    """The arguments of `job-pause`."""
+
+    id: str
+    """the job"""
+
+
+class QObjJobResumeArg(Model):
+    """The arguments of `job-resume`."""
+
+    id: str
+    """the job"""
+
+
+class QObjJobCancelArg(Model):
+    """The arguments of `job-cancel`."""
+
+    id: str
+    """the job"""
+
+
+class QObjJobCompleteArg(Model):
+    """The arguments of `job-complete`."""
+
+    id: str
+    """the job"""
+
+
+class QObjJobDismissArg(Model):
+    """The arguments of `job-dismiss`."""
+
+    id: str
+    """the job"""
+
+
+class QObjJobFinalizeArg(Model):
+    """The arguments of `job-finalize`."""
+
+    id: str
+    """the job"""
+
+
+class JobInfo(Model):
+    """A job."""
+
+    id: str
+    """its name"""
+
+    type: JobType
+    """what it does"""
+
+    status: JobStatus
+    """its state"""
+
+    current_progress: Int64 = Field(alias="current-progress")
+    """how much is done, in the job's own units; may exceed or fall behind what was expected"""
+
+    total_progress: Int64 = Field(alias="total-progress")
+    """what `current-progress` is expected to reach; may change while the job runs"""
+
+    error: Maybe[str] = None
+    """why it failed, for people"""
+
+
+class SnapshotInfo(Model):
+    """A snapshot inside an image."""
+
+    id: str
+    """the format's identifier"""
+
+    name: str
+    """its name"""
+
+    vm_state_size: Int64 = Field(alias="vm-state-size")
+    """size of the machine state stored with it, in bytes"""
+
+    date_sec: Int64 = Field(alias="date-sec")
+    """when it was made, in seconds since 1970 UTC"""
+
+    date_nsec: Int64 = Field(alias="date-nsec")
+    """the fraction of that second, in nanoseconds"""
+
+    vm_clock_sec: Int64 = Field(alias="vm-clock-sec")
+    """the virtual machine's clock, in seconds"""
+
+    vm_clock_nsec: Int64 = Field(alias="vm-clock-nsec")
+    """the fraction of that second, in nanoseconds"""
+
+    icount: Maybe[Int64] = None
+    """how many instructions had been executed, when they are counted"""
+
+
+class ImageInfo(Model):
+    """What an image says of itself."""
+
+    filename: str
+    """the file's name"""
+
+    format: str
+    """the image format"""
+
+    dirty_flag: Maybe[bool] = Field(default=None, alias="dirty-flag")
+    """whether the image was not closed properly"""
+
+    actual_size: Maybe[Int64] = Field(default=None, alias="actual-size")
+    """the space it takes on the host, in bytes"""
+
+    virtual_size: Int64 = Field(alias="virtual-size")
+    """the size that its users see, in bytes"""
+
+    cluster_size: Maybe[Int64] = Field(default=None, alias="cluster-size")
+    """the unit in which the format allocates, in bytes"""
+
+    encrypted: Maybe[bool] = None
+    """whether it is encrypted"""
+
+    compressed: Maybe[bool] = None
+    """whether it is compressed"""
+
+    backing_filename: Maybe[str] = Field(default=None, alias="backing-filename")
+    """the backing file as the image names it"""
+
+    full_backing_filename: Maybe[str] = Field(default=None, alias="full-backing-filename")
+    """the backing file, found from the image's own place"""
+
+    backing_filename_format: Maybe[str] = Field(default=None, alias="backing-filename-format")
+    """the format of the backing file as the image names it"""
+
+    snapshots: Maybe[list[SnapshotInfo]] = None
+    """snapshots inside the image"""
+
+    backing_image: Maybe[ImageInfo] = Field(default=None, alias="backing-image")
+    """the backing image"""
+
+
+class BlockdevCacheInfo(Model):
+    """How a node caches."""
+
+    writeback: bool
+    """writes are answered before they are durable"""
+
+    direct: bool
+    """the host's page cache is passed by"""
+
+    no_flush: bool = Field(alias="no-flush")
+    """requests to make data durable are ignored"""
+
+
+class BlockDeviceInfo(Model):
+    """A node, and the image behind it."""
+
+    file: str
+    """the name of the file behind the node"""
+
+    node_name: Maybe[str] = Field(default=None, alias="node-name")
+    """the node's name"""
+
+    ro: bool
+    """whether it is read-only"""
+
+    drv: str
+    """the name of its driver"""
+
+    backing_file: Maybe[str] = None
+    """the name of the backing file"""
+
+    backing_file_depth: Int64
+    """how many files the node's backing chain has"""
+
+    encrypted: bool
+    """whether the image is encrypted"""
+
+    detect_zeroes: BlockdevDetectZeroesOptions
+    """what happens to writes of zeroes"""
+
+    bps: Int64
+    """limit of all throughput, in bytes a second; 0 for none"""
+
+    bps_rd: Int64
+    """limit of reading, in bytes a second"""
+
+    bps_wr: Int64
+    """limit of writing, in bytes a second"""
+
+    iops: Int64
+    """limit of all requests a second; 0 for none"""
+
+    iops_rd: Int64
+    """limit of read requests a second"""
+
+    iops_wr: Int64
+    """limit of write requests a second"""
+
+    image: ImageInfo
+    """the image"""
+
+    bps_max: Maybe[Int64] = None
+    """how much a burst may take, in bytes"""
+
+    bps_rd_max: Maybe[Int64] = None
+    """how much a burst of reads may take, in bytes"""
+
+    bps_wr_max: Maybe[Int64] = None
+    """how much a burst of writes may take, in bytes"""
+
+    iops_max: Maybe[Int64] = None
+    """how many requests a burst may have"""
+
+    iops_rd_max: Maybe[Int64] = None
+    """how many reads a burst may have"""
+
+    iops_wr_max: Maybe[Int64] = None
+    """how many writes a burst may have"""
+
+    bps_max_length: Maybe[Int64] = None
+    """how long a burst may last that `bps_max` allows, in seconds"""
+
+    bps_rd_max_length: Maybe[Int64] = None
+    """how long a burst may last that `bps_rd_max` allows, in seconds"""
+
+    bps_wr_max_length: Maybe[Int64] = None
+    """how long a burst may last that `bps_wr_max` allows, in seconds"""
+
+    iops_max_length: Maybe[Int64] = None
+    """how long a burst may last that `iops_max` allows, in seconds"""
+
+    iops_rd_max_length: Maybe[Int64] = None
+    """how long a burst may last that `iops_rd_max` allows, in seconds"""
+
+    iops_wr_max_length: Maybe[Int64] = None
+    """how long a burst may last that `iops_wr_max` allows, in seconds"""
+
+    iops_size: Maybe[Int64] = None
+    """a request of more bytes than this counts as several"""
+
+    group: Maybe[str] = None
+    """the throttle group"""
+
+    cache: BlockdevCacheInfo
+    """how the node caches"""
+
+    write_threshold: Int64
+    """the offset beyond which a write raises BLOCK_WRITE_THRESHOLD, in bytes; 0 for none"""
+
+    dirty_bitmaps: Maybe[list[BlockDirtyInfo]] = Field(default=None, alias="dirty-bitmaps")
+    """the node's dirty bitmaps; absent if it has none"""
+
+
+class BlockDirtyInfo(Model):
+    """A dirty bitmap."""
+
+    name: Maybe[str] = None
+    """its name; absent if it has none"""
+
+    count: Int64
+    """how many bytes it calls dirty"""
+
+    granularity: UInt32
+    """how many bytes one bit stands for"""
+
+    recording: bool
+    """whether writes are recorded in it"""
+
+    busy: bool
+    """whether a job or an export uses it, so that it cannot be changed"""
+
+    persistent: bool
+    """whether it is stored with the image when that is closed"""
+
+    inconsistent: Maybe[bool] = None
+    """whether it was not stored properly and can only be removed; present only if so"""
+
+
+class BlockInfo(Model):
+    """A device and what is in it."""
+
+    device: str
+    """the device's name"""
+
+    qdev: Maybe[str] = None
+    """the path of the device that the guest sees"""
+
+    type: str
+    """'unknown', kept for old clients"""
+
+    removable: bool
+    """whether media can be taken out"""
+
+    locked: bool
+    """whether the guest has locked the medium"""
+
+    inserted: Maybe[BlockDeviceInfo] = None
+    """the medium"""
+
+    tray_open: Maybe[bool] = None
+    """whether the tray is open"""
+
+    io_status: Maybe[BlockDeviceIoStatus] = Field(default=None, alias="io-status")
+    """how its I/O goes"""
+
+
+class BlockDeviceTimedStats(Model):
+    """Statistics of an interval."""
+
+    interval_length: Int64
+    """the length of the interval, in seconds"""
+
+    min_rd_latency_ns: Int64
+    """least latency of reads, in nanoseconds"""
+
+    max_rd_latency_ns: Int64
+    """greatest latency of reads, in nanoseconds"""
+
+    avg_rd_latency_ns: Int64
+    """average latency of reads, in nanoseconds"""
+
+    min_wr_latency_ns: Int64
+    """least latency of writes, in nanoseconds"""
+
+    max_wr_latency_ns: Int64
+    """greatest latency of writes, in nanoseconds"""
+
+    avg_wr_latency_ns: Int64
+    """average latency of writes, in nanoseconds"""
+
+    min_flush_latency_ns: Int64
+    """least latency of flushes, in nanoseconds"""
+
+    max_flush_latency_ns: Int64
+    """greatest latency of flushes, in nanoseconds"""
+
+    avg_flush_latency_ns: Int64
+    """average latency of flushes, in nanoseconds"""
+
+    avg_rd_queue_depth: float
+    """average number of reads under way"""
+
+    avg_wr_queue_depth: float
+    """average number of writes under way"""
+
+
+class BlockLatencyHistogramInfo(Model):
+    """How many requests took how long."""
+
+    boundaries: list[UInt64]
+    """the inner limits of the intervals, in nanoseconds and ascending"""
+
+    bins: list[UInt64]
+    """how many requests fell into each interval; one more than there are boundaries"""
+
+
+class BlockDeviceStats(Model):
+    """What a device or node has done so far."""
+
+    rd_bytes: Int64
+    """bytes read"""
+
+    wr_bytes: Int64
+    """bytes written"""
+
+    unmap_bytes: Int64
+    """bytes discarded"""
+
+    rd_operations: Int64
+    """reads done"""
+
+    wr_operations: Int64
+    """writes done"""
+
+    flush_operations: Int64
+    """flushes done"""
+
+    unmap_operations: Int64
+    """discards done"""
+
+    rd_total_time_ns: Int64
+    """time spent reading, in nanoseconds"""
+
+    wr_total_time_ns: Int64
+    """time spent writing, in nanoseconds"""
+
+    flush_total_time_ns: Int64
+    """time spent flushing, in nanoseconds"""
+
+    unmap_total_time_ns: Int64
+    """time spent discarding, in nanoseconds"""
+
+    wr_highest_offset: Int64
+    """the highest offset written so far, in bytes"""
+
+    rd_merged: Int64
+    """reads that were merged into others"""
+
+    wr_merged: Int64
+    """writes that were merged into others"""
+
+    unmap_merged: Int64
+    """discards that were merged into others"""
+
+    idle_time_ns: Maybe[Int64] = None
+    """time since the last request, in nanoseconds; absent if there was none"""
+
+    failed_rd_operations: Int64
+    """reads that failed"""
+
+    failed_wr_operations: Int64
+    """writes that failed"""
+
+    failed_flush_operations: Int64
+    """flushes that failed"""
+
+    failed_unmap_operations: Int64
+    """discards that failed"""
+
+    invalid_rd_operations: Int64
+    """reads that were refused"""
+
+    invalid_wr_operations: Int64
+    """writes that were refused"""
+
+    invalid_flush_operations: Int64
+    """flushes that were refused"""
+
+    invalid_unmap_operations: Int64
+    """discards that were refused"""
+
+    account_invalid: bool
+    """whether refused requests count for latencies and idle time"""
+
+    account_failed: bool
+    """whether failed requests count for latencies and idle time"""
+
+    timed_stats: list[BlockDeviceTimedStats]
+    """statistics of recent intervals"""
+
+    rd_latency_histogram: Maybe[BlockLatencyHistogramInfo] = None
+    """how long reads took"""
+
+    wr_latency_histogram: Maybe[BlockLatencyHistogramInfo] = None
+    """how long writes took"""
+
+    flush_latency_histogram: Maybe[BlockLatencyHistogramInfo] = None
+    """how long flushes took"""
+
+
+class BlockStatsSpecificFile(Model):
+    """What only files and host devices count."""
+
+    discard_nb_ok: UInt64 = Field(alias="discard-nb-ok")
+    """discards that succeeded"""
+
+    discard_nb_failed: UInt64 = Field(alias="discard-nb-failed")
+    """discards that failed"""
+
+    discard_bytes_ok: UInt64 = Field(alias="discard-bytes-ok")
+    """bytes that were discarded"""
+
+
+class QObjBlockStatsSpecificBase(Model):
+    """The members all branches of `BlockStatsSpecific` have."""
+
+    driver: BlockdevDriver
+    """the driver"""
+
+
+class BlockStats(Model):
+    """The statistics of a device or node."""
+
+    device: Maybe[str] = None
+    """the device's name, if it is one"""
+
+    qdev: Maybe[str] = None
+    """the path of the device that the guest sees"""
+
+    node_name: Maybe[str] = Field(default=None, alias="node-name")
+    """the node's name"""
+
+    stats: BlockDeviceStats
+    """the statistics"""
+
+    driver_specific: Maybe[BlockStatsSpecific] = Field(default=None, alias="driver-specific")
+    """what only its driver counts"""
+
+    parent: Maybe[BlockStats] = None
+    """the statistics of the file that holds the image"""
+
+    backing: Maybe[BlockStats] = None
+    """the statistics of the backing image"""
+
+
+class QObjQueryBlockstatsArg(Model):
+    """The arguments of `query-blockstats`."""
+
+    query_nodes: Maybe[bool] = Field(default=None, alias="query-nodes")
+    """list nodes instead of devices, each alone (default: false)"""
+
+
+class QObjQueryNamedBlockNodesArg(Model):
+    """The arguments of `query-named-block-nodes`."""
+
+    flat: Maybe[bool] = None
+    """leave out the images below each node, which are nodes of their own anyway (default: false)"""
+
+
+class XDbgBlockGraphNode(Model):
+    """Something that stands in the block graph."""
+
+    id: UInt64
+    """its number, unique within one answer"""
+
+    type: XDbgBlockGraphNodeType
+    """what it is"""
+
+    name: str
+    """its name"""
+
+
+class XDbgBlockGraphEdge(Model):
+    """An edge of the block graph."""
+
+    parent: UInt64
+    """the number of the upper end"""
+
+    child: UInt64
+    """the number of the lower end"""
+
+    name: str
+    """what the parent calls the child"""
+
+    perm: list[BlockPermission]
+    """what the parent does with it"""
+
+    shared_perm: list[BlockPermission] = Field(alias="shared-perm")
+    """what the parent lets others do with it"""
+
+
+class XDbgBlockGraph(Model):
+    """The block graph."""
+
+    nodes: list[XDbgBlockGraphNode]
+    """what stands in it"""
+
+    edges: list[XDbgBlockGraphEdge]
+    """who holds whom"""
+
+
+class QObjBlockResizeArg(Model):
+    """The arguments of `block_resize`."""
+
+    device: Maybe[str] = None
+    """the device"""
+
+    node_name: Maybe[str] = Field(default=None, alias="node-name")
+    """the node"""
+
+    size: Int64
+    """the new size, in bytes"""
+
+
+class BlockDirtyBitmap(Model):
+    """A dirty bitmap of a node."""
+
+    node: str
+    """the node or device"""
+
+    name: str
+    """the bitmap's name"""
+
+
+class BlockDirtyBitmapAdd(Model):
+    """A dirty bitmap to be made."""
+
+    node: str
+    """the node or device whose writes it is to record"""
+
+    name: str
+    """its name, unique for the node and not longer than 1023 bytes"""
+
+    granularity: Maybe[UInt32] = None
+    """how many bytes one bit stands for, a power of two of 512 or more (default: the image's cluster size,
+    within 4096 and 65536; 65536 if it has none)
+    """
+
+    persistent: Maybe[bool] = None
+    """store it with the image (default: false)"""
+
+    disabled: Maybe[bool] = None
+    """do not record writes until it is enabled (default: false)"""
+
+
+class BlockDirtyBitmapMerge(Model):
+    """Dirty bitmaps to be merged."""
+
+    node: str
+    """the node or device of the target"""
+
+    target: str
+    """the bitmap that takes in the others"""
+
+    bitmaps: list[BlockDirtyBitmapOrStr]
+    """the bitmaps to merge into it"""
+
+
+class BlockDirtyBitmapSha256(Model):
+    """A bitmap's checksum."""
+
+    sha256: str
+    """the SHA-256 sum of its bits, in hexadecimal"""
+
+
+class BackupPerf(Model):
+    """How hard a backup job works."""
+
+    use_copy_range: Maybe[bool] = Field(default=None, alias="use-copy-range")
+    """let the kernel copy where it can (default: false)"""
+
+    max_workers: Maybe[Int64] = Field(default=None, alias="max-workers")
+    """how many requests of background copying may be under way (default: 64)"""
+
+    max_chunk: Maybe[Int64] = Field(default=None, alias="max-chunk")
+    """how many bytes one of them may have, at least the cluster size of the copy; 0 for no limit (default:
+    0)
+    """
+
+
+class BackupCommon(Model):
+    """What both backup commands take."""
+
+    job_id: Maybe[str] = Field(default=None, alias="job-id")
+    """the job's name (default: the device's name; a node without device needs one)"""
+
+    device: str
+    """the node or device to back up"""
+
+    sync: MirrorSyncMode
+    """what to copy"""
+
+    speed: Maybe[Int64] = None
+    """the greatest speed, in bytes a second; 0 for no limit (default: 0)"""
+
+    bitmap: Maybe[str] = None
+    """the dirty bitmap that tells what to copy, for the modes of `sync` that need one"""
+
+    bitmap_mode: Maybe[BitmapSyncMode] = Field(default=None, alias="bitmap-mode")
+    """what becomes of that bitmap; needed with `sync` 'bitmap', and with 'incremental' only 'on-success'
+    will do
+    """
+
+    compress: Maybe[bool] = None
+    """compress what is written, if the target's format can (default: false)"""
+
+    on_source_error: Maybe[BlockdevOnError] = Field(default=None, alias="on-source-error")
+    """what to do when reading fails; 'stop' and 'enospc' need a device with I/O status (default: 'report')"""
+
+    on_target_error: Maybe[BlockdevOnError] = Field(default=None, alias="on-target-error")
+    """what to do when writing the copy fails (default: 'report')"""
+
+    auto_finalize: Maybe[bool] = Field(default=None, alias="auto-finalize")
+    """take the last step without waiting for 'job-finalize' (default: true)"""
+
+    auto_dismiss: Maybe[bool] = Field(default=None, alias="auto-dismiss")
+    """vanish when it is over, without waiting for 'job-dismiss' (default: true)"""
+
+    filter_node_name: Maybe[str] = Field(default=None, alias="filter-node-name")
+    """the name of the filter node that is put above the source meanwhile (default: a generated one)"""
+
+    x_perf: Maybe[BackupPerf] = Field(default=None, alias="x-perf")
+    """how hard to work"""
+
+
+class BlockJobInfo(Model):
+    """A block job."""
+
+    type: str
+    """what it does, a JobType"""
+
+    device: str
+    """its name"""
+
+    len: Int64
+    """what `offset` is expected to reach"""
+
+    offset: Int64
+    """how much is done"""
+
+    busy: bool
+    """whether it does something right now"""
+
+    paused: bool
+    """whether it is paused, or about to be"""
+
+    speed: Int64
+    """the greatest speed, in bytes a second; 0 for no limit"""
+
+    io_status: BlockDeviceIoStatus = Field(alias="io-status")
+    """how its I/O goes"""
+
+    ready: bool
+    """whether it can be completed"""
+
+    status: JobStatus
+    """its state"""
+
+    auto_finalize: bool = Field(alias="auto-finalize")
+    """whether it takes its last step without 'job-finalize'"""
+
+    auto_dismiss: bool = Field(alias="auto-dismiss")
+    """whether it vanishes without 'job-dismiss'"""
+
+    error: Maybe[str] = None
+    """why it failed, for people"""
+
+
+class QObjBlockJobSetSpeedArg(Model):
+    """The arguments of `block-job-set-speed`."""
+
+    device: str
+    """the job"""
+
+    speed: Int64
+    """the greatest speed, in bytes a second; 0 for no limit"""
+
+
+class QObjBlockJobCancelArg(Model):
+    """The arguments of `block-job-cancel`."""
+
+    device: str
+    """the job"""
+
+    force: Maybe[bool] = None
+    """give up even if the job is paused by an error or ready (default: false)"""
+
+
+class QObjBlockJobPauseArg(Model):
+    """The arguments of `block-job-pause`."""
+
+    device: str
+    """the job"""
+
+
+class QObjBlockJobResumeArg(Model):
+    """The arguments of `block-job-resume`."""
+
+    device: str
+    """the job"""
+
+
+class QObjBlockJobCompleteArg(Model):
+    """The arguments of `block-job-complete`."""
+
+    device: str
+    """the job"""
+
+
+class QObjBlockJobDismissArg(Model):
+    """The arguments of `block-job-dismiss`."""
+
+    id: str
+    """the job"""
+
+
+class QObjBlockJobFinalizeArg(Model):
+    """The arguments of `block-job-finalize`."""
+
+    id: str
+    """the job"""
+
+
+class BlockdevCacheOptions(Model):
+    """How a node caches."""
+
+    direct: Maybe[bool] = None
+    """pass by the host's page cache (default: false)"""
+
+    no_flush: Maybe[bool] = Field(default=None, alias="no-flush")
+    """ignore requests to make data durable (default: false)"""
+
+
+class BlockdevOptionsFile(Model):
+    """A file or a block device of the host."""
+
+    filename: str
+    """its path"""
+
+    pr_manager: Maybe[str] = Field(default=None, alias="pr-manager")
+    """the name of the helper for persistent reservations; qmpd has none"""
+
+    locking: Maybe[OnOffAuto] = None
+    """lock the file against use by other programs; 'auto' does it if the host's locks can (default:
+    'auto')
+    """
+
+    aio: Maybe[BlockdevAioOptions] = None
+    """how it is read and written (default: 'threads')"""
+
+    aio_max_batch: Maybe[Int64] = Field(default=None, alias="aio-max-batch")
+    """how many requests may be handed to the kernel at once; 0 to leave it to the daemon (default: 0)"""
+
+    drop_cache: Maybe[bool] = Field(default=None, alias="drop-cache")
+    """forget cached data when the image is handed to another host (default: true)"""
+
+    x_check_cache_dropped: Maybe[bool] = Field(default=None, alias="x-check-cache-dropped")
+    """verify that it was forgotten (default: false)"""
+
+
+class BlockdevOptionsNull(Model):
+    """A disk that does nothing."""
+
+    size: Maybe[Int64] = None
+    """its size, in bytes (default: 1 GiB)"""
+
+    latency_ns: Maybe[UInt64] = Field(default=None, alias="latency-ns")
+    """how long each request takes, in nanoseconds (default: 0)"""
+
+    read_zeroes: Maybe[bool] = Field(default=None, alias="read-zeroes")
+    """whether reading gives zeroes; otherwise it gives whatever is in memory (default: false)"""
+
+
+class BlockdevOptionsGenericFormat(Model):
+    """What all image formats and filters have."""
+
+    file: BlockdevRef
+    """the node that holds the image, or that is filtered"""
+
+
+class QObjBlockdevOptionsBase(Model):
+    """The members all branches of `BlockdevOptions` have."""
+
+    driver: BlockdevDriver
+    """its driver"""
+
+    node_name: Maybe[str] = Field(default=None, alias="node-name")
+    """its name; needed for a node that is added by itself"""
+
+    discard: Maybe[BlockdevDiscardOptions] = None
+    """what happens to requests to discard data (default: 'ignore')"""
+
+    cache: Maybe[BlockdevCacheOptions] = None
+    """how it caches"""
+
+    read_only: Maybe[bool] = Field(default=None, alias="read-only")
+    """open it for reading only (default: false)"""
+
+    auto_read_only: Maybe[bool] = Field(default=None, alias="auto-read-only")
+    """fall back to reading only if writing is not possible (default: false)"""
+
+    force_share: Maybe[bool] = Field(default=None, alias="force-share")
+    """let other programs do with the image what they like; only for reading (default: false)"""
+
+    detect_zeroes: Maybe[BlockdevDetectZeroesOptions] = Field(default=None, alias="detect-zeroes")
+    """what happens to writes that hold only zeroes (default: 'off')"""
+
+
+class QObjBlockdevDelArg(Model):
+    """The arguments of `blockdev-del`."""
+
+    node_name: str = Field(alias="node-name")
+    """the node"""
+
+
+class QObjBlockImageCorruptedArg(Model):
+    """The arguments of `BLOCK_IMAGE_CORRUPTED`."""
+
+    device: str
+    """the device; empty if the node has none"""
+
+    node_name: Maybe[str] = Field(default=None, alias="node-name")
+    """the node"""
+
+    msg: str
+    """what is wrong, for people"""
+
+    offset: Maybe[Int64] = None
+    """where in the image file, in bytes"""
+
+    size: Maybe[Int64] = None
+    """how many bytes are concerned"""
+
+    fatal: bool
+    """whether the node can still be used"""
+
+
+class QObjBlockIoErrorArg(Model):
+    """The arguments of `BLOCK_IO_ERROR`."""
+
+    device: str
+    """the device"""
+
+    node_name: Maybe[str] = Field(default=None, alias="node-name")
+    """the node"""
+
+    operation: IoOperationType
+    """what failed"""
+
+    action: BlockErrorAction
+    """what was done about it"""
+
+    nospace: Maybe[bool] = None
+    """whether it was for lack of space; present only if the device stopped"""
+
+    reason: str
+    """why, for people"""
+
+
+class QObjBlockJobCompletedArg(Model):
+    """The arguments of `BLOCK_JOB_COMPLETED`."""
+
+    type: JobType
+    """what it did"""
+
+    device: str
+    """the job"""
+
+    len: Int64
+    """what `offset` was expected to reach"""
+
+    offset: Int64
+    """how much was done; less than `len` if it failed"""
+
+    speed: Int64
+    """the greatest speed, in bytes a second; 0 for no limit"""
+
+    error: Maybe[str] = None
+    """why it failed, for people; absent if it succeeded"""
+
+
+class QObjBlockJobCancelledArg(Model):
+    """The arguments of `BLOCK_JOB_CANCELLED`."""
+
+    type: JobType
+    """what it did"""
+
+    device: str
+    """the job"""
+
+    len: Int64
+    """what `offset` was expected to reach"""
+
+    offset: Int64
+    """how much was done"""
+
+    speed: Int64
+    """the greatest speed, in bytes a second; 0 for no limit"""
+
+
+class QObjBlockJobErrorArg(Model):
+    """The arguments of `BLOCK_JOB_ERROR`."""
+
+    device: str
+    """the job"""
+
+    operation: IoOperationType
+    """what failed"""
+
+    action: BlockErrorAction
+    """what the job does about it"""
+
+
+class QObjBlockJobReadyArg(Model):
+    """The arguments of `BLOCK_JOB_READY`."""
+
+    type: JobType
+    """what it does"""
+
+    device: str
+    """the job"""
+
+    len: Int64
+    """what `offset` is expected to reach"""
+
+    offset: Int64
+    """how much is done"""
+
+    speed: Int64
+    """the greatest speed, in bytes a second; 0 for no limit"""
+
+
+class QObjBlockJobPendingArg(Model):
+    """The arguments of `BLOCK_JOB_PENDING`."""
+
+    type: JobType
+    """what it does"""
+
+    id: str
+    """the job"""
+
+
+class QObjBlockWriteThresholdArg(Model):
+    """The arguments of `BLOCK_WRITE_THRESHOLD`."""
+
+    node_name: str = Field(alias="node-name")
+    """the node"""
+
+    amount_exceeded: UInt64 = Field(alias="amount-exceeded")
+    """how far beyond, in bytes"""
+
+    write_threshold: UInt64 = Field(alias="write-threshold")
+    """the threshold, in bytes"""
+
+
+class NbdServerOptions(Model):
+    """The NBD server as it is asked for on the command line."""
+
+    addr: SocketAddress
+    """where it listens"""
+
+    tls_creds: Maybe[str] = Field(default=None, alias="tls-creds")
+    """the name of the credentials to demand TLS with (default: no TLS)"""
+
+    tls_authz: Maybe[str] = Field(default=None, alias="tls-authz")
+    """the name of the object that decides which client certificates may connect"""
+
+    max_connections: Maybe[UInt32] = Field(default=None, alias="max-connections")
+    """how many clients may be connected at once; 0 for any number (default: 0)"""
+
+
+class QObjNbdServerStartArg(Model):
+    """The arguments of `nbd-server-start`."""
+
+    addr: SocketAddressLegacy
+    """where it listens"""
+
+    tls_creds: Maybe[str] = Field(default=None, alias="tls-creds")
+    """the name of the credentials to demand TLS with (default: no TLS)"""
+
+    tls_authz: Maybe[str] = Field(default=None, alias="tls-authz")
+    """the name of the object that decides which client certificates may connect"""
+
+    max_connections: Maybe[UInt32] = Field(default=None, alias="max-connections")
+    """how many clients may be connected at once; 0 for any number (default: 0)"""
+
+
+class BlockExportOptionsNbdBase(Model):
+    """What both ways of adding an NBD export have."""
+
+    name: Maybe[str] = None
+    """the export's name for NBD clients (default: the name of the node or device)"""
+
+    description: Maybe[str] = None
+    """a text that clients may show"""
+
+
+class QObjNbdServerRemoveArg(Model):
+    """The arguments of `nbd-server-remove`."""
+
+    name: str
+    """the export's id"""
+
+    mode: Maybe[BlockExportRemoveMode] = None
+    """what happens to connected clients (default: 'safe')"""
+
+
+class QObjBlockExportOptionsBase(Model):
+    """The members all branches of `BlockExportOptions` have."""
+
+    type: BlockExportType
+    """the kind of export"""
+
+    id: str
+    """a name of its own; all exports share one set of names"""
+
+    fixed_iothread: Maybe[bool] = Field(default=None, alias="fixed-iothread")
+    """stay in the chosen I/O thread even if the node moves to another (default: false)"""
+
+    iothread: Maybe[str] = None
+    """the I/O thread to run in; qmpd has none"""
+
+    node_name: str = Field(alias="node-name")
+    """the node to export"""
+
+    writable: Maybe[bool] = None
+    """let clients write (default: false)"""
+
+    writethrough: Maybe[bool] = None
+    """make every write durable before it is answered (default: false)"""
+
+
+class QObjBlockExportDelArg(Model):
+    """The arguments of `block-export-del`."""
+
+    id: str
+    """the export"""
+
+    mode: Maybe[BlockExportRemoveMode] = None
+    """what happens to connected clients (default: 'safe')"""
+
+
+class QObjBlockExportDeletedArg(Model):
+    """The arguments of `BLOCK_EXPORT_DELETED`."""
+
+    id: str
+    """the export"""
+
+
+class BlockExportInfo(Model):
+    """An export."""
+
+    id: str
+    """its name"""
+
+    type: BlockExportType
+    """its kind"""
+
+    node_name: str = Field(alias="node-name")
+    """the node that is exported"""
+
+    shutting_down: bool = Field(alias="shutting-down")
+    """whether it is being removed"""
+
+
+class NameInfo(Model):
+    """What 'query-name' answers."""
+
+    name: Maybe[str] = None
+    """the daemon's name; absent if it was given none"""
+
+
+class QObjQmpCapabilitiesArg(Model):
+    """The arguments of `qmp_capabilities`."""
+
+    enable: Maybe[list[QMPCapability]] = None
+    """the capabilities to turn on, out of those that the greeting offers (default: none)"""
+
+
+class VersionTriple(Model):
+    """A version number."""
+
+    major: Int64
+    """changes with everything"""
+
+    minor: Int64
+    """changes with each release"""
+
+    micro: Int64
+    """changes with each set of corrections"""
+
+
+class VersionInfo(Model):
+    """What 'query-version' answers."""
+
+    qemu: VersionTriple
+    """the version of QEMU whose interface this is"""
+
+    package: str
+    """which program this is, and its own version"""
+
+
+class CommandInfo(Model):
+    """A command that may be used."""
+
+    name: str
+    """its name"""
+
+
+class MonitorOptions(Model):
+    """A monitor as it is asked for on the command line."""
+
+    id: Maybe[str] = None
+    """the monitor's name"""
+
+    mode: Maybe[MonitorMode] = None
+    """what it speaks (default: 'control')"""
+
+    pretty: Maybe[bool] = None
+    """indent the JSON that it writes (default: false)"""
+
+    chardev: str
+    """the name of the character device it uses"""
+
+
+class QObjSchemaInfoBase(Model):
+    """The members all branches of `SchemaInfo` have."""
+
+    name: str
+    """the name that the others use to refer to it; of commands and events the real name"""
+
+    meta_type: SchemaMetaType = Field(alias="meta-type")
+    """what is described"""
+
+    features: Maybe[list[str]] = None
+    """its features, in no particular order"""
+
+
+class SchemaInfoBuiltin(Model):
+    """A type of the schema language."""
+
+    json_type: JSONType = Field(alias="json-type")
+    """how its values look on the wire"""
+
+
+class SchemaInfoEnum(Model):
+    """An enum."""
+
+    members: list[SchemaInfoEnumMember]
+    """its values, in no particular order"""
+
+    values: list[str]
+    """the names of its values"""
+
+
+class SchemaInfoEnumMember(Model):
+    """A value of an enum."""
+
+    name: str
+    """its name"""
+
+    features: Maybe[list[str]] = None
+    """its features, in no particular order"""
+
+
+class SchemaInfoArray(Model):
+    """An array."""
+
+    element_type: str = Field(alias="element-type")
+    """the type of its elements"""
+
+
+class SchemaInfoObject(Model):
+    """An object type."""
+
+    members: list[SchemaInfoObjectMember]
+    """the members that all its values have, in no particular order"""
+
+    tag: Maybe[str] = None
+    """the member that selects the variant; present if there are variants"""
+
+    variants: Maybe[list[SchemaInfoObjectVariant]] = None
+    """one for each value of the tag's type"""
+
+
+class SchemaInfoObjectMember(Model):
+    """A member of an object."""
+
+    name: str
+    """its name"""
+
+    type: str
+    """its type"""
+
+    default: Any = None
+    """present if the member is optional, and always null for now, which says nothing about what is assumed
+    instead
+    """
+
+    features: Maybe[list[str]] = None
+    """its features, in no particular order"""
+
+
+class SchemaInfoObjectVariant(Model):
+    """The members that a value of the tag adds."""
+
+    case: str
+    """the value of the tag"""
+
+    type: str
+    """the object type with those members, which itself has no variants"""
+
+
+class SchemaInfoAlternate(Model):
+    """A choice of types."""
+
+    members: list[SchemaInfoAlternateMember]
+    """the types"""
+
+
+class SchemaInfoAlternateMember(Model):
+    """One of the types of a choice."""
+
+    type: str
+    """the type"""
+
+
+class SchemaInfoCommand(Model):
+    """A command."""
+
+    arg_type: str = Field(alias="arg-type")
+    """the object type of its arguments"""
+
+    ret_type: str = Field(alias="ret-type")
+    """what it returns; an object without members if nothing"""
+
+    allow_oob: Maybe[bool] = Field(default=None, alias="allow-oob")
+    """whether it may be sent as 'exec-oob' (default: false)"""
+
+
+class SchemaInfoEvent(Model):
+    """An event."""
+
+    arg_type: str = Field(alias="arg-type")
+    """the object type of its data"""
+
+
+class Abort(Model):
+    """Takes nothing."""
+
+
+class AbortWrapper(Model):
+    """The data of an 'abort' action."""
+
+    data: Abort
+    """nothing"""
+
+
+class BlockDirtyBitmapAddWrapper(Model):
+    """The data of a 'block-dirty-bitmap-add' action."""
+
+    data: BlockDirtyBitmapAdd
+    """the command's arguments"""
+
+
+class BlockDirtyBitmapWrapper(Model):
+    """The data of an action on one dirty bitmap."""
+
+    data: BlockDirtyBitmap
+    """the command's arguments"""
+
+
+class BlockDirtyBitmapMergeWrapper(Model):
+    """The data of a 'block-dirty-bitmap-merge' action."""
+
+    data: BlockDirtyBitmapMerge
+    """the command's arguments"""
+
+
+class BlockdevBackupWrapper(Model):
+    """The data of a 'blockdev-backup' action."""
+
+    data: BlockdevBackup
+    """the command's arguments"""
+
+
+class DriveBackupWrapper(Model):
+    """The data of a 'drive-backup' action."""
+
+    data: DriveBackup
+    """the command's arguments"""
+
+
+class QObjTransactionActionBase(Model):
+    """The members all branches of `TransactionAction` have."""
+
+    type: TransactionActionKind
+    """what it does"""
+
+
+class TransactionProperties(Model):
+    """What holds for a transaction as a whole."""
+
+    completion_mode: Maybe[ActionCompletionMode] = Field(default=None, alias="completion-mode")
+    """what binds its jobs afterwards (default: 'individual')"""
+
+
+class QObjTransactionArg(Model):
+    """The arguments of `transaction`."""
+
+    actions: list[TransactionAction]
+    """the actions, in order"""
+
+    properties: Maybe[TransactionProperties] = None
+    """what holds for all of them"""
+
+
+class InetSocketAddress(InetSocketAddressBase):
+    """A TCP address to listen at or to connect to."""
+
+    numeric: Maybe[bool] = None
+    """host and port are numbers, so that no name need be looked up (default: false)"""
+
+    to: Maybe[UInt16] = None
+    """when listening, the last port that may be taken if those before it are in use"""
+
+    ipv4: Maybe[bool] = None
+    """whether IPv4 may be used; by default whatever the host resolves to"""
+
+    ipv6: Maybe[bool] = None
+    """whether IPv6 may be used; by default whatever the host resolves to"""
+
+    keep_alive: Maybe[bool] = Field(default=None, alias="keep-alive")
+    """have the kernel probe an idle connection; not for sockets that listen (default: false)"""
+
+    mptcp: Maybe[bool] = None
+    """use multi-path TCP if the host has it (default: false)"""
+
+
+class DriveBackup(BackupCommon):
+    """A backup into a file."""
+
+    target: str
+    """the file"""
+
+    format: Maybe[str] = None
+    """the file's image format (default: found out for an existing file, otherwise that of the source)"""
+
+    mode: Maybe[NewImageMode] = None
+    """whether the file is there already (default: 'absolute-paths')"""
+
+
+class BlockdevBackup(BackupCommon):
+    """A backup into a node."""
+
+    target: str
+    """the node or device to copy to"""
+
+
+class BlockdevOptionsRaw(BlockdevOptionsGenericFormat):
+    """An image that is its data, or a part of a larger one."""
+
+    offset: Maybe[Int64] = None
+    """where the part begins, in bytes, a multiple of 512 (default: 0)"""
+
+    size: Maybe[Int64] = None
+    """the size of the part, in bytes, a multiple of 512 (default: up to the end)"""
+
+
+class BlockdevOptionsCbw(BlockdevOptionsGenericFormat):
+    """A filter that copies what is about to be overwritten."""
+
+    target: BlockdevRef
+    """where the old data goes"""
+
+    bitmap: Maybe[BlockDirtyBitmap] = None
+    """what is worth copying; absent for everything. What it calls clean is never copied"""
+
+    on_cbw_error: Maybe[OnCbwError] = Field(default=None, alias="on-cbw-error")
+    """what happens when copying fails (default: 'break-guest-write')"""
+
+    cbw_timeout: Maybe[UInt32] = Field(default=None, alias="cbw-timeout")
+    """how long copying may take before it counts as failed, in seconds; 0 for no limit (default: 0)"""
+
+
+class BlockExportOptionsNbd(BlockExportOptionsNbdBase):
+    """An NBD export."""
+
+    bitmaps: Maybe[list[BlockDirtyBitmapOrStr]] = None
+    """dirty bitmaps that clients may read as the metadata context 'qemu:dirty-bitmap:NAME'; looked up in
+    the node and what lies below it if only a name is given
+    """
+
+    allocation_depth: Maybe[bool] = Field(default=None, alias="allocation-depth")
+    """let clients read the metadata context 'qemu:allocation-depth' (default: false)"""
+
+
+class NbdServerAddOptions(BlockExportOptionsNbdBase):
+    """An NBD export in the older spelling."""
+
+    device: str
+    """the node or device to export"""
+
+    writable: Maybe[bool] = None
+    """let clients write (default: false)"""
+
+    bitmap: Maybe[str] = None
+    """a dirty bitmap that clients may read as the metadata context 'qemu:dirty-bitmap:NAME'"""
+
+
+class SocketAddressInet(InetSocketAddress, QObjSocketAddressBase):
+    """`SocketAddress` with `type` `inet`."""
+
+    type: Literal[SocketAddressType.INET]
+
+
+class SocketAddressUnix(UnixSocketAddress, QObjSocketAddressBase):
+    """`SocketAddress` with `type` `unix`."""
+
+    type: Literal[SocketAddressType.UNIX]
+
+
+class SocketAddressVsock(VsockSocketAddress, QObjSocketAddressBase):
+    """`SocketAddress` with `type` `vsock`."""
+
+    type: Literal[SocketAddressType.VSOCK]
+
+
+class SocketAddressFd(String, QObjSocketAddressBase):
+    """`SocketAddress` with `type` `fd`."""
+
+    type: Literal[SocketAddressType.FD]
+
+
+class SocketAddressLegacyInet(InetSocketAddressWrapper, QObjSocketAddressLegacyBase):
+    """`SocketAddressLegacy` with `type` `inet`."""
+
+    type: Literal[SocketAddressType.INET]
+
+
+class SocketAddressLegacyUnix(UnixSocketAddressWrapper, QObjSocketAddressLegacyBase):
+    """`SocketAddressLegacy` with `type` `unix`."""
+
+    type: Literal[SocketAddressType.UNIX]
+
+
+class SocketAddressLegacyVsock(VsockSocketAddressWrapper, QObjSocketAddressLegacyBase):
+    """`SocketAddressLegacy` with `type` `vsock`."""
+
+    type: Literal[SocketAddressType.VSOCK]
+
+
+class SocketAddressLegacyFd(StringWrapper, QObjSocketAddressLegacyBase):
+    """`SocketAddressLegacy` with `type` `fd`."""
+
+    type: Literal[SocketAddressType.FD]
+
+
+class BlockStatsSpecificCopyBeforeWrite(QObjBlockStatsSpecificBase):
+    """`BlockStatsSpecific` with `driver` `copy-before-write`."""
+
+    driver: Literal[BlockdevDriver.COPY_BEFORE_WRITE]
+
+
+class BlockStatsSpecificFileBranch(BlockStatsSpecificFile, QObjBlockStatsSpecificBase):
+    """`BlockStatsSpecific` with `driver` `file`."""
+
+    driver: Literal[BlockdevDriver.FILE]
+
+
+class BlockStatsSpecificHostDevice(BlockStatsSpecificFile, QObjBlockStatsSpecificBase):
+    """`BlockStatsSpecific` with `driver` `host_device`."""
+
+    driver: Literal[BlockdevDriver.HOST_DEVICE]
+
+
+class BlockStatsSpecificNullAio(QObjBlockStatsSpecificBase):
+    """`BlockStatsSpecific` with `driver` `null-aio`."""
+
+    driver: Literal[BlockdevDriver.NULL_AIO]
+
+
+class BlockStatsSpecificNullCo(QObjBlockStatsSpecificBase):
+    """`BlockStatsSpecific` with `driver` `null-co`."""
+
+    driver: Literal[BlockdevDriver.NULL_CO]
+
+
+class BlockStatsSpecificRaw(QObjBlockStatsSpecificBase):
+    """`BlockStatsSpecific` with `driver` `raw`."""
+
+    driver: Literal[BlockdevDriver.RAW]
+
+
+class BlockdevOptionsCopyBeforeWrite(BlockdevOptionsCbw, QObjBlockdevOptionsBase):
+    """`BlockdevOptions` with `driver` `copy-before-write`."""
+
+    driver: Literal[BlockdevDriver.COPY_BEFORE_WRITE]
+
+
+class BlockdevOptionsFileBranch(BlockdevOptionsFile, QObjBlockdevOptionsBase):
+    """`BlockdevOptions` with `driver` `file`."""
+
+    driver: Literal[BlockdevDriver.FILE]
+
+
+class BlockdevOptionsHostDevice(BlockdevOptionsFile, QObjBlockdevOptionsBase):
+    """`BlockdevOptions` with `driver` `host_device`."""
+
+    driver: Literal[BlockdevDriver.HOST_DEVICE]
+
+
+class BlockdevOptionsNullAio(BlockdevOptionsNull, QObjBlockdevOptionsBase):
+    """`BlockdevOptions` with `driver` `null-aio`."""
+
+    driver: Literal[BlockdevDriver.NULL_AIO]
+
+
+class BlockdevOptionsNullCo(BlockdevOptionsNull, QObjBlockdevOptionsBase):
+    """`BlockdevOptions` with `driver` `null-co`."""
+
+    driver: Literal[BlockdevDriver.NULL_CO]
+
+
+class BlockdevOptionsRawBranch(BlockdevOptionsRaw, QObjBlockdevOptionsBase):
+    """`BlockdevOptions` with `driver` `raw`."""
+
+    driver: Literal[BlockdevDriver.RAW]
+
+
+class BlockExportOptionsNbdBranch(BlockExportOptionsNbd, QObjBlockExportOptionsBase):
+    """`BlockExportOptions` with `type` `nbd`."""
+
+    type: Literal[BlockExportType.NBD]
+
+
+class SchemaInfoBuiltinBranch(SchemaInfoBuiltin, QObjSchemaInfoBase):
+    """`SchemaInfo` with `meta-type` `builtin`."""
+
+    meta_type: Literal[SchemaMetaType.BUILTIN] = Field(alias="meta-type")
+
+
+class SchemaInfoEnumBranch(SchemaInfoEnum, QObjSchemaInfoBase):
+    """`SchemaInfo` with `meta-type` `enum`."""
+
+    meta_type: Literal[SchemaMetaType.ENUM] = Field(alias="meta-type")
+
+
+class SchemaInfoArrayBranch(SchemaInfoArray, QObjSchemaInfoBase):
+    """`SchemaInfo` with `meta-type` `array`."""
+
+    meta_type: Literal[SchemaMetaType.ARRAY] = Field(alias="meta-type")
+
+
+class SchemaInfoObjectBranch(SchemaInfoObject, QObjSchemaInfoBase):
+    """`SchemaInfo` with `meta-type` `object`."""
+
+    meta_type: Literal[SchemaMetaType.OBJECT] = Field(alias="meta-type")
+
+
+class SchemaInfoAlternateBranch(SchemaInfoAlternate, QObjSchemaInfoBase):
+    """`SchemaInfo` with `meta-type` `alternate`."""
+
+    meta_type: Literal[SchemaMetaType.ALTERNATE] = Field(alias="meta-type")
+
+
+class SchemaInfoCommandBranch(SchemaInfoCommand, QObjSchemaInfoBase):
+    """`SchemaInfo` with `meta-type` `command`."""
+
+    meta_type: Literal[SchemaMetaType.COMMAND] = Field(alias="meta-type")
+
+
+class SchemaInfoEventBranch(SchemaInfoEvent, QObjSchemaInfoBase):
+    """`SchemaInfo` with `meta-type` `event`."""
+
+    meta_type: Literal[SchemaMetaType.EVENT] = Field(alias="meta-type")
+
+
+class TransactionActionAbort(AbortWrapper, QObjTransactionActionBase):
+    """`TransactionAction` with `type` `abort`."""
+
+    type: Literal[TransactionActionKind.ABORT]
+
+
+class TransactionActionBlockDirtyBitmapAdd(BlockDirtyBitmapAddWrapper, QObjTransactionActionBase):
+    """`TransactionAction` with `type` `block-dirty-bitmap-add`."""
+
+    type: Literal[TransactionActionKind.BLOCK_DIRTY_BITMAP_ADD]
+
+
+class TransactionActionBlockDirtyBitmapRemove(BlockDirtyBitmapWrapper, QObjTransactionActionBase):
+    """`TransactionAction` with `type` `block-dirty-bitmap-remove`."""
+
+    type: Literal[TransactionActionKind.BLOCK_DIRTY_BITMAP_REMOVE]
+
+
+class TransactionActionBlockDirtyBitmapClear(BlockDirtyBitmapWrapper, QObjTransactionActionBase):
+    """`TransactionAction` with `type` `block-dirty-bitmap-clear`."""
+
+    type: Literal[TransactionActionKind.BLOCK_DIRTY_BITMAP_CLEAR]
+
+
+class TransactionActionBlockDirtyBitmapEnable(BlockDirtyBitmapWrapper, QObjTransactionActionBase):
+    """`TransactionAction` with `type` `block-dirty-bitmap-enable`."""
+
+    type: Literal[TransactionActionKind.BLOCK_DIRTY_BITMAP_ENABLE]
+
+
+class TransactionActionBlockDirtyBitmapDisable(BlockDirtyBitmapWrapper, QObjTransactionActionBase):
+    """`TransactionAction` with `type` `block-dirty-bitmap-disable`."""
+
+    type: Literal[TransactionActionKind.BLOCK_DIRTY_BITMAP_DISABLE]
+
+
+class TransactionActionBlockDirtyBitmapMerge(BlockDirtyBitmapMergeWrapper, QObjTransactionActionBase):
+    """`TransactionAction` with `type` `block-dirty-bitmap-merge`."""
+
+    type: Literal[TransactionActionKind.BLOCK_DIRTY_BITMAP_MERGE]
+
+
+class TransactionActionBlockdevBackup(BlockdevBackupWrapper, QObjTransactionActionBase):
+    """`TransactionAction` with `type` `blockdev-backup`."""
+
+    type: Literal[TransactionActionKind.BLOCKDEV_BACKUP]
+
+
+class TransactionActionDriveBackup(DriveBackupWrapper, QObjTransactionActionBase):
+    """`TransactionAction` with `type` `drive-backup`."""
+
+    type: Literal[TransactionActionKind.DRIVE_BACKUP]
+
+SocketAddress = TypeAliasType(
+    "SocketAddress",
+    Annotated[
+        Union[
+            Annotated[SocketAddressInet, Tag("type=inet")],
+            Annotated[SocketAddressUnix, Tag("type=unix")],
+            Annotated[SocketAddressVsock, Tag("type=vsock")],
+            Annotated[SocketAddressFd, Tag("type=fd")],
+        ],
+        Discriminator(by_member("type")),
+    ],
+)
+"""An address to listen at or to connect to."""
+
+SocketAddressLegacy = TypeAliasType(
+    "SocketAddressLegacy",
+    Annotated[
+        Union[
+            Annotated[SocketAddressLegacyInet, Tag("type=inet")],
+            Annotated[SocketAddressLegacyUnix, Tag("type=unix")],
+            Annotated[SocketAddressLegacyVsock, Tag("type=vsock")],
+            Annotated[SocketAddressLegacyFd, Tag("type=fd")],
+        ],
+        Discriminator(by_member("type")),
+    ],
+)
+"""An address in the older spelling, which keeps the members of each kind in an object of their own. New
+interfaces use SocketAddress.
+"""
+
+BlockStatsSpecific = TypeAliasType(
+    "BlockStatsSpecific",
+    Annotated[
+        Union[
+            Annotated[BlockStatsSpecificCopyBeforeWrite, Tag("driver=copy-before-write")],
+            Annotated[BlockStatsSpecificFileBranch, Tag("driver=file")],
+            Annotated[BlockStatsSpecificHostDevice, Tag("driver=host_device")],
+            Annotated[BlockStatsSpecificNullAio, Tag("driver=null-aio")],
+            Annotated[BlockStatsSpecificNullCo, Tag("driver=null-co")],
+            Annotated[BlockStatsSpecificRaw, Tag("driver=raw")],
+        ],
+        Discriminator(by_member("driver")),
+    ],
+)
+"""What only some drivers count."""
+
+BlockDirtyBitmapOrStr = TypeAliasType(
+    "BlockDirtyBitmapOrStr",
+    Annotated[
+        Union[
+            Annotated[str, Tag("=string")],
+            Annotated["BlockDirtyBitmap", Tag("=object")],
+        ],
+        Discriminator(by_json_type),
+    ],
+)
+"""A dirty bitmap of some node."""
+
+BlockdevOptions = TypeAliasType(
+    "BlockdevOptions",
+    Annotated[
+        Union[
+            Annotated[BlockdevOptionsCopyBeforeWrite, Tag("driver=copy-before-write")],
+            Annotated[BlockdevOptionsFileBranch, Tag("driver=file")],
+            Annotated[BlockdevOptionsHostDevice, Tag("driver=host_device")],
+            Annotated[BlockdevOptionsNullAio, Tag("driver=null-aio")],
+            Annotated[BlockdevOptionsNullCo, Tag("driver=null-co")],
+            Annotated[BlockdevOptionsRawBranch, Tag("driver=raw")],
+        ],
+        Discriminator(by_member("driver")),
+    ],
+)
+"""A node."""
+
+BlockdevRef = TypeAliasType(
+    "BlockdevRef",
+    Annotated[
+        Union[
+            Annotated["BlockdevOptions", Tag("=object")],
+            Annotated[str, Tag("=string")],
+        ],
+        Discriminator(by_json_type),
+    ],
+)
+"""A node that another one needs."""
+
+BlockExportOptions = TypeAliasType(
+    "BlockExportOptions",
+    Annotated[
+        Union[
+            Annotated[BlockExportOptionsNbdBranch, Tag("type=nbd")],
+        ],
+        Discriminator(by_member("type")),
+    ],
+)
+"""An export."""
+
+SchemaInfo = TypeAliasType(
+    "SchemaInfo",
+    Annotated[
+        Union[
+            Annotated[SchemaInfoBuiltinBranch, Tag("meta-type=builtin")],
+            Annotated[SchemaInfoEnumBranch, Tag("meta-type=enum")],
+            Annotated[SchemaInfoArrayBranch, Tag("meta-type=array")],
+            Annotated[SchemaInfoObjectBranch, Tag("meta-type=object")],
+            Annotated[SchemaInfoAlternateBranch, Tag("meta-type=alternate")],
+            Annotated[SchemaInfoCommandBranch, Tag("meta-type=command")],
+            Annotated[SchemaInfoEventBranch, Tag("meta-type=event")],
+        ],
+        Discriminator(by_member("meta-type")),
+    ],
+)
+"""The description of one command, event or type."""
+
+TransactionAction = TypeAliasType(
+    "TransactionAction",
+    Annotated[
+        Union[
+            Annotated[TransactionActionAbort, Tag("type=abort")],
+            Annotated[TransactionActionBlockDirtyBitmapAdd, Tag("type=block-dirty-bitmap-add")],
+            Annotated[TransactionActionBlockDirtyBitmapRemove, Tag("type=block-dirty-bitmap-remove")],
+            Annotated[TransactionActionBlockDirtyBitmapClear, Tag("type=block-dirty-bitmap-clear")],
+            Annotated[TransactionActionBlockDirtyBitmapEnable, Tag("type=block-dirty-bitmap-enable")],
+            Annotated[TransactionActionBlockDirtyBitmapDisable, Tag("type=block-dirty-bitmap-disable")],
+            Annotated[TransactionActionBlockDirtyBitmapMerge, Tag("type=block-dirty-bitmap-merge")],
+            Annotated[TransactionActionBlockdevBackup, Tag("type=blockdev-backup")],
+            Annotated[TransactionActionDriveBackup, Tag("type=drive-backup")],
+        ],
+        Discriminator(by_member("type")),
+    ],
+)
+"""One action of a transaction."""

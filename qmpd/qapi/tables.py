@@ -1,0 +1,106 @@
+"""The entries of the generated tables of commands and events.
+
+Cheap to make: models, and with them pydantic, are imported when the first arguments are validated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from pydantic_core import SchemaValidator
+
+    from qmpd.qapi.model import Model
+
+
+@dataclass(frozen=True)
+class CommandInfo:
+    """A command of the schema.
+
+    :param arg_type: the name in `models` of what its arguments are; None if it takes none.
+    :param ret_type: the name in `models` of what it returns, in brackets if an array; None if nothing.
+    :param models: the module that has the models.
+    """
+
+    name: str
+    models: str
+    arg_type: str | None = None
+    ret_type: str | None = None
+    allow_oob: bool = False
+    allow_preconfig: bool = False
+    coroutine: bool = False
+    success_response: bool = True
+    features: tuple[str, ...] = ()
+
+    @cached_property
+    def validate(self) -> Callable[[Mapping[str, object]], Model | None]:
+        """`validate(arguments)` makes the model that the handler gets; None for a command without arguments.
+
+        Raises `pydantic.ValidationError`, which `qmpd.qapi.explain.explain` puts into words.
+        """
+        if self.arg_type is None:
+            return partial(_refuse_members, self.name)
+        check = validator(self.models, self.arg_type).validate_python
+        return cast("Callable[[Mapping[str, object]], Model]", partial(check, by_alias=True, by_name=False))
+
+    def check_return(self, value: object) -> None:
+        """Hold what a handler returned against the schema.
+
+        :raises pydantic.ValidationError: if it is not what the schema promises.
+        """
+        if self.ret_type is None:
+            _refuse_members(self.name, value or {})
+        else:
+            validator(self.models, self.ret_type).validate_python(value, by_alias=True, by_name=False)
+
+
+@dataclass(frozen=True)
+class EventInfo:
+    """An event of the schema; see `CommandInfo`."""
+
+    name: str
+    models: str
+    arg_type: str | None = None
+    features: tuple[str, ...] = ()
+
+    def check(self, data: object) -> None:
+        """Hold an event's data against the schema.
+
+        :raises pydantic.ValidationError: if it is not what the schema promises.
+        """
+        if self.arg_type is None:
+            _refuse_members(self.name, data or {})
+        else:
+            validator(self.models, self.arg_type).validate_python(data, by_alias=True, by_name=False)
+
+
+def validator(models: str, type_name: str) -> SchemaValidator:
+    """The validator for a type of module `models`; `[Name]` is an array of `Name`.
+
+    Call `validate_python(value, by_alias=True, by_name=False)`: clients know dashed names only.
+    """
+    from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+    found: Any = getattr(import_module(models), type_name.strip("[]"))
+    if type_name.startswith("["):
+        found = list.__class_getitem__(found)
+    if isinstance(found, type) and issubclass(found, BaseModel):
+        found.model_rebuild()
+        return cast("SchemaValidator", found.__pydantic_validator__)
+    adapter = TypeAdapter[Any](found, config=ConfigDict(strict=True, title=type_name.strip("[]")))
+    return cast("SchemaValidator", adapter.validator)
+
+
+def _refuse_members(name: str, arguments: object) -> None:
+    """Accept the empty object only."""
+    if arguments == {}:
+        return
+    from pydantic import create_model
+
+    from qmpd.qapi.model import Model
+
+    create_model(name, __base__=Model).__pydantic_validator__.validate_python(arguments)
