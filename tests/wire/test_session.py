@@ -158,7 +158,7 @@ def test_an_id_as_deep_as_the_parser_allows_comes_back() -> None:
 
 
 def test_encoding_is_ascii_with_wide_separators() -> None:
-    assert encode({"a": [1, "é\x7f"], "b": None}) == b'{"a": [1, "\\u00e9\x7f"], "b": null}'
+    assert encode({"a": [1, "é\x7f"], "b": None}) == b'{"a": [1, "\\u00e9\\u007f"], "b": null}'
     assert encode_pretty({"a": 1}) == b'{\n    "a": 1\n}'
     with pytest.raises(ValueError):
         encode(float("inf"))
