@@ -1,0 +1,83 @@
+"""The action `block-dirty-bitmap-add`: a new bitmap on a node.
+
+Leans on the node's `BitmapStore`. In a group that fails the bitmap is taken away again, see `bitmap_action`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qmpd.block.dirty_bitmap import BitmapStore, DirtyBitmap, check_granularity, default_granularity
+from qmpd.errors import GenericError
+from qmpd.transaction.action import TransactionAction
+from qmpd.transaction.kinds.bitmap_action import found_nodes, lookup_node
+
+if TYPE_CHECKING:
+    from qmpd.api.models import BlockDirtyBitmapAdd
+    from qmpd.block.node import BlockNode
+
+
+class BitmapAdd(TransactionAction):
+    """Adds one bitmap, with nothing dirty in it."""
+
+    kind = "block-dirty-bitmap-add"
+
+    data: BlockDirtyBitmapAdd
+    _added: tuple[BitmapStore, DirtyBitmap] | None = None
+
+    def nodes(self) -> list[BlockNode]:
+        """The node that gets the bitmap."""
+        return found_nodes(self.env, self.data.node)
+
+    async def prepare(self) -> None:
+        """Add it.
+
+        :raises GenericError: no such node, a bad or taken name, a bad granularity, or a node that cannot
+            store what is to be persistent.
+        """
+        node = lookup_node(self.env, self.data.node)
+        node.bitmaps.check_name(self.data.name)
+        bitmap = self._make(node)
+        node.bitmaps.add(bitmap)
+        self._added = node.bitmaps, bitmap
+
+    def commit(self) -> None:
+        """It stays; in a group, until further notice."""
+        if self.env.group is not None and self._added is not None:
+            self._added[1].lock()
+            self.env.group.on_settled(self._settle)
+
+    def abort(self) -> None:
+        """Take it away."""
+        if self._added is not None:
+            store, bitmap = self._added
+            store.discard(bitmap)
+
+    def _make(self, node: BlockNode) -> DirtyBitmap:
+        data = self.data
+        granularity = data.granularity
+        if granularity is None:
+            granularity = default_granularity(node.driver.cluster_size)
+        check_granularity(granularity)
+        if data.persistent and not node.driver.supports_persistent_bitmaps:
+            raise GenericError(
+                f"Node '{node.node_name}' cannot store bitmaps (driver '{node.driver.format_name}'); "
+                "'persistent' has to be false"
+            )
+        try:
+            return DirtyBitmap(
+                data.name,
+                node.length,
+                granularity,
+                persistent=bool(data.persistent),
+                disabled=bool(data.disabled),
+            )
+        except MemoryError as error:
+            raise GenericError(f"There is no memory for bitmap '{data.name}', free some first") from error
+
+    def _settle(self, succeeded: bool) -> None:
+        assert self._added is not None
+        store, bitmap = self._added
+        bitmap.unlock()
+        if not succeeded:
+            store.discard(bitmap)

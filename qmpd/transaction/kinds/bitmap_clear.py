@@ -1,0 +1,49 @@
+"""The action `block-dirty-bitmap-clear`: nothing is dirty any more.
+
+How it is taken back: see `bitmap_action`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bitarray import bitarray
+
+from qmpd.block.dirty_bitmap import DirtyBitmap
+from qmpd.transaction.kinds.bitmap_action import BitmapChange, found_nodes, lookup_node
+
+if TYPE_CHECKING:
+    from qmpd.api.models import BlockDirtyBitmap
+    from qmpd.block.node import BlockNode
+
+
+class BitmapClear(BitmapChange):
+    """Clears one bitmap."""
+
+    kind = "block-dirty-bitmap-clear"
+
+    data: BlockDirtyBitmap
+    _bits: bitarray | None = None
+
+    def nodes(self) -> list[BlockNode]:
+        """The node that has the bitmap."""
+        return found_nodes(self.env, self.data.node)
+
+    async def prepare(self) -> None:
+        """Clear it.
+
+        :raises GenericError: no such node or bitmap, or one that is busy, read-only or inconsistent.
+        """
+        bitmap = lookup_node(self.env, self.data.node).bitmaps.lookup(self.data.name)
+        bitmap.check()
+        self.keep(bitmap)
+        self._bits = bitmap.take()
+
+    def undo(self, bitmap: DirtyBitmap) -> None:
+        """Put the bits back."""
+        if self._bits is not None:
+            bitmap.restore(self._bits)
+
+    def clean(self) -> None:
+        """Let go of the old bits."""
+        self._bits = None

@@ -1,0 +1,67 @@
+"""The action `block-dirty-bitmap-remove`: a bitmap ceases to be.
+
+It is locked by prepare and goes at commit, so until then its name is taken and nobody can use it, later
+actions of the same transaction included (as in QEMU). In a group it only hides at commit: see
+`bitmap_action`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qmpd.block.dirty_bitmap import BitmapStore, DirtyBitmap
+from qmpd.transaction.action import TransactionAction
+from qmpd.transaction.kinds.bitmap_action import found_nodes, lookup_node
+
+if TYPE_CHECKING:
+    from qmpd.api.models import BlockDirtyBitmap
+    from qmpd.block.node import BlockNode
+
+
+class BitmapRemove(TransactionAction):
+    """Removes one bitmap; an inconsistent one, too."""
+
+    kind = "block-dirty-bitmap-remove"
+
+    data: BlockDirtyBitmap
+    _removing: tuple[BitmapStore, DirtyBitmap] | None = None
+
+    def nodes(self) -> list[BlockNode]:
+        """The node that loses the bitmap."""
+        return found_nodes(self.env, self.data.node)
+
+    async def prepare(self) -> None:
+        """Make sure that it can go, and that nobody takes it up before it does.
+
+        :raises GenericError: no such node or bitmap, or one that is busy or read-only.
+        """
+        store = lookup_node(self.env, self.data.node).bitmaps
+        bitmap = store.lookup(self.data.name)
+        bitmap.check(allow_inconsistent=True)
+        bitmap.lock()
+        self._removing = store, bitmap
+
+    def commit(self) -> None:
+        """It goes; in a group it hides and records on, until further notice."""
+        assert self._removing is not None
+        store, bitmap = self._removing
+        if self.env.group is None:
+            bitmap.unlock()
+            store.discard(bitmap)
+            return
+        bitmap.hide()
+        self.env.group.on_settled(self._settle)
+
+    def abort(self) -> None:
+        """It stays."""
+        if self._removing is not None:
+            self._removing[1].unlock()
+
+    def _settle(self, succeeded: bool) -> None:
+        assert self._removing is not None
+        store, bitmap = self._removing
+        bitmap.unlock()
+        if succeeded:
+            store.discard(bitmap)
+        else:
+            bitmap.unhide()
