@@ -1,0 +1,36 @@
+"""The block drivers. Each is a module of its own; this table says which, so that only those in use are loaded."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, cast
+
+from qmpd.block.driver import BlockDriver
+from qmpd.errors import GenericError
+
+_DRIVERS = {
+    "file": "qmpd.block.drivers.file:FileDriver",
+    "host_device": "qmpd.block.drivers.file:FileDriver",
+    "raw": "qmpd.block.drivers.raw:RawDriver",
+    "null-co": "qmpd.block.drivers.null:NullDriver",
+    "null-aio": "qmpd.block.drivers.null:NullDriver",
+    "copy-before-write": "qmpd.block.drivers.copy_before_write:CopyBeforeWriteDriver",
+}
+
+
+def driver_names() -> list[str]:
+    """The names of all drivers."""
+    return list(_DRIVERS)
+
+
+def make_driver(name: str) -> BlockDriver:
+    """A new instance of the driver `name`.
+
+    :raises GenericError: there is no such driver.
+    """
+    place = _DRIVERS.get(name)
+    if place is None:
+        raise GenericError(f"There is no block driver '{name}'; there are {', '.join(sorted(_DRIVERS))}")
+    module, _, attribute = place.partition(":")
+    factory: Any = getattr(import_module(module), attribute)
+    return cast(BlockDriver, factory(name))

@@ -1,0 +1,272 @@
+"""How anything that is not a node does I/O: an export, a job, a monitor command.
+
+A `BlockBackend` holds one edge to the root node of a disk. It is the gate where drain stops requests: while its node
+is drained, new requests wait here, before they touch the graph; those under way are counted, so that the drain knows
+when they are over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from qmpd.block.child import Child
+from qmpd.block.permissions import Perm
+from qmpd.errors import GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.driver import Buffer
+    from qmpd.block.extents import Extent
+    from qmpd.block.graph import BlockGraph
+    from qmpd.block.node import BlockNode
+
+
+@dataclass(slots=True)
+class OperationStats:
+    """Counters of one kind of request. Bytes and nanoseconds."""
+
+    operations: int = 0
+    bytes: int = 0
+    time_ns: int = 0
+    failed: int = 0
+
+
+@dataclass(slots=True)
+class BackendStats:
+    """What has gone through a backend since it was made (`BlockDeviceStats`)."""
+
+    read: OperationStats = field(default_factory=OperationStats)
+    write: OperationStats = field(default_factory=OperationStats)
+    flush: OperationStats = field(default_factory=OperationStats)
+    unmap: OperationStats = field(default_factory=OperationStats)
+
+
+class BackendClient(Protocol):
+    """Told about what happens to the disk under a backend."""
+
+    def backend_resized(self, length: int) -> None:
+        """The disk has another length now."""
+
+
+class BlockBackend:
+    """A user's handle on a disk.
+
+    :param name: the device name, empty for an unnamed one.
+    :param perm: what the user does with the root node.
+    :param shared: what it lets others do with it.
+    """
+
+    def __init__(
+        self,
+        graph: BlockGraph,
+        name: str,
+        perm: Perm,
+        shared: Perm,
+        client: BackendClient | None = None,
+    ) -> None:
+        self.graph = graph
+        self.name = name
+        self.perm = perm
+        self.shared = shared
+        self.client = client
+        self.stats = BackendStats()
+        self.in_flight = 0
+        self.root: Child | None = None
+        self.backend_id = graph.next_id()
+        self._quiesced = 0
+        self._waiters: list[asyncio.Future[None]] = []
+
+    def describe(self) -> str:
+        """How error messages name this user of a node."""
+        return f"block device '{self.name}'" if self.name else "an unnamed block device"
+
+    @property
+    def node(self) -> BlockNode:
+        """The root node.
+
+        :raises GenericError: nothing is attached.
+        """
+        if self.root is None:
+            raise GenericError(f"{self.describe()} has no medium; attach a node to it first")
+        return self.root.node
+
+    @property
+    def length(self) -> int:
+        """Bytes of the disk."""
+        return self.node.length
+
+    def attach(self, node: BlockNode) -> None:
+        """Begin to use `node`.
+
+        :raises GenericError: other users do not share what this one needs.
+        """
+        self.root = self.graph.attach(self, "root", node, self.perm, self.shared)
+
+    def detach(self) -> None:
+        """Stop using the node. Nothing may be in flight. Harmless when detached already."""
+        root, self.root = self.root, None
+        if root is not None:
+            self.graph.detach(root)
+
+    def set_permissions(self, perm: Perm, shared: Perm) -> None:
+        """Take and share something else from now on.
+
+        :raises GenericError: conflicts with other users; nothing has changed then.
+        """
+        if self.root is not None:
+            self.graph.change_permissions(self.root, perm, shared)
+        self.perm, self.shared = perm, shared
+
+    # Drain.
+
+    def drained_begin(self) -> None:
+        """Hold back requests that have not begun."""
+        self._quiesced += 1
+
+    def drained_end(self) -> None:
+        """Undo one `drained_begin`; the last one lets the requests go."""
+        self._quiesced -= 1
+        if self._quiesced == 0:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    def drained_poll(self) -> bool:
+        """True while requests are under way."""
+        return self.in_flight > 0
+
+    def child_resized(self, child: Child) -> None:
+        """The root node has another length."""
+        if self.client is not None:
+            self.client.backend_resized(child.node.length)
+
+    async def _admitted(self) -> None:
+        while self._quiesced:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+    def _leave(self) -> None:
+        self.in_flight -= 1
+        if self._quiesced and self.in_flight == 0:
+            self.graph.request_done()
+
+    # I/O: each request waits while the node is drained, is counted, and goes to the root node.
+
+    async def preadv(self, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer` from `offset`. Raises OSError as the node does."""
+        if self._quiesced:
+            await self._admitted()
+        self.in_flight += 1
+        stats = self.stats.read
+        began = time.monotonic_ns()
+        try:
+            await self.node.preadv(offset, buffer)
+        except OSError:
+            stats.failed += 1
+            raise
+        else:
+            stats.operations += 1
+            stats.bytes += len(buffer)
+            stats.time_ns += time.monotonic_ns() - began
+        finally:
+            self.in_flight -= 1
+            if self._quiesced and self.in_flight == 0:
+                self.graph.request_done()
+
+    async def pwritev(self, offset: int, data: Buffer, fua: bool = False) -> None:
+        """Write `data` at `offset`. Raises OSError as the node does."""
+        if self._quiesced:
+            await self._admitted()
+        self.in_flight += 1
+        stats = self.stats.write
+        began = time.monotonic_ns()
+        try:
+            await self.node.pwritev(offset, data, fua)
+        except OSError:
+            stats.failed += 1
+            raise
+        else:
+            stats.operations += 1
+            stats.bytes += len(data)
+            stats.time_ns += time.monotonic_ns() - began
+        finally:
+            self._leave()
+
+    async def pwrite_zeroes(
+        self,
+        offset: int,
+        length: int,
+        *,
+        may_unmap: bool = False,
+        no_fallback: bool = False,
+        fua: bool = False,
+    ) -> None:
+        """Make a range read as zeroes. Raises OSError as the node does."""
+        if self._quiesced:
+            await self._admitted()
+        self.in_flight += 1
+        stats = self.stats.write
+        began = time.monotonic_ns()
+        try:
+            await self.node.pwrite_zeroes(
+                offset, length, may_unmap=may_unmap, no_fallback=no_fallback, fua=fua
+            )
+        except OSError:
+            stats.failed += 1
+            raise
+        else:
+            stats.operations += 1
+            stats.bytes += length
+            stats.time_ns += time.monotonic_ns() - began
+        finally:
+            self._leave()
+
+    async def pdiscard(self, offset: int, length: int) -> None:
+        """Discard a range. Raises OSError as the node does."""
+        await self._counted(self.stats.unmap, length, lambda: self.node.pdiscard(offset, length))
+
+    async def flush(self) -> None:
+        """Bring completed writes to stable storage. Raises OSError as the node does."""
+        await self._counted(self.stats.flush, 0, lambda: self.node.flush())
+
+    async def map(self, offset: int, length: int) -> list[Extent]:
+        """How a range is stored; see `BlockNode.map`."""
+        if self._quiesced:
+            await self._admitted()
+        self.in_flight += 1
+        try:
+            return await self.node.map(offset, length)
+        finally:
+            self._leave()
+
+    async def truncate(self, length: int, exact: bool = False) -> None:
+        """Change the length of the disk. Raises OSError as the node does."""
+        if self._quiesced:
+            await self._admitted()
+        self.in_flight += 1
+        try:
+            await self.node.truncate(length, exact)
+        finally:
+            self._leave()
+
+    async def _counted(self, stats: OperationStats, length: int, request: Callable[[], object]) -> None:
+        if self._quiesced:
+            await self._admitted()
+        self.in_flight += 1
+        began = time.monotonic_ns()
+        try:
+            await request()  # type: ignore[misc]  # always one of the node's coroutines
+        except OSError:
+            stats.failed += 1
+            raise
+        else:
+            stats.operations += 1
+            stats.bytes += length
+            stats.time_ns += time.monotonic_ns() - began
+        finally:
+            self._leave()

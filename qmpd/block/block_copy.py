@@ -1,0 +1,310 @@
+"""Block copy: bring chosen clusters of a source to a target, each exactly once, from two sides at the same time.
+
+The background side (a backup job) walks over the clusters that are still to do. The foreground side (the
+copy-before-write filter) needs certain clusters at once, before a guest's write changes them. Three rules make the
+two agree, all kept in `todo` and `_claimed`, without any lock:
+
+* A cluster is claimed by taking it out of `todo` in the same turn of the event loop in which it was seen there.
+* Whoever needs a cluster that another has claimed waits for that other task, and looks again.
+* A task that fails puts its clusters back into `todo`.
+
+As long as a cluster is in `todo` or claimed, no guest write has reached it since the copy began: such a write would
+have had to copy it first. Therefore what the source's `map` says about such clusters stays true for as long as they
+are of interest, and is asked in large windows and kept. The same holds for the target, which nobody else writes.
+
+What `map` calls zero is never read; where the target reads zero there already, nothing is done at all. Extents that
+are plain bytes of host files are copied by the kernel, many of them in one trip to a worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+from bitarray import bitarray
+
+from qmpd.block.driver import HostPiece
+from qmpd.block.extents import Extent, ExtentKind
+from qmpd.block.node import BlockNode
+
+DEFAULT_CHUNK = 2 << 20
+"""Bytes of data that one background task copies."""
+
+_WINDOW = 1 << 30
+_MAX_RUNS = 512
+_BOUNCE = 1 << 20
+_NOT_SUPPORTED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP})
+
+
+class CopyError(Exception):
+    """A request of a copy failed.
+
+    :ivar is_read: it was a read of the source, not a write to the target.
+    :ivar cause: what the driver raised.
+    """
+
+    def __init__(self, is_read: bool, cause: OSError) -> None:
+        super().__init__(str(cause))
+        self.is_read = is_read
+        self.cause = cause
+
+
+@dataclass(eq=False, slots=True)
+class CopyTask:
+    """Clusters that somebody has claimed, as runs of [first, end)."""
+
+    runs: list[tuple[int, int]]
+    done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class ExtentWindow:
+    """What a node's `map` said, kept for a part of the node."""
+
+    def __init__(self, node: BlockNode) -> None:
+        self._node = node
+        self._extents: list[Extent] = []
+        self._starts: list[int] = []
+        self._end = 0
+
+    def covers(self, offset: int) -> bool:
+        """Whether the byte at `offset` is known."""
+        return bool(self._starts) and self._starts[0] <= offset < self._end
+
+    async def load(self, offset: int) -> None:
+        """Ask the node about the part that begins at `offset`."""
+        extents = await self._node.map(offset, _WINDOW)
+        self._extents = extents
+        self._starts = [extent.offset for extent in extents]
+        self._end = extents[-1].end
+
+    def at(self, offset: int) -> Extent:
+        """The extent that holds a known byte."""
+        return self._extents[bisect_right(self._starts, offset) - 1]
+
+
+@dataclass(slots=True)
+class _Plan:
+    pieces: list[HostPiece] = field(default_factory=list)
+    through_memory: list[tuple[int, int]] = field(default_factory=list)
+    zeroes: list[tuple[int, int]] = field(default_factory=list)
+
+
+class BlockCopy:
+    """One copy from `source` to `target`, which have the same length.
+
+    :param cluster_size: bytes that are copied as a whole.
+    :param todo: one bit for each cluster, 1 for those to be copied. Owned by the copy from now on.
+    """
+
+    def __init__(self, source: BlockNode, target: BlockNode, cluster_size: int, todo: bitarray) -> None:
+        self.source = source
+        self.target = target
+        self.cluster_size = cluster_size
+        self.length = source.length
+        self.todo = todo
+        self._claimed: list[CopyTask] = []
+        self._source_map = ExtentWindow(source)
+        self._target_map = ExtentWindow(target)
+        self._kernel_copy = True
+
+    @property
+    def remaining(self) -> int:
+        """Bytes in clusters that nobody has copied or claimed yet."""
+        return self.todo.count() * self.cluster_size
+
+    @property
+    def idle(self) -> bool:
+        """No task is under way."""
+        return not self._claimed
+
+    def bytes_of(self, task: CopyTask) -> int:
+        """Bytes of the disk that `task` stands for."""
+        size = self.cluster_size
+        return sum(min(end * size, self.length) - first * size for first, end in task.runs)
+
+    # The background side.
+
+    async def claim_next(self, chunk: int) -> CopyTask | None:
+        """Claim the next clusters: up to `chunk` bytes of data, and whatever holes lie between.
+
+        :returns: None when nothing is left to claim.
+        """
+        position = 0
+        while True:
+            first = self.todo.find(1, position)
+            if first < 0:
+                return None
+            offset = first * self.cluster_size
+            if self._source_map.covers(offset):
+                return self._claim(first, chunk)
+            # Others may claim clusters meanwhile; then the search goes on from here.
+            await self._load(self._source_map, offset, is_read=True)
+
+    def _claim(self, first: int, chunk: int) -> CopyTask:
+        runs: list[tuple[int, int]] = []
+        budget = chunk
+        while first >= 0 and budget > 0 and len(runs) < _MAX_RUNS:
+            offset = first * self.cluster_size
+            if not self._source_map.covers(offset):
+                break
+            extent = self._source_map.at(offset)
+            stop = self.todo.find(0, first)
+            if extent.kind is ExtentKind.DATA:
+                limit = max(min(extent.end, offset + budget) // self.cluster_size, first + 1)
+            else:
+                limit = max(extent.end // self.cluster_size, first + 1)
+            end = limit if stop < 0 else min(limit, stop)
+            end = min(end, len(self.todo))
+            if extent.kind is ExtentKind.DATA or extent.end < end * self.cluster_size:
+                budget -= (end - first) * self.cluster_size
+            self.todo[first:end] = 0
+            runs.append((first, end))
+            first = self.todo.find(1, end)
+        return self._open_task(runs)
+
+    def _open_task(self, runs: list[tuple[int, int]]) -> CopyTask:
+        task = CopyTask(runs)
+        self._claimed.append(task)
+        return task
+
+    async def perform(self, task: CopyTask) -> None:
+        """Copy what `task` has claimed.
+
+        :raises CopyError: a request failed; the clusters are to do again.
+        """
+        try:
+            plan = await self._make_plan(task)
+            await self._copy_pieces(plan)
+            for offset, length in plan.through_memory:
+                await self._copy_through_memory(offset, length)
+            for offset, length in plan.zeroes:
+                await self._zero(offset, length)
+        except BaseException:
+            for first, end in task.runs:
+                self.todo[first:end] = 1
+            raise
+        finally:
+            self._claimed.remove(task)
+            task.done.set_result(None)
+
+    # The foreground side.
+
+    async def copy_before_write(self, offset: int, length: int) -> None:
+        """Return when no cluster of the range is left to copy.
+
+        :raises CopyError: one of them could not be copied.
+        """
+        first = offset // self.cluster_size
+        end = min(-(-(offset + length) // self.cluster_size), len(self.todo))
+        while True:
+            start = self.todo.find(1, first, end)
+            if start >= 0:
+                stop = self.todo.find(0, start, end)
+                stop = end if stop < 0 else stop
+                self.todo[start:stop] = 0
+                await self.perform(self._open_task([(start, stop)]))
+                continue
+            rival = self._claimant(first, end)
+            if rival is None:
+                return
+            await asyncio.shield(rival.done)
+
+    def _claimant(self, first: int, end: int) -> CopyTask | None:
+        for task in self._claimed:
+            if any(start < end and first < stop for start, stop in task.runs):
+                return task
+        return None
+
+    async def wait_idle(self) -> None:
+        """Return when no task is under way."""
+        while self._claimed:
+            await asyncio.shield(self._claimed[0].done)
+
+    def forget(self, offset: int, length: int) -> None:
+        """The clusters that lie wholly in the range need not be copied any more."""
+        first = -(-offset // self.cluster_size)
+        end = (offset + length) // self.cluster_size
+        if first < end:
+            self.todo[first:end] = 0
+
+    # How a task is done.
+
+    async def _load(self, window: ExtentWindow, offset: int, *, is_read: bool) -> None:
+        try:
+            await window.load(offset)
+        except OSError as error:
+            raise CopyError(is_read, error) from error
+
+    async def _extent_at(self, window: ExtentWindow, offset: int, *, is_read: bool) -> Extent:
+        while not window.covers(offset):
+            await self._load(window, offset, is_read=is_read)
+        return window.at(offset)
+
+    async def _make_plan(self, task: CopyTask) -> _Plan:
+        plan = _Plan()
+        for first, stop in task.runs:
+            offset = first * self.cluster_size
+            end = min(stop * self.cluster_size, self.length)
+            while offset < end:
+                extent = await self._extent_at(self._source_map, offset, is_read=True)
+                length = min(extent.end, end) - offset
+                self._place(plan, extent, offset, length)
+                offset += length
+        return plan
+
+    def _place(self, plan: _Plan, extent: Extent, offset: int, length: int) -> None:
+        if extent.reads_zero:
+            plan.zeroes.append((offset, length))
+        elif extent.host is not None and self._kernel_copy:
+            host_offset = extent.host_offset + offset - extent.offset
+            plan.pieces.append(HostPiece(extent.host, host_offset, offset, length))
+        else:
+            plan.through_memory.append((offset, length))
+
+    async def _copy_pieces(self, plan: _Plan) -> None:
+        if not plan.pieces:
+            return
+        try:
+            await self.target.copy_from_host(plan.pieces)
+        except OSError as error:
+            if error.errno in _NOT_SUPPORTED:
+                self._kernel_copy = False
+            # The kernel does not say whether reading or writing failed. Doing it again by hand tells, and is
+            # harmless: the same bytes go to the same place.
+            plan.through_memory.extend((piece.offset, piece.length) for piece in plan.pieces)
+
+    async def _copy_through_memory(self, offset: int, length: int) -> None:
+        buffer = memoryview(bytearray(min(length, _BOUNCE)))
+        end = offset + length
+        while offset < end:
+            part = buffer[: min(len(buffer), end - offset)]
+            try:
+                await self.source.preadv(offset, part)
+            except OSError as error:
+                raise CopyError(True, error) from error
+            try:
+                await self.target.pwritev(offset, part)
+            except OSError as error:
+                raise CopyError(False, error) from error
+            offset += len(part)
+
+    async def _zero(self, offset: int, length: int) -> None:
+        end = offset + length
+        while offset < end:
+            extent = await self._extent_at(self._target_map, offset, is_read=False)
+            step = min(extent.end, end) - offset
+            if extent.kind is not ExtentKind.ZERO:
+                await self._write_zeroes(offset, step)
+            offset += step
+
+    async def _write_zeroes(self, offset: int, length: int) -> None:
+        end = offset + length
+        while offset < end:
+            step = min(end - offset, _WINDOW)
+            try:
+                await self.target.pwrite_zeroes(offset, step, may_unmap=True)
+            except OSError as error:
+                raise CopyError(False, error) from error
+            offset += step

@@ -1,0 +1,236 @@
+"""What a block driver is: the interface between a node and the code that knows a format or a protocol.
+
+A driver only opens, reads, writes, zeroes, discards, flushes, maps and resizes. Bounds, permissions, drain, bitmaps
+and statistics are the node's business, so a driver may assume requests inside the node's length, aligned to its
+`request_alignment`, and permitted. I/O coroutines must not suspend when nothing blocks. They raise `OSError` with
+the errno that describes the failure.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from qmpd.block.extents import Extent, ExtentKind, HostFile
+from qmpd.block.permissions import Perm
+
+if TYPE_CHECKING:
+    from qmpd.block.child import Child
+    from qmpd.block.iopool import IOPool
+    from qmpd.block.node import BlockNode, NodeOptions
+
+Buffer = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class HostPiece:
+    """Bytes of a host file and where in a node they shall go. Offsets and length in bytes."""
+
+    host: HostFile
+    host_offset: int
+    offset: int
+    length: int
+
+    def shifted(self, delta: int) -> HostPiece:
+        """The same bytes for a place `delta` further on."""
+        return HostPiece(self.host, self.host_offset, self.offset + delta, self.length)
+
+
+def not_supported() -> OSError:
+    """The error by which a driver says that it has no special way to do a thing."""
+    return OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+
+
+class OpenContext(Protocol):
+    """What a driver may use while it opens."""
+
+    node: BlockNode
+    pool: IOPool
+    flags: NodeOptions
+
+    async def open_child(self, name: str, reference: Any, *, protocol: bool) -> Child:
+        """Attach the child `reference` (a node name or an inline definition) as `name`.
+
+        :param protocol: the child stores bytes for a format; it inherits caching and read-only mode.
+        :raises GenericError: it cannot be opened or attached.
+        """
+
+
+class BlockDriver(ABC):
+    """One instance for each node.
+
+    :cvar is_filter: the node shows exactly the data of its main child.
+    :cvar is_protocol: the node stores its bytes outside the graph.
+    :cvar main_child: the name of the child that a filter filters, or that a format stores its data in.
+    :cvar supports_persistent_bitmaps: the format can store dirty bitmaps.
+    """
+
+    is_filter: ClassVar[bool] = False
+    is_protocol: ClassVar[bool] = False
+    main_child: ClassVar[str | None] = None
+    supports_persistent_bitmaps: ClassVar[bool] = False
+
+    format_name: str
+    length: int = 0
+    request_alignment: int = 1
+    cluster_size: int | None = None
+
+    def __init__(self, format_name: str) -> None:
+        self.format_name = format_name
+        self.node: BlockNode = None  # type: ignore[assignment]  # set by the node that takes the driver
+
+    @abstractmethod
+    async def open(self, options: Any, context: OpenContext) -> None:
+        """Open the image described by `options` (the driver's branch of `BlockdevOptions`).
+
+        :raises GenericError: it cannot be opened; everything taken so far has been given back.
+        """
+
+    async def close(self) -> None:
+        """Give back what the driver holds. The children are detached by the graph."""
+        return
+
+    @abstractmethod
+    async def preadv(self, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer` with the bytes from `offset`."""
+
+    @abstractmethod
+    async def pwritev(self, offset: int, data: Buffer, fua: bool) -> None:
+        """Write `data` at `offset`; with `fua`, return only when it is on stable storage."""
+
+    async def pwrite_zeroes(self, offset: int, length: int, may_unmap: bool, no_fallback: bool) -> None:
+        """Make a range read as zeroes in a cheap way.
+
+        :param may_unmap: the space may be given back to the host.
+        :param no_fallback: fail rather than do what is as slow as writing zeroes.
+        :raises OSError: ENOTSUP when there is no cheap way; the node then writes zeroes itself.
+        """
+        raise not_supported()
+
+    async def pdiscard(self, offset: int, length: int) -> None:
+        """Tell the storage that the contents of a range are no longer needed. May do nothing."""
+        return
+
+    async def flush(self) -> None:
+        """Bring all completed writes to stable storage."""
+        return
+
+    async def map(self, offset: int, length: int) -> list[Extent]:
+        """How the range is stored, in order and without gaps.
+
+        May end early (it covers at least the first byte). The default knows nothing: one data extent.
+        """
+        return [Extent(offset, length, ExtentKind.DATA)]
+
+    async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
+        """Let the kernel copy pieces of host files into this node.
+
+        :raises OSError: ENOTSUP when this driver cannot; nothing has been written then.
+        """
+        raise not_supported()
+
+    async def truncate(self, length: int, exact: bool) -> None:
+        """Change the length.
+
+        :param exact: the result must be `length` and not more.
+        :raises OSError: ENOTSUP when the driver cannot resize.
+        """
+        raise not_supported()
+
+    def child_permissions(self, name: str, perm: Perm, shared: Perm) -> tuple[Perm, Perm]:
+        """What this node takes of and leaves to others on its child `name`.
+
+        :param perm: everything that this node's own parents take.
+        :param shared: everything that all of them leave to others.
+        """
+        return perm, shared
+
+    def check_permissions(self, perm: Perm, shared: Perm) -> None:
+        """Get ready for the parents to hold these permissions; may fail, and is undone by another call.
+
+        :raises GenericError: the image cannot be used so (it is locked by another program, it is read-only).
+        """
+        return
+
+    def child_resized(self, name: str) -> bool:
+        """The child `name` has another length now. True when this node's length has changed with it."""
+        return False
+
+    def host_paths(self) -> list[str]:
+        """The host files this node itself keeps open, for confinement checks and messages."""
+        return []
+
+    def filename(self) -> str:
+        """The name under which query commands show the node."""
+        child = self.node.children.get(self.main_child) if self.main_child else None
+        return child.node.driver.filename() if child is not None else f"{self.format_name}://"
+
+    def actual_size(self) -> int | None:
+        """Bytes taken on the host, None when unknown."""
+        child = self.node.children.get(self.main_child) if self.main_child else None
+        return child.node.driver.actual_size() if child is not None else None
+
+    def runtime_options(self) -> dict[str, Any]:
+        """The options that matter for a `json:` file name, without children."""
+        return {}
+
+    def image_details(self) -> Mapping[str, object]:
+        """Further members of `ImageInfo` for this driver."""
+        return {}
+
+    def driver_stats(self) -> Mapping[str, object] | None:
+        """The `driver-specific` member of query-blockstats."""
+        return None
+
+
+class FilterDriver(BlockDriver):
+    """A driver that shows exactly the data of its main child and passes all requests on."""
+
+    is_filter = True
+    main_child = "file"
+
+    @property
+    def below(self) -> BlockNode:
+        """The node that is filtered."""
+        return self.node.children["file"].node
+
+    def adopt_geometry(self) -> None:
+        """Take over length and alignment of the filtered node."""
+        self.length = self.below.length
+        self.request_alignment = self.below.request_alignment
+        self.cluster_size = self.below.driver.cluster_size
+
+    def child_resized(self, name: str) -> bool:
+        if name != self.main_child:
+            return False
+        self.length = self.below.length
+        return True
+
+    async def preadv(self, offset: int, buffer: memoryview) -> None:
+        await self.below.preadv(offset, buffer)
+
+    async def pwritev(self, offset: int, data: Buffer, fua: bool) -> None:
+        await self.below.pwritev(offset, data, fua)
+
+    async def pwrite_zeroes(self, offset: int, length: int, may_unmap: bool, no_fallback: bool) -> None:
+        await self.below.pwrite_zeroes(offset, length, may_unmap=may_unmap, no_fallback=no_fallback)
+
+    async def pdiscard(self, offset: int, length: int) -> None:
+        await self.below.pdiscard(offset, length)
+
+    async def flush(self) -> None:
+        await self.below.flush()
+
+    async def map(self, offset: int, length: int) -> list[Extent]:
+        return await self.below.map(offset, length)
+
+    async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
+        await self.below.copy_from_host(pieces)
+
+    async def truncate(self, length: int, exact: bool) -> None:
+        await self.below.truncate(length, exact)
+        self.length = self.below.length

@@ -1,0 +1,159 @@
+"""Driver `copy-before-write`: before a guest changes a cluster, its old contents go to a target.
+
+A filter. A backup job puts one on top of its source and shares its `BlockCopy`, so that the target becomes the disk
+as it stood when the filter went in. As a node of its own (blockdev-add) it serves fleecing.
+
+What happens when the old contents cannot be saved is a choice: `break-guest-write` fails the guest's write, and the
+snapshot stays whole; `break-snapshot` lets the write go on, and the snapshot is lost. Backup jobs choose the latter
+and fail: a backup must never cost the guest its writes, and the job's bitmap still knows what has to be copied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from bitarray import bitarray
+from bitarray.util import ones, zeros
+
+from qmpd.block.block_copy import BlockCopy, CopyError
+from qmpd.block.dirty_bitmap import DirtyBitmap
+from qmpd.block.driver import Buffer, FilterDriver, HostPiece, OpenContext
+from qmpd.block.permissions import Perm
+from qmpd.errors import GenericError
+
+DEFAULT_CLUSTER_SIZE = 65536
+BREAK_GUEST_WRITE = "break-guest-write"
+BREAK_SNAPSHOT = "break-snapshot"
+
+
+class BitmapReference(Protocol):
+    """A bitmap by node and name."""
+
+    node: str
+    name: str
+
+
+class CopyBeforeWriteOptions(Protocol):
+    """What the driver reads of its branch of `BlockdevOptions`."""
+
+    file: Any
+    target: Any
+    bitmap: BitmapReference | None
+    on_cbw_error: str | None
+    cbw_timeout: int | None
+
+
+def cluster_bits(length: int, cluster_size: int, bitmap: DirtyBitmap | None) -> bitarray:
+    """One bit for each cluster of a disk: those dirty in `bitmap`, all without one."""
+    size = -(-length // cluster_size)
+    if bitmap is None:
+        return ones(size, endian="little")
+    bits = DirtyBitmap(None, length, cluster_size)
+    bits.merge_from(bitmap)
+    return bits.snapshot()[:size] if size else zeros(0, endian="little")
+
+
+class CopyBeforeWriteDriver(FilterDriver):
+    """The filter.
+
+    :ivar copy: what brings the old contents to the target; shared with a backup job.
+    :ivar broken: why the snapshot is lost, None while it is whole.
+    :ivar on_broken: called once when it is lost.
+    """
+
+    def __init__(self, format_name: str = "copy-before-write") -> None:
+        super().__init__(format_name)
+        self.copy: BlockCopy
+        self.on_cbw_error = BREAK_GUEST_WRITE
+        self.timeout: float | None = None
+        self.broken: CopyError | None = None
+        self.on_broken: Callable[[], None] | None = None
+        self._cluster_size = DEFAULT_CLUSTER_SIZE
+        self._bitmap: DirtyBitmap | None = None
+
+    @classmethod
+    def for_job(cls, cluster_size: int, todo_from: DirtyBitmap | None) -> CopyBeforeWriteDriver:
+        """A filter for a backup job, to be put in with `BlockGraph.insert_filter` and the child `target`."""
+        driver = cls()
+        driver.on_cbw_error = BREAK_SNAPSHOT
+        driver._cluster_size = cluster_size
+        driver._bitmap = todo_from
+        return driver
+
+    async def open(self, options: CopyBeforeWriteOptions, context: OpenContext) -> None:
+        self.on_cbw_error = str(options.on_cbw_error or BREAK_GUEST_WRITE)
+        self.timeout = float(options.cbw_timeout) if options.cbw_timeout else None
+        await context.open_child("file", options.file, protocol=False)
+        await context.open_child("target", options.target, protocol=False)
+        target = self.node.children["target"].node
+        if target.length < self.below.length:
+            raise GenericError(
+                f"'target' has {target.length} bytes; it has to hold the {self.below.length} bytes of 'file'"
+            )
+        if options.bitmap is not None:
+            owner = self.node.graph.lookup(options.bitmap.node)
+            self._bitmap = owner.bitmaps.lookup(options.bitmap.name)
+            self._bitmap.check()
+        self.adopt_geometry()
+
+    def adopt_geometry(self) -> None:
+        super().adopt_geometry()
+        target = self.node.children["target"].node
+        self._cluster_size = max(self._cluster_size, target.driver.cluster_size or 0)
+        todo = cluster_bits(self.length, self._cluster_size, self._bitmap)
+        self.copy = BlockCopy(self.below, target, self._cluster_size, todo)
+
+    def child_permissions(self, name: str, perm: Perm, shared: Perm) -> tuple[Perm, Perm]:
+        if name == "target":
+            return Perm.WRITE, Perm.ALL & ~Perm.RESIZE
+        # Old contents are read, and whoever wrote below the filter would not be noticed by it.
+        return perm | Perm.CONSISTENT_READ, shared & ~(Perm.WRITE | Perm.RESIZE)
+
+    async def _save(self, offset: int, length: int) -> None:
+        if self.broken is not None or length == 0:
+            return
+        try:
+            if self.timeout is None:
+                await self.copy.copy_before_write(offset, length)
+            else:
+                await self._save_in_time(offset, length)
+        except CopyError as error:
+            if self.on_cbw_error == BREAK_GUEST_WRITE:
+                raise error.cause from error
+            self._break(error)
+
+    async def _save_in_time(self, offset: int, length: int) -> None:
+        # The copy goes on after the time is over: its requests are under way and cannot be called back.
+        saving = asyncio.ensure_future(self.copy.copy_before_write(offset, length))
+        done, _ = await asyncio.wait({saving}, timeout=self.timeout)
+        if not done:
+            saving.add_done_callback(lambda task: task.exception())
+            raise CopyError(False, OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
+        saving.result()
+
+    def _break(self, error: CopyError) -> None:
+        if self.broken is None:
+            self.broken = error
+            if self.on_broken is not None:
+                self.on_broken()
+
+    async def pwritev(self, offset: int, data: Buffer, fua: bool) -> None:
+        await self._save(offset, len(data))
+        await self.below.pwritev(offset, data, fua)
+
+    async def pwrite_zeroes(self, offset: int, length: int, may_unmap: bool, no_fallback: bool) -> None:
+        await self._save(offset, length)
+        await self.below.pwrite_zeroes(offset, length, may_unmap=may_unmap, no_fallback=no_fallback)
+
+    async def pdiscard(self, offset: int, length: int) -> None:
+        await self._save(offset, length)
+        await self.below.pdiscard(offset, length)
+
+    async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
+        for piece in pieces:
+            await self._save(piece.offset, piece.length)
+        await self.below.copy_from_host(pieces)

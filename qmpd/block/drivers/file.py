@@ -1,0 +1,439 @@
+"""Drivers `file` and `host_device`: the bytes of a host file.
+
+Reads are tried from the page cache first, without a thread (`preadv2` with RWF_NOWAIT). Everything that may wait for
+a disk goes to the I/O pool. Buffered writes are usually just a copy into the page cache, but nothing promises that,
+so they go to the pool too; all that arrive in one turn of the event loop share one trip there.
+
+The descriptor may be replaced (auto-read-only), never while a request is under way on a drained node; workers are
+given the descriptor with each call and never see this object's state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import errno
+import mmap
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, not_supported
+from qmpd.block.extents import Extent, ExtentKind
+from qmpd.block.image_lock import ImageLock, locks_supported
+from qmpd.block.iopool import IOPool
+from qmpd.block.permissions import Perm
+from qmpd.errors import GenericError, os_error_text
+
+SECTOR = 512
+_MAX_MAP_EXTENTS = 4096
+_COPY_STEP = 8 << 20
+_BOUNCE = 256 << 10
+_WRITE_BATCH = 16
+
+_FALLOC_KEEP_SIZE = 0x01
+_FALLOC_PUNCH_HOLE = 0x02
+_FALLOC_ZERO_RANGE = 0x10
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
+_UNSUPPORTED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY, errno.EINVAL, errno.ENODEV})
+_NO_COPY_RANGE = frozenset({errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.ETXTBSY})
+
+
+class FileOptions(Protocol):
+    """What the drivers read of their branch of `BlockdevOptions`."""
+
+    filename: str
+    locking: str | None
+
+
+_Write = tuple["asyncio.Future[None]", int, Buffer, bool]
+
+
+class FileDriver(BlockDriver):
+    """A regular file (`file`) or a device (`host_device`)."""
+
+    is_protocol = True
+
+    def __init__(self, format_name: str) -> None:
+        super().__init__(format_name)
+        self._fd = -1
+        self._path = ""
+        self._pool: IOPool
+        self._lock: ImageLock | None = None
+        self._writable = False
+        self._direct = False
+        self._nowait = True
+        self._is_device = False
+        self._no_zero_range = False
+        self._pending: list[_Write] = []
+        self._discards = [0, 0, 0]
+
+    def fileno(self) -> int:
+        """The descriptor, for code that copies between host files (`HostFile`)."""
+        return self._fd
+
+    # Opening and closing.
+
+    async def open(self, options: FileOptions, context: OpenContext) -> None:
+        flags = context.flags
+        self._pool = context.pool
+        self._path = options.filename
+        self._direct = flags.cache_direct
+        self._nowait = not flags.cache_direct
+        want_write = not flags.read_only and not flags.auto_read_only
+        try:
+            self._fd = await self._pool.run(_open, self._path, want_write, self._direct)
+        except OSError as error:
+            raise GenericError(f"Image '{self._path}' cannot be opened: {os_error_text(error)}") from error
+        self._writable = want_write
+        try:
+            await self._examine(options)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _examine(self, options: FileOptions) -> None:
+        mode = os.fstat(self._fd).st_mode
+        self._is_device = stat.S_ISBLK(mode) or stat.S_ISCHR(mode)
+        if self.format_name == "host_device" and not self._is_device:
+            raise GenericError(f"Driver 'host_device' takes a device, and '{self._path}' is none; use driver 'file'")
+        if self.format_name == "file" and not stat.S_ISREG(mode):
+            raise GenericError(f"Driver 'file' takes a regular file, and '{self._path}' is none")
+        locking = options.locking or "auto"
+        if locking != "off" and not self.node.options.force_share:
+            if locks_supported(self._fd):
+                self._lock = ImageLock(self._path)
+            elif locking == "on":
+                raise GenericError(
+                    f"locking=on needs a file system with open-file-description locks, which '{self._path}' is not on"
+                )
+        try:
+            self.length = await self._pool.run(_length, self._fd)
+            if self._direct:
+                self.request_alignment = await self._pool.run(_probe_alignment, self._fd)
+        except OSError as error:
+            raise GenericError(f"Image '{self._path}' cannot be read: {os_error_text(error)}") from error
+
+    async def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            await self._pool.run(os.close, fd)
+
+    def check_permissions(self, perm: Perm, shared: Perm) -> None:
+        if self._fd < 0:
+            return
+        if perm & (Perm.WRITE | Perm.WRITE_UNCHANGED | Perm.RESIZE) and not self._writable:
+            self._reopen_writable()
+        if self._lock is not None:
+            self._lock.adjust(self._fd, perm, shared)
+
+    def _reopen_writable(self) -> None:
+        try:
+            fd = _open(f"/proc/self/fd/{self._fd}", True, self._direct)
+        except OSError as error:
+            raise GenericError(f"Image '{self._path}' cannot be opened for writing: {os_error_text(error)}") from error
+        if self._lock is not None:
+            self._lock.carry_to(fd)
+        old, self._fd = self._fd, fd
+        self._writable = True
+        os.close(old)
+
+    # Reading.
+
+    async def preadv(self, offset: int, buffer: memoryview) -> None:
+        done = 0
+        if self._nowait:
+            try:
+                done = os.preadv(self._fd, [buffer], offset, os.RWF_NOWAIT)
+            except BlockingIOError:
+                done = 0
+            except OSError as error:
+                if error.errno not in _UNSUPPORTED:
+                    raise
+                self._nowait = False
+            if done == len(buffer):
+                return
+        read = _read_direct if self._direct else _read
+        await self._pool.run(read, self._fd, offset + done, buffer[done:])
+
+    # Writing. The list of pending writes is handed over in one piece at the end of the loop's turn.
+
+    def pwritev(self, offset: int, data: Buffer, fua: bool) -> asyncio.Future[None]:  # type: ignore[override]
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        if not self._pending:
+            loop.call_soon(self._send_writes)
+        self._pending.append((future, offset, data, fua and not self.node.options.cache_no_flush))
+        return future
+
+    def _send_writes(self) -> None:
+        pending, self._pending = self._pending, []
+        batch = 1 if self._direct else _WRITE_BATCH
+        for at in range(0, len(pending), batch):
+            part = pending[at : at + batch]
+            answer = self._pool.submit(_write_all, self._fd, self._direct, part)
+            answer.add_done_callback(_deliver_writes)
+
+    async def pwrite_zeroes(self, offset: int, length: int, may_unmap: bool, no_fallback: bool) -> None:
+        if may_unmap:
+            try:
+                await self._pool.run(_fallocate, self._fd, _FALLOC_PUNCH_HOLE | _FALLOC_KEEP_SIZE, offset, length)
+            except OSError as error:
+                if error.errno not in _UNSUPPORTED:
+                    raise
+            else:
+                await self._extend_to(offset + length)
+                return
+        if self._no_zero_range:
+            raise not_supported()
+        try:
+            await self._pool.run(_zero_range, self._fd, offset, length)
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+            self._no_zero_range = True
+            raise not_supported() from error
+
+    async def _extend_to(self, end: int) -> None:
+        # A hole at the end of the file does not lengthen it; a node's length may be rounded up beyond its file's.
+        if not self._is_device and end > os.fstat(self._fd).st_size:
+            await self._pool.run(os.ftruncate, self._fd, end)
+
+    async def pdiscard(self, offset: int, length: int) -> None:
+        ok, failed, count = 0, 1, 2
+        try:
+            await self._pool.run(_fallocate, self._fd, _FALLOC_PUNCH_HOLE | _FALLOC_KEEP_SIZE, offset, length)
+        except OSError as error:
+            self._discards[failed] += 1
+            if error.errno not in _UNSUPPORTED:
+                raise
+        else:
+            self._discards[ok] += 1
+            self._discards[count] += length
+
+    async def flush(self) -> None:
+        if self._writable:
+            await self._pool.run(os.fdatasync, self._fd)
+
+    async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
+        if self._direct or not pieces:
+            raise not_supported()
+        plan = [(piece.host.fileno(), piece.host_offset, piece.offset, piece.length) for piece in pieces]
+        await self._pool.run(_copy_all, self._fd, plan)
+
+    async def truncate(self, length: int, exact: bool) -> None:
+        if not self._is_device:
+            await self._pool.run(os.ftruncate, self._fd, length)
+            self.length = -(-length // SECTOR) * SECTOR
+            return
+        size = await self._pool.run(_length, self._fd)
+        if length > size or (exact and length != size):
+            raise not_supported()
+
+    async def map(self, offset: int, length: int) -> list[Extent]:
+        if self._is_device:
+            return [Extent(offset, length, ExtentKind.DATA, self, offset)]
+        runs = await self._pool.run(_data_runs, self._fd, offset, length)
+        return [
+            Extent(start, end - start, ExtentKind.DATA, self, start)
+            if is_data
+            else Extent(start, end - start, ExtentKind.ZERO, allocated=False)
+            for start, end, is_data in runs
+        ]
+
+    # What queries show.
+
+    def filename(self) -> str:
+        return self._path
+
+    def host_paths(self) -> list[str]:
+        return [self._path]
+
+    def actual_size(self) -> int | None:
+        return os.fstat(self._fd).st_blocks * 512
+
+    def driver_stats(self) -> Mapping[str, object] | None:
+        ok, failed, count = self._discards
+        return {
+            "driver": self.format_name,
+            "discard-nb-ok": ok,
+            "discard-nb-failed": failed,
+            "discard-bytes-ok": count,
+        }
+
+
+# Below: functions that run in workers. They see descriptors and buffers only.
+
+
+def _open(path: str, writable: bool, direct: bool) -> int:
+    flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | (os.O_DIRECT if direct else 0)
+    return os.open(path, flags)
+
+
+def _length(fd: int) -> int:
+    status = os.fstat(fd)
+    size = status.st_size if stat.S_ISREG(status.st_mode) else os.lseek(fd, 0, os.SEEK_END)
+    return -(-size // SECTOR) * SECTOR
+
+
+def _probe_alignment(fd: int) -> int:
+    buffer = mmap.mmap(-1, 65536)
+    for align in (512, 1024, 2048, 4096):
+        try:
+            os.preadv(fd, [memoryview(buffer)[:align]], 0)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+        else:
+            return align
+    return 4096
+
+
+def _read(fd: int, offset: int, buffer: memoryview) -> None:
+    while buffer:
+        count = os.preadv(fd, [buffer], offset)
+        if count == 0:
+            # The node's length is rounded up to a sector: what the file does not have reads as zeroes.
+            buffer[:] = bytes(len(buffer))
+            return
+        offset += count
+        buffer = buffer[count:]
+
+
+def _read_direct(fd: int, offset: int, buffer: memoryview) -> None:
+    bounce = memoryview(mmap.mmap(-1, len(buffer)))
+    _read(fd, offset, bounce)
+    buffer[:] = bounce
+
+
+def _write(fd: int, offset: int, data: Buffer, dsync: bool) -> None:
+    view = memoryview(data)
+    flags = os.RWF_DSYNC if dsync else 0
+    while view:
+        count = os.pwritev(fd, [view], offset, flags) if flags else os.pwrite(fd, view, offset)
+        offset += count
+        view = view[count:]
+
+
+def _write_direct(fd: int, offset: int, data: Buffer, dsync: bool) -> None:
+    bounce = memoryview(mmap.mmap(-1, len(data)))
+    bounce[:] = data
+    _write(fd, offset, bounce, dsync)
+
+
+_Written = list[tuple["asyncio.Future[None]", OSError | None]]
+
+
+def _write_all(fd: int, direct: bool, batch: list[_Write]) -> _Written:
+    write = _write_direct if direct else _write
+    results: _Written = []
+    for future, offset, data, dsync in batch:
+        try:
+            write(fd, offset, data, dsync)
+        except OSError as error:
+            results.append((future, error))
+        else:
+            results.append((future, None))
+    return results
+
+
+def _deliver_writes(answer: asyncio.Future[_Written]) -> None:
+    for future, error in answer.result():
+        if future.cancelled():
+            continue
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+
+def _fallocate(fd: int, mode: int, offset: int, length: int) -> None:
+    while _libc.fallocate(fd, mode, offset, length) != 0:
+        code = ctypes.get_errno()
+        if code != errno.EINTR:
+            raise OSError(code, os.strerror(code))
+
+
+def _zero_range(fd: int, offset: int, length: int) -> None:
+    try:
+        _fallocate(fd, _FALLOC_ZERO_RANGE, offset, length)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        # No such call here (tmpfs, for one): give the space back and take it again.
+        _fallocate(fd, _FALLOC_PUNCH_HOLE | _FALLOC_KEEP_SIZE, offset, length)
+        _fallocate(fd, 0, offset, length)
+
+
+def _data_runs(fd: int, offset: int, length: int) -> list[tuple[int, int, bool]]:
+    end = offset + length
+    runs: list[tuple[int, int, bool]] = []
+    while offset < end and len(runs) < _MAX_MAP_EXTENTS:
+        try:
+            data = os.lseek(fd, offset, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            data = end
+        if data > offset:
+            hole_end = min(data, end)
+            runs.append((offset, hole_end, False))
+            offset = hole_end
+            continue
+        try:
+            hole = os.lseek(fd, offset, os.SEEK_HOLE)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            hole = end
+        hole = min(hole, end) if hole > offset else end
+        runs.append((offset, hole, True))
+        offset = hole
+    return runs
+
+
+def _copy_all(target: int, plan: Sequence[tuple[int, int, int, int]]) -> None:
+    for source, source_offset, offset, length in plan:
+        _copy(source, source_offset, target, offset, length)
+
+
+def _copy(source: int, source_offset: int, target: int, offset: int, length: int) -> None:
+    while length:
+        step = min(length, _COPY_STEP)
+        try:
+            count = os.copy_file_range(source, target, step, source_offset, offset)
+        except OSError as error:
+            if error.errno not in _NO_COPY_RANGE:
+                raise
+            _copy_through_memory(source, source_offset, target, offset, length)
+            return
+        if count == 0:
+            # The source file ends inside its last sector.
+            _write(target, offset, bytes(min(length, SECTOR)), False)
+            count = min(length, SECTOR)
+        source_offset += count
+        offset += count
+        length -= count
+
+
+def _copy_through_memory(source: int, source_offset: int, target: int, offset: int, length: int) -> None:
+    buffer = memoryview(bytearray(min(length, _BOUNCE)))
+    while length:
+        part = buffer[: min(length, len(buffer))]
+        _read(source, source_offset, part)
+        _write(target, offset, part, False)
+        source_offset += len(part)
+        offset += len(part)
+        length -= len(part)
+
+
+def create_driver(name: str) -> FileDriver:
+    """A driver for `file` or `host_device`."""
+    return FileDriver(name)
+
+
+

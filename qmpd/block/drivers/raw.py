@@ -1,0 +1,110 @@
+"""Driver `raw`: the bytes of its child as they are, or a window of them (offset, size)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, not_supported
+from qmpd.block.extents import Extent
+from qmpd.block.node import BlockNode
+from qmpd.block.permissions import Perm
+from qmpd.errors import GenericError
+
+SECTOR = 512
+
+
+class RawOptions(Protocol):
+    """What the driver reads of its branch of `BlockdevOptions`."""
+
+    file: Any
+    offset: int | None
+    size: int | None
+
+
+class RawDriver(BlockDriver):
+    """A window on the child `file`; all of it unless told otherwise."""
+
+    main_child = "file"
+
+    def __init__(self, format_name: str) -> None:
+        super().__init__(format_name)
+        self._offset = 0
+        self._size: int | None = None
+        self._given: dict[str, Any] = {}
+
+    @property
+    def below(self) -> BlockNode:
+        """The node that holds the bytes."""
+        return self.node.children["file"].node
+
+    async def open(self, options: RawOptions, context: OpenContext) -> None:
+        offset, size = options.offset or 0, options.size
+        for name, value in (("offset", options.offset), ("size", size)):
+            if value is not None:
+                self._given[name] = value
+            if value is not None and value < 0:
+                raise GenericError(f"'{name}' is {value}; it must not be negative")
+        if size is not None and size % SECTOR:
+            raise GenericError(f"'size' is {size}; it has to be a multiple of {SECTOR}")
+        self._offset, self._size = offset, size
+        await context.open_child("file", options.file, protocol=True)
+        whole = self.below.length
+        if offset > whole:
+            raise GenericError(f"'offset' is {offset}, beyond the {whole} bytes of '{self.below.node_name}'")
+        if size is not None and offset + size > whole:
+            raise GenericError(
+                f"'offset' and 'size' end at {offset + size}, beyond the {whole} bytes of '{self.below.node_name}'"
+            )
+        align = self.below.request_alignment
+        if offset % align:
+            raise GenericError(f"'offset' is {offset}; on this file it has to be a multiple of {align}")
+        self.request_alignment = align
+        self._take_length()
+
+    def _take_length(self) -> None:
+        rest = max(self.below.length - self._offset, 0)
+        self.length = self._size if self._size is not None else rest // SECTOR * SECTOR
+
+    def child_resized(self, name: str) -> bool:
+        before = self.length
+        self._take_length()
+        return self.length != before
+
+    def child_permissions(self, name: str, perm: Perm, shared: Perm) -> tuple[Perm, Perm]:
+        # A window would not follow if somebody else moved the end of the file.
+        return perm, shared & ~Perm.RESIZE if self._given else shared
+
+    async def preadv(self, offset: int, buffer: memoryview) -> None:
+        await self.below.preadv(offset + self._offset, buffer)
+
+    async def pwritev(self, offset: int, data: Buffer, fua: bool) -> None:
+        await self.below.pwritev(offset + self._offset, data, fua)
+
+    async def pwrite_zeroes(self, offset: int, length: int, may_unmap: bool, no_fallback: bool) -> None:
+        await self.below.pwrite_zeroes(
+            offset + self._offset, length, may_unmap=may_unmap, no_fallback=no_fallback
+        )
+
+    async def pdiscard(self, offset: int, length: int) -> None:
+        await self.below.pdiscard(offset + self._offset, length)
+
+    async def flush(self) -> None:
+        await self.below.flush()
+
+    async def map(self, offset: int, length: int) -> list[Extent]:
+        extents = await self.below.map(offset + self._offset, length)
+        return [extent.shifted(-self._offset) for extent in extents] if self._offset else extents
+
+    async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
+        delta = self._offset
+        await self.below.copy_from_host([piece.shifted(delta) for piece in pieces] if delta else pieces)
+
+    async def truncate(self, length: int, exact: bool) -> None:
+        if self._size is not None or self._offset:
+            raise not_supported()
+        await self.below.truncate(length, exact)
+        self._take_length()
+
+    def runtime_options(self) -> dict[str, Any]:
+        return self._given

@@ -1,0 +1,428 @@
+"""The graph of block nodes: who uses whom, under which permissions, and how it is changed safely.
+
+Three rules keep it sound:
+
+* One structural change at a time: whoever opens, deletes, inserts or removes nodes holds `exclusive()`.
+* `drained(nodes)` stops new requests where they enter the graph, and waits for those under way. A node counts the
+  drained sections that it is in, and an edge that is attached, moved or removed meanwhile hands that count on, so
+  begin and end always match, whatever happens to the graph in between.
+* Removing an edge or a filter is a plain function that cannot fail or wait (jobs do it while they abort). A node
+  that loses its last user this way is put aside and closed at the end of the exclusive section.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from qmpd.block.backend import BlockBackend
+from qmpd.block.child import Child, ChildOwner
+from qmpd.block.driver import BlockDriver, FilterDriver
+from qmpd.block.iopool import IOPool
+from qmpd.block.node import BlockNode, NodeOptions
+from qmpd.block.permissions import Perm, describe
+from qmpd.errors import GenericError
+from qmpd.events import EventSink
+
+MAX_NODE_NAME = 31
+"""Characters in a node name, as in QEMU."""
+
+_WELL_FORMED = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")
+
+
+class BlockGraph:
+    """All nodes, and the only code that changes edges between them.
+
+    :ivar nodes: by name, oldest first.
+    :ivar backends: named devices, by name.
+    """
+
+    def __init__(self, pool: IOPool, events: EventSink) -> None:
+        self.pool = pool
+        self.events = events
+        self.nodes: dict[str, BlockNode] = {}
+        self.backends: dict[str, BlockBackend] = {}
+        self._lock = asyncio.Lock()
+        self._ids = 0
+        self._generated = 0
+        self._dying: list[BlockNode] = []
+        self._progress: asyncio.Future[None] | None = None
+
+    def next_id(self) -> int:
+        """A number that identifies a node or backend in x-debug-query-block-graph."""
+        self._ids += 1
+        return self._ids
+
+    # Names.
+
+    def find(self, name: str) -> BlockNode | None:
+        """The node of that device or node name, None if there is none."""
+        node = self.nodes.get(name)
+        if node is not None:
+            return node
+        backend = self.backends.get(name)
+        return backend.root.node if backend is not None and backend.root is not None else None
+
+    def lookup(self, name: str) -> BlockNode:
+        """The node of that device or node name.
+
+        :raises GenericError: there is none.
+        """
+        node = self.find(name)
+        if node is None:
+            raise GenericError(f"There is no device and no node named '{name}'")
+        return node
+
+    def lookup_node(self, node_name: str) -> BlockNode:
+        """The node of that node name; device names do not count.
+
+        :raises GenericError: there is none.
+        """
+        node = self.nodes.get(node_name)
+        if node is None:
+            raise GenericError(f"There is no node with node-name '{node_name}'")
+        return node
+
+    def check_new_name(self, node_name: str) -> None:
+        """Pass if a node may be given this name.
+
+        :raises GenericError: ill-formed, too long, or taken.
+        """
+        if not _WELL_FORMED.match(node_name):
+            raise GenericError(
+                f"'{node_name}' cannot be a node-name: it begins with a letter and has only letters, digits, "
+                "'-', '.' and '_'"
+            )
+        if len(node_name) > MAX_NODE_NAME:
+            raise GenericError(f"node-name '{node_name}' is longer than {MAX_NODE_NAME} characters")
+        if node_name in self.nodes:
+            raise GenericError(f"node-name '{node_name}' is taken by another node")
+        if node_name in self.backends:
+            raise GenericError(f"node-name '{node_name}' is taken by a device")
+
+    def generate_name(self) -> str:
+        """A name for a node that was given none; no client can choose such a name."""
+        self._generated += 1
+        return f"#block{self._generated:03d}"
+
+    # Sections.
+
+    @asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[None]:
+        """Admit one structural change at a time. Not re-entrant."""
+        async with self._lock:
+            try:
+                yield
+            finally:
+                await self._reap()
+
+    @asynccontextmanager
+    async def drained(self, nodes: Iterable[BlockNode]) -> AsyncIterator[None]:
+        """Stop new requests to `nodes` and wait for those under way; let them go on at the end."""
+        drained = list(dict.fromkeys(nodes))
+        for node in drained:
+            node.drained_begin()
+        try:
+            while any(node.drained_poll() for node in drained):
+                await self._next_progress()
+            yield
+        finally:
+            for node in drained:
+                node.drained_end()
+
+    def request_done(self) -> None:
+        """Whoever a drain may wait for calls this when it has come to rest."""
+        progress, self._progress = self._progress, None
+        if progress is not None and not progress.done():
+            progress.set_result(None)
+
+    async def _next_progress(self) -> None:
+        if self._progress is None:
+            self._progress = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._progress)
+
+    # Edges.
+
+    def attach(
+        self, owner: ChildOwner, name: str, node: BlockNode, perm: Perm, shared: Perm = Perm.ALL
+    ) -> Child:
+        """Make `owner` a user of `node`.
+
+        :raises GenericError: the permissions conflict with those of other users, or the image refuses them.
+        """
+        child = Child(owner, name, node, perm, shared)
+        node.parents.append(child)
+        try:
+            self._update_permissions([node])
+        except BaseException:
+            node.parents.remove(child)
+            self._update_permissions([node])
+            raise
+        for _ in range(node.quiesce_count):
+            owner.drained_begin()
+        return child
+
+    def detach(self, child: Child) -> None:
+        """End a use. Plain, cannot fail; a node without users is closed at the end of the exclusive section."""
+        node = child.node
+        node.parents.remove(child)
+        for _ in range(node.quiesce_count):
+            child.owner.drained_end()
+        self._update_permissions([node])
+        self._mark_unused(node)
+
+    def change_permissions(self, child: Child, perm: Perm, shared: Perm) -> None:
+        """Let an existing edge take and share something else.
+
+        :raises GenericError: it conflicts; everything is as before.
+        """
+        before = child.perm, child.shared
+        child.perm, child.shared = perm, shared
+        try:
+            self._update_permissions([child.node])
+        except BaseException:
+            child.perm, child.shared = before
+            self._update_permissions([child.node])
+            raise
+
+    def _move(self, children: list[Child], target: BlockNode) -> None:
+        for child in children:
+            source = child.node
+            source.parents.remove(child)
+            child.node = target
+            target.parents.append(child)
+            for _ in range(target.quiesce_count - source.quiesce_count):
+                child.owner.drained_begin()
+            for _ in range(source.quiesce_count - target.quiesce_count):
+                child.owner.drained_end()
+
+    def _update_permissions(self, nodes: list[BlockNode]) -> None:
+        """Recompute the permissions below `nodes`; on failure all is as it was."""
+        undo: list[tuple[Child, Perm, Perm]] = []
+        visited: list[BlockNode] = []
+        try:
+            for node in nodes:
+                self._propagate(node, undo, visited)
+        except GenericError:
+            for child, perm, shared in reversed(undo):
+                child.perm, child.shared = perm, shared
+            raise
+
+    def _propagate(
+        self, node: BlockNode, undo: list[tuple[Child, Perm, Perm]], visited: list[BlockNode]
+    ) -> None:
+        _check_conflicts(node)
+        perm, shared = node.cumulative_perm, node.cumulative_shared
+        if perm & (Perm.WRITE | Perm.WRITE_UNCHANGED | Perm.RESIZE) and node.read_only:
+            user = next(c for c in node.parents if c.perm & ~Perm.CONSISTENT_READ)
+            raise GenericError(
+                f"Node '{node.node_name}' is read-only; {user.owner.describe()} wants to write to it"
+            )
+        visited.append(node)
+        for child in node.children.values():
+            new = node.driver.child_permissions(child.name, perm, shared)
+            if new != (child.perm, child.shared):
+                undo.append((child, child.perm, child.shared))
+                child.perm, child.shared = new
+                self._propagate(child.node, undo, visited)
+        # Last, and nothing after it can fail for this node: an image lock is taken only when all else agrees.
+        node.driver.check_permissions(perm, shared)
+
+    # Opening and closing.
+
+    async def open_node(
+        self,
+        driver: BlockDriver,
+        options: Any,
+        node_options: NodeOptions,
+        node_name: str | None,
+        *,
+        monitor_owned: bool = False,
+    ) -> BlockNode:
+        """Open an image and add its node.
+
+        :param options: the driver's branch of `BlockdevOptions`.
+        :param node_name: None for a generated name.
+        :raises GenericError: it cannot be opened; nothing is left behind.
+        """
+        if node_name is not None:
+            self.check_new_name(node_name)
+        name = node_name if node_name is not None else self.generate_name()
+        node = BlockNode(self, name, driver, node_options)
+        # Taken at once, so that a definition that uses one name twice is refused.
+        self.nodes[name] = node
+        try:
+            await driver.open(options, NodeOpener(self, node))
+        except BaseException:
+            self.nodes.pop(name, None)
+            self._drop_children(node)
+            raise
+        node.bitmaps.resize(node.length)
+        node.monitor_owned = monitor_owned
+        return node
+
+    def attach_child(self, node: BlockNode, name: str, below: BlockNode) -> Child:
+        """Add the edge `name` from `node` down to `below`.
+
+        :raises GenericError: permissions conflict.
+        """
+        perm, shared = node.driver.child_permissions(name, node.cumulative_perm, node.cumulative_shared)
+        child = self.attach(node, name, below, perm, shared)
+        node.children[name] = child
+        return child
+
+    async def delete_node(self, node: BlockNode) -> None:
+        """Delete a node that was made by name. Call within `exclusive()`.
+
+        :raises GenericError: it is in use, or was not made by name.
+        """
+        if node.parents:
+            raise GenericError(f"Node '{node.node_name}' is in use by {node.parents[0].owner.describe()}")
+        if not node.monitor_owned:
+            raise GenericError(f"Node '{node.node_name}' was not made by blockdev-add and cannot be deleted")
+        busy = [bitmap for bitmap in node.bitmaps if bitmap.busy]
+        if busy:
+            raise GenericError(f"Node '{node.node_name}' has the busy bitmap '{busy[0].name}'")
+        node.monitor_owned = False
+        self._mark_unused(node)
+
+    async def close_all(self) -> None:
+        """Flush and close every node, whatever uses it. For shutdown."""
+        async with self._lock:
+            for node in list(self.nodes.values()):
+                node.monitor_owned = False
+                for child in list(node.parents):
+                    if not isinstance(child.owner, BlockNode):
+                        self.detach(child)
+                self._mark_unused(node)
+            await self._reap()
+
+    def _mark_unused(self, node: BlockNode) -> None:
+        unused = not node.parents and not node.monitor_owned
+        if unused and node not in self._dying and self.nodes.get(node.node_name) is node:
+            self._dying.append(node)
+
+    async def _reap(self) -> None:
+        while self._dying:
+            node = self._dying.pop()
+            if node.parents or node.monitor_owned or self.nodes.get(node.node_name) is not node:
+                continue
+            await self._close_node(node)
+
+    async def _close_node(self, node: BlockNode) -> None:
+        try:
+            if not node.read_only:
+                await node.flush()
+        except OSError as error:
+            self.events.emit(
+                "BLOCK_IO_ERROR",
+                {
+                    "device": "",
+                    "node-name": node.node_name,
+                    "operation": "write",
+                    "action": "report",
+                    "reason": f"the last flush failed: {error.strerror}",
+                },
+            )
+        finally:
+            del self.nodes[node.node_name]
+            await node.driver.close()
+            self._drop_children(node)
+
+    def _drop_children(self, node: BlockNode) -> None:
+        children, node.children = list(node.children.values()), {}
+        for child in children:
+            self.detach(child)
+
+    # Filters.
+
+    def insert_filter(
+        self, driver: FilterDriver, below: BlockNode, node_name: str | None, extra: dict[str, BlockNode]
+    ) -> BlockNode:
+        """Put a filter on top of `below`: all users of `below` use the filter from now on.
+
+        `below` must be drained. Plain: a filter has nothing to open.
+
+        :param extra: further children of the filter, by role.
+        :raises GenericError: name or permissions conflict; the graph is as before.
+        """
+        if node_name is not None:
+            self.check_new_name(node_name)
+        name = node_name if node_name is not None else self.generate_name()
+        options = NodeOptions(
+            read_only=below.read_only,
+            cache_direct=below.options.cache_direct,
+            cache_no_flush=below.options.cache_no_flush,
+            discard_unmap=True,
+        )
+        node = BlockNode(self, name, driver, options)
+        users = list(below.parents)
+        self.nodes[name] = node
+        try:
+            self.attach_child(node, driver.main_child or "file", below)
+            for role, other in extra.items():
+                self.attach_child(node, role, other)
+            driver.adopt_geometry()
+            node.bitmaps.resize(node.length)
+            self._move(users, node)
+            self._update_permissions([node, *extra.values()])
+        except BaseException:
+            self._move([child for child in users if child.node is node], below)
+            self._drop_children(node)
+            del self.nodes[name]
+            raise
+        return node
+
+    def remove_filter(self, node: BlockNode) -> None:
+        """Take a filter out again: its users use the filtered node. Plain, cannot fail.
+
+        The filter must be drained. Its other children are closed if nobody else uses them.
+        """
+        below = node.filtered
+        if below is None:
+            raise ValueError(f"{node!r} is no filter")
+        self._move(list(node.parents), below)
+        self._drop_children(node)
+        del self.nodes[node.node_name]
+        if node in self._dying:
+            self._dying.remove(node)
+        self._update_permissions([below])
+
+
+class NodeOpener:
+    """What a driver may use while it opens (`OpenContext`)."""
+
+    def __init__(self, graph: BlockGraph, node: BlockNode) -> None:
+        self.node = node
+        self.pool = graph.pool
+        self.flags = node.options
+        self._graph = graph
+
+    async def open_child(self, name: str, reference: Any, *, protocol: bool) -> Child:
+        """Attach the child `reference`: an existing node's name, or a definition that is opened here."""
+        from qmpd.block.opening import open_inline
+
+        if isinstance(reference, str):
+            below = self._graph.lookup(reference)
+        else:
+            below = await open_inline(self._graph, reference, self.flags, protocol=protocol)
+        try:
+            return self._graph.attach_child(self.node, name, below)
+        except BaseException:
+            self._graph._mark_unused(below)
+            raise
+
+
+def _check_conflicts(node: BlockNode) -> None:
+    parents = node.parents
+    for child in parents:
+        for other in parents:
+            missing = child.perm & ~other.shared
+            if other is not child and missing:
+                raise GenericError(
+                    f"Node '{node.node_name}' cannot be used so: {child.owner.describe()} (as '{child.name}') "
+                    f"needs {describe(missing)}, which {other.owner.describe()} (as '{other.name}') does not share"
+                )

@@ -1,0 +1,332 @@
+"""A node of the block graph: everything that is common to all drivers.
+
+`BlockNode` checks bounds and alignment, marks dirty bitmaps before each write, keeps statistics that belong to the
+node, falls back to plain writes where a driver has no cheap way to zero, and leaves the rest to its `BlockDriver`.
+It does not gate requests: that is done where they enter the graph (`BlockBackend`), because a request under way must
+be able to reach the bottom while its node is drained.
+
+Marking comes before writing: a bit is set no later than the write it stands for can take effect. A write that fails
+leaves its bits set, which costs a needless copy and never a lost change.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qmpd.block.blockers import OpBlockers
+from qmpd.block.dirty_bitmap import BitmapStore
+from qmpd.block.driver import BlockDriver, Buffer, HostPiece
+from qmpd.block.extents import Extent
+from qmpd.block.permissions import Perm
+
+if TYPE_CHECKING:
+    from qmpd.block.alignment import RequestAligner
+    from qmpd.block.child import Child
+    from qmpd.block.graph import BlockGraph
+
+MAX_REQUEST = 0x7FFFFE00
+"""The largest request in bytes that a node takes, as in QEMU (2 GiB less one sector)."""
+
+_ZERO_CHUNK = memoryview(bytes(1 << 20))
+
+
+def is_zero(data: Buffer) -> bool:
+    """True when all bytes of `data` are zero."""
+    view = memoryview(data)
+    size = len(_ZERO_CHUNK)
+    return all(view[at : at + size] == _ZERO_CHUNK[: len(view) - at] for at in range(0, len(view), size))
+
+
+@dataclass(frozen=True, slots=True)
+class NodeOptions:
+    """The options that all drivers share (`BlockdevOptions`' base members), inheritance applied.
+
+    :ivar detect_zeroes: `off`, `on` or `unmap`.
+    """
+
+    read_only: bool = False
+    auto_read_only: bool = False
+    cache_direct: bool = False
+    cache_no_flush: bool = False
+    discard_unmap: bool = False
+    detect_zeroes: str = "off"
+    force_share: bool = False
+
+
+class BlockNode:
+    """One layer of a disk.
+
+    :ivar parents: the edges by which others use this node.
+    :ivar children: the edges to the nodes that it uses, by role.
+    :ivar monitor_owned: it was made by name and lives until it is deleted by name.
+    :ivar implicit: made on behalf of a job; named by the daemon.
+    :ivar write_threshold: offset in bytes above which a write is reported, 0 for never.
+    :ivar quiesce_count: how many drained sections the node is in.
+    """
+
+    def __init__(self, graph: BlockGraph, node_name: str, driver: BlockDriver, options: NodeOptions) -> None:
+        self.graph = graph
+        self.node_name = node_name
+        self.driver = driver
+        self.options = options
+        self.parents: list[Child] = []
+        self.children: dict[str, Child] = {}
+        self.bitmaps = BitmapStore(node_name)
+        self.blockers = OpBlockers(node_name)
+        self.monitor_owned = False
+        self.read_only = options.read_only
+        self.write_threshold = 0
+        self.wr_highest_offset = 0
+        self.node_id = graph.next_id()
+        self.quiesce_count = 0
+        self._aligner: RequestAligner | None = None
+        driver.node = self
+
+    def __repr__(self) -> str:
+        return f"<BlockNode {self.node_name} {self.driver.format_name}>"
+
+    @property
+    def length(self) -> int:
+        """The size of the disk in bytes."""
+        return self.driver.length
+
+    @property
+    def request_alignment(self) -> int:
+        """Requests to the driver are multiples of this many bytes; the node rounds what is not."""
+        return self.driver.request_alignment
+
+    @property
+    def cumulative_perm(self) -> Perm:
+        """What all users of the node take together."""
+        perm = Perm.NONE
+        for child in self.parents:
+            perm |= child.perm
+        return perm
+
+    @property
+    def cumulative_shared(self) -> Perm:
+        """What all users of the node leave to others."""
+        shared = Perm.ALL
+        for child in self.parents:
+            shared &= child.shared
+        return shared
+
+    @property
+    def filtered(self) -> BlockNode | None:
+        """The node under a filter, None when this is no filter."""
+        if not self.driver.is_filter or self.driver.main_child is None:
+            return None
+        return self.children[self.driver.main_child].node
+
+    # The node as the owner of edges to its children.
+
+    def describe(self) -> str:
+        """How error messages name this node as a user of another one."""
+        return f"node '{self.node_name}'"
+
+    def drained_begin(self) -> None:
+        """Stop those who send requests through this node; counted."""
+        self.quiesce_count += 1
+        for child in self.parents:
+            child.owner.drained_begin()
+
+    def drained_end(self) -> None:
+        """Undo one `drained_begin`."""
+        self.quiesce_count -= 1
+        for child in self.parents:
+            child.owner.drained_end()
+
+    def drained_poll(self) -> bool:
+        """True while anybody above still has requests under way."""
+        return any(child.owner.drained_poll() for child in self.parents)
+
+    # I/O.
+
+    def _check(self, offset: int, length: int) -> None:
+        if offset < 0 or length < 0 or offset + length > self.driver.length or length > MAX_REQUEST:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def _check_write(self, offset: int, length: int) -> None:
+        self._check(offset, length)
+        if self.read_only:
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    def _about_to_write(self, offset: int, length: int) -> None:
+        self.bitmaps.mark(offset, length)
+        end = offset + length
+        if end > self.wr_highest_offset:
+            self.wr_highest_offset = end
+        if self.write_threshold and end > self.write_threshold:
+            self._exceed_threshold(end)
+
+    def _exceed_threshold(self, end: int) -> None:
+        threshold, self.write_threshold = self.write_threshold, 0
+        self.graph.events.emit(
+            "BLOCK_WRITE_THRESHOLD",
+            {"node-name": self.node_name, "amount-exceeded": end - threshold, "write-threshold": threshold},
+        )
+
+    def _alignment_helper(self) -> RequestAligner:
+        if self._aligner is None:
+            from qmpd.block.alignment import RequestAligner
+
+            self._aligner = RequestAligner(self.driver)
+        return self._aligner
+
+    async def preadv(self, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer` from `offset`.
+
+        :raises OSError: EIO beyond the end, or what the driver met.
+        """
+        length = len(buffer)
+        driver = self.driver
+        if offset < 0 or offset + length > driver.length:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        if driver.request_alignment == 1:
+            await driver.preadv(offset, buffer)
+        else:
+            await self._alignment_helper().preadv(offset, buffer)
+
+    async def pwritev(self, offset: int, data: Buffer, fua: bool = False) -> None:
+        """Write `data` at `offset`.
+
+        :param fua: return only when the data is on stable storage.
+        :raises OSError: EIO beyond the end, EPERM on a read-only node, or what the driver met.
+        """
+        length = len(data)
+        self._check_write(offset, length)
+        if length == 0:
+            return
+        if self.options.detect_zeroes != "off" and is_zero(data):
+            may_unmap = self.options.detect_zeroes == "unmap"
+            await self.pwrite_zeroes(offset, length, may_unmap=may_unmap, fua=fua)
+            return
+        self._about_to_write(offset, length)
+        await self._write_unmarked(offset, data, fua)
+
+    async def _write_unmarked(self, offset: int, data: Buffer, fua: bool) -> None:
+        if self.driver.request_alignment == 1:
+            await self.driver.pwritev(offset, data, fua)
+        else:
+            await self._alignment_helper().pwritev(offset, data, fua)
+
+    async def pwrite_zeroes(
+        self,
+        offset: int,
+        length: int,
+        *,
+        may_unmap: bool = False,
+        no_fallback: bool = False,
+        fua: bool = False,
+    ) -> None:
+        """Make a range read as zeroes.
+
+        :param may_unmap: the space may be given back, if the node was opened with discard=unmap.
+        :param no_fallback: fail with ENOTSUP rather than write zeroes.
+        """
+        self._check_write(offset, length)
+        if length == 0:
+            return
+        self._about_to_write(offset, length)
+        unmap = may_unmap and self.options.discard_unmap
+        align = self.driver.request_alignment
+        head = min(-offset % align, length)
+        tail = (offset + length) % align if length - head >= align else length - head
+        if head:
+            await self._write_zero_bytes(offset, head)
+        await self._zero_aligned(offset + head, length - head - tail, unmap, no_fallback)
+        if tail:
+            await self._write_zero_bytes(offset + length - tail, tail)
+        if fua:
+            await self.flush()
+
+    async def _zero_aligned(self, offset: int, length: int, unmap: bool, no_fallback: bool) -> None:
+        if length == 0:
+            return
+        try:
+            await self.driver.pwrite_zeroes(offset, length, unmap, no_fallback)
+        except OSError as error:
+            if error.errno not in (errno.ENOTSUP, errno.EOPNOTSUPP) or no_fallback:
+                raise
+            await self._write_zero_bytes(offset, length)
+
+    async def _write_zero_bytes(self, offset: int, length: int) -> None:
+        end = offset + length
+        while offset < end:
+            step = min(len(_ZERO_CHUNK), end - offset)
+            await self._write_unmarked(offset, _ZERO_CHUNK[:step], False)
+            offset += step
+
+    async def pdiscard(self, offset: int, length: int) -> None:
+        """Tell the storage that a range is no longer needed; afterwards it may read as anything.
+
+        Does nothing unless the node was opened with discard=unmap.
+        """
+        self._check_write(offset, length)
+        if not self.options.discard_unmap or length == 0:
+            return
+        align = self.driver.request_alignment
+        start = -(-offset // align) * align
+        end = (offset + length) // align * align
+        if start >= end:
+            return
+        self._about_to_write(start, end - start)
+        await self.driver.pdiscard(start, end - start)
+
+    async def flush(self) -> None:
+        """Bring completed writes to stable storage, unless the node was opened with cache.no-flush."""
+        if self.driver.is_protocol and self.options.cache_no_flush:
+            return
+        await self.driver.flush()
+
+    async def map(self, offset: int, length: int) -> list[Extent]:
+        """How the range is stored; may end early, covers at least the first byte.
+
+        :raises OSError: EIO beyond the end.
+        """
+        self._check(offset, min(length, MAX_REQUEST))
+        length = min(length, self.driver.length - offset)
+        if length == 0:
+            return []
+        return await self.driver.map(offset, length)
+
+    async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
+        """Have the kernel copy pieces of host files into this node.
+
+        :raises OSError: ENOTSUP when the driver cannot; bits may have been marked, nothing written.
+        """
+        align = self.driver.request_alignment
+        for piece in pieces:
+            self._check_write(piece.offset, piece.length)
+            if (piece.offset | piece.length | piece.host_offset) % align:
+                raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+            self._about_to_write(piece.offset, piece.length)
+        await self.driver.copy_from_host(pieces)
+
+    async def truncate(self, length: int, exact: bool = False) -> None:
+        """Change the length of the disk; bitmaps follow.
+
+        :raises OSError: as the driver says.
+        """
+        if self.read_only:
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        await self.driver.truncate(length, exact)
+        self.refresh_length()
+
+    def refresh_length(self) -> None:
+        """Take over a length that the driver has changed, here and in every node that shows this one's length."""
+        self.bitmaps.resize(self.driver.length)
+        for parent in self.parents:
+            owner: Any = parent.owner
+            resized = getattr(owner, "child_resized", None)
+            if resized is not None:
+                resized(parent)
+
+    def child_resized(self, child: Child) -> None:
+        """A child has another length now; a filter or raw node shows it too."""
+        if self.driver.child_resized(child.name):
+            self.refresh_length()
