@@ -557,7 +557,7 @@ class BitmapStore:
         if not name:
             raise GenericError("'name' is empty, a bitmap has to have a name")
         if len(name.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
-            raise GenericError(f"'name' may have {MAX_NAME_BYTES} bytes and has more: '{name}'")
+            raise GenericError(f"'name' may have {MAX_NAME_BYTES} bytes and has more: '{name[:200]}'")
         taken = self._by_name.get(name)
         if taken is None:
             return
@@ -598,7 +598,9 @@ class BitmapStore:
         """
         bitmap = self.find(name)
         if bitmap is None:
-            raise GenericError(f"Node '{self.node_name}' has no bitmap '{name}', see query-named-block-nodes")
+            raise GenericError(
+                f"Node '{self.node_name}' has no bitmap '{name[:200]}', see query-named-block-nodes"
+            )
         return bitmap
 
     def check_resize(self, length: int) -> None:

@@ -62,6 +62,11 @@ class NamedGraph(Graph):
     def find(self, name: str) -> Node | None:
         return self.nodes.get(name)
 
+    def lookup(self, name: str) -> Node:
+        if name not in self.nodes:
+            raise GenericError(f"no node '{name}'")
+        return self.nodes[name]
+
 
 class Copy(Job):
     """A job that ends as the test says; with a bitmap, it treats that as a backup does."""

@@ -1,4 +1,4 @@
-"""What the bitmap actions share: finding the bitmap, and taking an action back.
+"""What the bitmap actions share: above all, taking an action back.
 
 Leans on `qmpd.block.dirty_bitmap` and on the engine's promise that all nodes of a transaction are drained
 from the first prepare to the last commit. Must never await and never touch a bitmap that is busy.
@@ -36,29 +36,17 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from qmpd.block.dirty_bitmap import DirtyBitmap
-from qmpd.errors import GenericError
 from qmpd.transaction.action import TransactionAction
-from qmpd.transaction.env import TransactionEnv
 
 if TYPE_CHECKING:
     from qmpd.api.models import BlockDirtyBitmap
+    from qmpd.block.graph import BlockGraph
     from qmpd.block.node import BlockNode
 
 
-def lookup_node(env: TransactionEnv, name: str) -> BlockNode:
-    """The node called `name`.
-
-    :raises GenericError: there is none (never `DeviceNotFound`: these commands have no such error).
-    """
-    node = env.graph.find(name)
-    if node is None:
-        raise GenericError(f"No block device or node is called '{name}', see query-named-block-nodes")
-    return node
-
-
-def found_nodes(env: TransactionEnv, *names: str) -> list[BlockNode]:
+def found_nodes(graph: BlockGraph, *names: str) -> list[BlockNode]:
     """Those nodes among `names` that exist; prepare complains of the others."""
-    return [node for node in map(env.graph.find, names) if node is not None]
+    return [node for node in map(graph.find, names) if node is not None]
 
 
 class BitmapChange(TransactionAction):
@@ -114,14 +102,14 @@ class BitmapSwitch(BitmapChange):
 
     def nodes(self) -> list[BlockNode]:
         """The node that has the bitmap."""
-        return found_nodes(self.env, self.data.node)
+        return found_nodes(self.env.graph, self.data.node)
 
     async def prepare(self) -> None:
         """Switch it.
 
         :raises GenericError: no such node or bitmap, or one that is busy or inconsistent.
         """
-        bitmap = lookup_node(self.env, self.data.node).bitmaps.lookup(self.data.name)
+        bitmap = self.env.graph.lookup(self.data.node).bitmaps.lookup(self.data.name)
         bitmap.check(allow_ro=True)
         self.keep(bitmap)
         self._was_enabled = bitmap.enabled

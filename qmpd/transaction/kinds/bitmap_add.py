@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from qmpd.block.dirty_bitmap import BitmapStore, DirtyBitmap, check_granularity, default_granularity
 from qmpd.errors import GenericError
 from qmpd.transaction.action import TransactionAction
-from qmpd.transaction.kinds.bitmap_action import found_nodes, lookup_node
+from qmpd.transaction.kinds.bitmap_action import found_nodes
 
 if TYPE_CHECKING:
     from qmpd.api.models import BlockDirtyBitmapAdd
@@ -27,7 +27,7 @@ class BitmapAdd(TransactionAction):
 
     def nodes(self) -> list[BlockNode]:
         """The node that gets the bitmap."""
-        return found_nodes(self.env, self.data.node)
+        return found_nodes(self.env.graph, self.data.node)
 
     async def prepare(self) -> None:
         """Add it.
@@ -35,7 +35,7 @@ class BitmapAdd(TransactionAction):
         :raises GenericError: no such node, a bad or taken name, a bad granularity, or a node that cannot
             store what is to be persistent.
         """
-        node = lookup_node(self.env, self.data.node)
+        node = self.env.graph.lookup(self.data.node)
         node.bitmaps.check_name(self.data.name)
         bitmap = self._make(node)
         node.bitmaps.add(bitmap)

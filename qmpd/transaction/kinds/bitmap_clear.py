@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bitarray import bitarray
 
 from qmpd.block.dirty_bitmap import DirtyBitmap
-from qmpd.transaction.kinds.bitmap_action import BitmapChange, found_nodes, lookup_node
+from qmpd.transaction.kinds.bitmap_action import BitmapChange, found_nodes
 
 if TYPE_CHECKING:
     from qmpd.api.models import BlockDirtyBitmap
@@ -27,14 +27,14 @@ class BitmapClear(BitmapChange):
 
     def nodes(self) -> list[BlockNode]:
         """The node that has the bitmap."""
-        return found_nodes(self.env, self.data.node)
+        return found_nodes(self.env.graph, self.data.node)
 
     async def prepare(self) -> None:
         """Clear it.
 
         :raises GenericError: no such node or bitmap, or one that is busy, read-only or inconsistent.
         """
-        bitmap = lookup_node(self.env, self.data.node).bitmaps.lookup(self.data.name)
+        bitmap = self.env.graph.lookup(self.data.node).bitmaps.lookup(self.data.name)
         bitmap.check()
         self.keep(bitmap)
         self._bits = bitmap.take()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bitarray import bitarray
 
 from qmpd.block.dirty_bitmap import DirtyBitmap
-from qmpd.transaction.kinds.bitmap_action import BitmapChange, found_nodes, lookup_node
+from qmpd.transaction.kinds.bitmap_action import BitmapChange, found_nodes
 
 if TYPE_CHECKING:
     from qmpd.api.models import BlockDirtyBitmap, BlockDirtyBitmapMerge
@@ -29,7 +29,7 @@ class BitmapMerge(BitmapChange):
     def nodes(self) -> list[BlockNode]:
         """The nodes of the target and of every source."""
         others = [source.node for source in self.data.bitmaps if not isinstance(source, str)]
-        return found_nodes(self.env, *dict.fromkeys([self.data.node, *others]))
+        return found_nodes(self.env.graph, *dict.fromkeys([self.data.node, *others]))
 
     async def prepare(self) -> None:
         """Merge.
@@ -37,7 +37,7 @@ class BitmapMerge(BitmapChange):
         :raises GenericError: no such node or bitmap, a bitmap that is busy or inconsistent, a target that is
             read-only, or a source of another size.
         """
-        target = lookup_node(self.env, self.data.node).bitmaps.lookup(self.data.target)
+        target = self.env.graph.lookup(self.data.node).bitmaps.lookup(self.data.target)
         target.check()
         sources = [self._lookup(source) for source in self.data.bitmaps]
         for source in sources:
@@ -59,5 +59,5 @@ class BitmapMerge(BitmapChange):
 
     def _lookup(self, source: str | BlockDirtyBitmap) -> DirtyBitmap:
         if isinstance(source, str):
-            return lookup_node(self.env, self.data.node).bitmaps.lookup(source)
-        return lookup_node(self.env, source.node).bitmaps.lookup(source.name)
+            return self.env.graph.lookup(self.data.node).bitmaps.lookup(source)
+        return self.env.graph.lookup(source.node).bitmaps.lookup(source.name)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from qmpd.block.dirty_bitmap import BitmapStore, DirtyBitmap
 from qmpd.transaction.action import TransactionAction
-from qmpd.transaction.kinds.bitmap_action import found_nodes, lookup_node
+from qmpd.transaction.kinds.bitmap_action import found_nodes
 
 if TYPE_CHECKING:
     from qmpd.api.models import BlockDirtyBitmap
@@ -28,14 +28,14 @@ class BitmapRemove(TransactionAction):
 
     def nodes(self) -> list[BlockNode]:
         """The node that loses the bitmap."""
-        return found_nodes(self.env, self.data.node)
+        return found_nodes(self.env.graph, self.data.node)
 
     async def prepare(self) -> None:
         """Make sure that it can go, and that nobody takes it up before it does.
 
         :raises GenericError: no such node or bitmap, or one that is busy or read-only.
         """
-        store = lookup_node(self.env, self.data.node).bitmaps
+        store = self.env.graph.lookup(self.data.node).bitmaps
         bitmap = store.lookup(self.data.name)
         bitmap.check(allow_inconsistent=True)
         bitmap.lock()
