@@ -151,9 +151,13 @@ class Session:
         self._gone.cancel()
         if self._next is not None:
             self._next.cancel()
-        with contextlib.suppress(OSError, EOFError, QMPError):
-            if self._client.runstate != Runstate.IDLE:
-                await self._client.disconnect()
+        await _leave(self._client)
+
+
+async def _leave(client: QMPClient) -> None:
+    with contextlib.suppress(OSError, EOFError, QMPError):
+        if client.runstate != Runstate.IDLE:
+            await client.disconnect()
 
 
 @contextlib.asynccontextmanager
@@ -178,6 +182,10 @@ async def connect(address: Address) -> AsyncIterator[Session]:
         ) from error
     except ConnectError as error:
         raise ConnectFailed(why_not(address, error.exc)) from error
+    except AssertionError as error:
+        # The library asserts that the session it has just opened is still open; the server may have left.
+        await _leave(client)
+        raise ConnectFailed(why_not(address, EOFError())) from error
     session = Session(client, events, address)
     try:
         yield session
