@@ -377,11 +377,10 @@ class Job(ABC):
             if not self._interrupted or task is None:
                 raise
             task.uncancel()
-        except JobCancelled:
-            self.cancelled = True
         except Exception as error:
             failure = _essence(error)
             if isinstance(failure, JobCancelled):
+                self.cancelled = True
                 failure = None
         self._run_ended(failure)
 

@@ -76,12 +76,15 @@ class JobManager:
         """
         if self._closed:
             raise GenericError("The daemon is shutting down and takes no new job")
+        group = self.new_transaction() if txn is None else txn
+        if group.settled:
+            raise RuntimeError(f"job '{job.job_id}' comes too late: its group is over")
         if job.internal:
             self._internal.append(job)
         else:
             self.check_id(job.job_id)
             self._jobs[job.job_id] = job
-        (txn or self.new_transaction()).add(job)
+        group.add(job)
 
     # -- finding jobs
 
@@ -145,6 +148,15 @@ class JobManager:
         job.request_cancel(force=force)
         if job.cancelled and job.over:
             await job.txn.wait_settled()
+
+    async def block_cancel(self, job: BlockJob, *, force: bool) -> None:
+        """`block-job-cancel`: as `cancel`, but a job that the user has paused is left alone unless by force.
+
+        :raises GenericError: if refused.
+        """
+        if job.user_paused and not force:
+            raise GenericError(f"Block job '{job.device}' is paused; resume it first, or cancel it with 'force'")
+        await self.cancel(job, force=force)
 
     def complete(self, job: Job) -> None:
         """Let a ready job come to its end; `GenericError` if it is not ready, or was told to end already."""

@@ -65,8 +65,6 @@ class JobTransaction:
 
     def add(self, job: Job) -> None:
         """Let `job` join, for `JobManager.add`; it shares the group's fate even if that is sealed already."""
-        if self.settled:
-            raise RuntimeError(f"job '{job.job_id}' comes too late: its group is over")
         self._members.append(job)
         job.bind(self._manager, self)
         if self._failed:
