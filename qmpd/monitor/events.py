@@ -1,0 +1,139 @@
+"""The event bus: events in, encoded once, out to every negotiated session in the order of their happening.
+
+QEMU limits the rate of a few events: within a second of the one before it, only the last of them (per object,
+for some) is kept, and sent when the second is over. `RATE_LIMITS` is that table.
+
+The bus never waits and never fails because of a session: what a session does with a client that does not read
+is `qmpd.monitor.connection`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import orjson
+
+from qmpd.wire.session import event_line, reformat_pretty
+
+Listener = Callable[[str, Mapping[str, object]], None]
+Check = Callable[[str, object], None]
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """At most one event per `period` (seconds): for each value of the data's member `key`, or at all."""
+
+    period: float
+    key: str | None = None
+
+
+RATE_LIMITS: Mapping[str, RateLimit] = {
+    "RTC_CHANGE": RateLimit(1.0),
+    "WATCHDOG": RateLimit(1.0),
+    "BALLOON_CHANGE": RateLimit(1.0),
+    "QUORUM_REPORT_BAD": RateLimit(1.0, "node-name"),
+    "QUORUM_FAILURE": RateLimit(1.0),
+    "VSERPORT_CHANGE": RateLimit(1.0, "id"),
+    "MEMORY_DEVICE_SIZE_CHANGE": RateLimit(1.0, "qom-path"),
+}
+"""The events whose rate QEMU 7.2 limits."""
+
+
+class EventReceiver(Protocol):
+    """A session that has been negotiated."""
+
+    @property
+    def pretty(self) -> bool: ...
+
+    def send_event(self, line: bytes) -> None: ...
+
+
+class EventBus:
+    """Takes events (it is an `EventSink`) and hands them on.
+
+    :param limits: which events come how often at most.
+    :param check: called with each event's name and data before anything else; for tests that hold events
+        against the schema.
+    """
+
+    def __init__(self, limits: Mapping[str, RateLimit] = RATE_LIMITS, check: Check | None = None) -> None:
+        self._limits = limits
+        self._check = check
+        self._receivers: dict[EventReceiver, None] = {}
+        self._listeners: dict[int, Listener] = {}
+        self._next_listener = 0
+        self._pending: dict[tuple[str, object], bytes | None] = {}
+        self._timers: dict[tuple[str, object], asyncio.TimerHandle] = {}
+
+    def add(self, receiver: EventReceiver) -> None:
+        """From now on `receiver` gets every event."""
+        self._receivers[receiver] = None
+
+    def remove(self, receiver: EventReceiver) -> None:
+        """`receiver` gets no more; it need not have been added."""
+        self._receivers.pop(receiver, None)
+
+    def listen(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener(name, data)` for every event, unlimited; the result ends that."""
+        key = self._next_listener
+        self._next_listener += 1
+        self._listeners[key] = listener
+        return lambda: self._listeners.pop(key, None) and None
+
+    def emit(self, name: str, data: Mapping[str, object] | None = None) -> None:
+        """Publish event `name` (as in the schema) with JSON-ready `data` (dashed member names)."""
+        if self._check is not None:
+            self._check(name, orjson.loads(orjson.dumps(data or {})))
+        for listener in list(self._listeners.values()):
+            listener(name, data or {})
+        limit = self._limits.get(name)
+        if limit is not None:
+            self._emit_limited(name, data, limit)
+        elif self._receivers:
+            self._deliver(_line(name, data))
+
+    def close(self) -> None:
+        """Forget what a rate limit holds back."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        self._pending.clear()
+
+    def _emit_limited(self, name: str, data: Mapping[str, object] | None, limit: RateLimit) -> None:
+        line = _line(name, data)
+        key = (name, str((data or {}).get(limit.key)) if limit.key else None)
+        if key in self._timers:
+            self._pending[key] = line
+            return
+        self._deliver(line)
+        self._start_timer(key, limit.period)
+
+    def _start_timer(self, key: tuple[str, object], period: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._timers[key] = loop.call_later(period, self._period_over, key, period)
+
+    def _period_over(self, key: tuple[str, object], period: float) -> None:
+        del self._timers[key]
+        line = self._pending.pop(key, None)
+        if line is not None:
+            self._deliver(line)
+            self._start_timer(key, period)
+
+    def _deliver(self, line: bytes) -> None:
+        tall: bytes | None = None
+        for receiver in list(self._receivers):
+            if not receiver.pretty:
+                receiver.send_event(line)
+                continue
+            if tall is None:
+                tall = reformat_pretty(line)
+            receiver.send_event(tall)
+
+
+def _line(name: str, data: Mapping[str, object] | None) -> bytes:
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return event_line(name, data, seconds, nanoseconds // 1000)
