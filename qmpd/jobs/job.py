@@ -121,8 +121,7 @@ class Job(ABC):
         """Called when the job is asked to end.
 
         :return: whether it shall end without effect. `False` means that it will end by itself and keep what
-        it
-            has done, and is heeded only if `force` is not set.
+            it has done, and is heeded only if `force` is not set.
         """
         return True
 

@@ -36,7 +36,6 @@ from qmpd.transaction.env import CompletionMode, TransactionEnv
 if TYPE_CHECKING:
     from qmpd.block.graph import BlockGraph
     from qmpd.block.node import BlockNode
-    from qmpd.block.services import BlockServices
     from qmpd.events import EventSink
     from qmpd.jobs.manager import JobManager
     from qmpd.monitor.context import RequestContext
@@ -71,7 +70,7 @@ class TransactionEngine:
         graph: BlockGraph,
         jobs: JobManager,
         events: EventSink,
-        services: BlockServices,
+        services: Any,
         *,
         recorder: Recorder | None = None,
         kinds: Mapping[str, type[TransactionAction]] | None = None,
