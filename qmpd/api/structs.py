@@ -39,7 +39,7 @@ from qmpd.api.enums import (
     TransactionActionKind,
     XDbgBlockGraphNodeType,
 )
-from qmpd.qapi.model import Int64, UInt16, UInt32, UInt64, Maybe, Model, by_json_type, by_member
+from qmpd.qapi.model import Int64, UInt16, UInt32, UInt64, Array, Maybe, Model, by_json_type, by_member
 
 __all__ = [
     "String",
@@ -432,7 +432,7 @@ class ImageInfo(Model):
     backing_filename_format: Maybe[str] = Field(default=None, alias="backing-filename-format")
     """the format of the backing file as the image names it"""
 
-    snapshots: Maybe[list[SnapshotInfo]] = None
+    snapshots: Maybe[Array[SnapshotInfo]] = None
     """snapshots inside the image"""
 
     backing_image: Maybe[ImageInfo] = Field(default=None, alias="backing-image")
@@ -548,7 +548,7 @@ class BlockDeviceInfo(Model):
     write_threshold: Int64
     """the offset beyond which a write raises BLOCK_WRITE_THRESHOLD, in bytes; 0 for none"""
 
-    dirty_bitmaps: Maybe[list[BlockDirtyInfo]] = Field(default=None, alias="dirty-bitmaps")
+    dirty_bitmaps: Maybe[Array[BlockDirtyInfo]] = Field(default=None, alias="dirty-bitmaps")
     """the node's dirty bitmaps; absent if it has none"""
 
 
@@ -648,10 +648,10 @@ class BlockDeviceTimedStats(Model):
 class BlockLatencyHistogramInfo(Model):
     """How many requests took how long."""
 
-    boundaries: list[UInt64]
+    boundaries: Array[UInt64]
     """the inner limits of the intervals, in nanoseconds and ascending"""
 
-    bins: list[UInt64]
+    bins: Array[UInt64]
     """how many requests fell into each interval; one more than there are boundaries"""
 
 
@@ -736,7 +736,7 @@ class BlockDeviceStats(Model):
     account_failed: bool
     """whether failed requests count for latencies and idle time"""
 
-    timed_stats: list[BlockDeviceTimedStats]
+    timed_stats: Array[BlockDeviceTimedStats]
     """statistics of recent intervals"""
 
     rd_latency_histogram: Maybe[BlockLatencyHistogramInfo] = None
@@ -833,20 +833,20 @@ class XDbgBlockGraphEdge(Model):
     name: str
     """what the parent calls the child"""
 
-    perm: list[BlockPermission]
+    perm: Array[BlockPermission]
     """what the parent does with it"""
 
-    shared_perm: list[BlockPermission] = Field(alias="shared-perm")
+    shared_perm: Array[BlockPermission] = Field(alias="shared-perm")
     """what the parent lets others do with it"""
 
 
 class XDbgBlockGraph(Model):
     """The block graph."""
 
-    nodes: list[XDbgBlockGraphNode]
+    nodes: Array[XDbgBlockGraphNode]
     """what stands in it"""
 
-    edges: list[XDbgBlockGraphEdge]
+    edges: Array[XDbgBlockGraphEdge]
     """who holds whom"""
 
 
@@ -903,7 +903,7 @@ class BlockDirtyBitmapMerge(Model):
     target: str
     """the bitmap that takes in the others"""
 
-    bitmaps: list[BlockDirtyBitmapOrStr]
+    bitmaps: Array[BlockDirtyBitmapOrStr]
     """the bitmaps to merge into it"""
 
 
@@ -1424,7 +1424,7 @@ class NameInfo(Model):
 class QObjQmpCapabilitiesArg(Model):
     """The arguments of `qmp_capabilities`."""
 
-    enable: Maybe[list[QMPCapability]] = None
+    enable: Maybe[Array[QMPCapability]] = None
     """the capabilities to turn on, out of those that the greeting offers (default: none)"""
 
 
@@ -1483,7 +1483,7 @@ class QObjSchemaInfoBase(Model):
     meta_type: SchemaMetaType = Field(alias="meta-type")
     """what is described"""
 
-    features: Maybe[list[str]] = None
+    features: Maybe[Array[str]] = None
     """its features, in no particular order"""
 
 
@@ -1497,10 +1497,10 @@ class SchemaInfoBuiltin(Model):
 class SchemaInfoEnum(Model):
     """An enum."""
 
-    members: list[SchemaInfoEnumMember]
+    members: Array[SchemaInfoEnumMember]
     """its values, in no particular order"""
 
-    values: list[str]
+    values: Array[str]
     """the names of its values"""
 
 
@@ -1510,7 +1510,7 @@ class SchemaInfoEnumMember(Model):
     name: str
     """its name"""
 
-    features: Maybe[list[str]] = None
+    features: Maybe[Array[str]] = None
     """its features, in no particular order"""
 
 
@@ -1524,13 +1524,13 @@ class SchemaInfoArray(Model):
 class SchemaInfoObject(Model):
     """An object type."""
 
-    members: list[SchemaInfoObjectMember]
+    members: Array[SchemaInfoObjectMember]
     """the members that all its values have, in no particular order"""
 
     tag: Maybe[str] = None
     """the member that selects the variant; present if there are variants"""
 
-    variants: Maybe[list[SchemaInfoObjectVariant]] = None
+    variants: Maybe[Array[SchemaInfoObjectVariant]] = None
     """one for each value of the tag's type"""
 
 
@@ -1548,7 +1548,7 @@ class SchemaInfoObjectMember(Model):
     instead
     """
 
-    features: Maybe[list[str]] = None
+    features: Maybe[Array[str]] = None
     """its features, in no particular order"""
 
 
@@ -1565,7 +1565,7 @@ class SchemaInfoObjectVariant(Model):
 class SchemaInfoAlternate(Model):
     """A choice of types."""
 
-    members: list[SchemaInfoAlternateMember]
+    members: Array[SchemaInfoAlternateMember]
     """the types"""
 
 
@@ -1659,7 +1659,7 @@ class TransactionProperties(Model):
 class QObjTransactionArg(Model):
     """The arguments of `transaction`."""
 
-    actions: list[TransactionAction]
+    actions: Array[TransactionAction]
     """the actions, in order"""
 
     properties: Maybe[TransactionProperties] = None
@@ -1737,7 +1737,7 @@ class BlockdevOptionsCbw(BlockdevOptionsGenericFormat):
 class BlockExportOptionsNbd(BlockExportOptionsNbdBase):
     """An NBD export."""
 
-    bitmaps: Maybe[list[BlockDirtyBitmapOrStr]] = None
+    bitmaps: Maybe[Array[BlockDirtyBitmapOrStr]] = None
     """dirty bitmaps that clients may read as the metadata context 'qemu:dirty-bitmap:NAME'; looked up in
     the node and what lies below it if only a name is given
     """

@@ -119,9 +119,7 @@ class _Checker:
         while base is not None:
             struct = self._schema.types.get(base)
             if not isinstance(struct, Struct):
-                raise SchemaError(
-                    definition.info, f"the base of '{definition.name}' must be a struct, '{base}' is not"
-                )
+                raise SchemaError(definition.info, f"the base of '{definition.name}' must be a struct, '{base}' is not")
             if base in seen:
                 raise SchemaError(definition.info, f"the bases of '{definition.name}' form a loop")
             seen.add(base)
@@ -165,9 +163,7 @@ class _Checker:
             for kind in self._json_kinds(branch, label):
                 earlier = kinds.setdefault(kind, branch)
                 if earlier is not branch:
-                    raise SchemaError(
-                        branch.info, f"{label} cannot be told apart from its branch '{earlier.name}'"
-                    )
+                    raise SchemaError(branch.info, f"{label} cannot be told apart from its branch '{earlier.name}'")
 
     def _json_kinds(self, branch: Branch, label: str) -> list[str]:
         """What values of the branch may look like. On a command line numbers and booleans come as strings."""

@@ -43,6 +43,7 @@ _PLAIN_TYPES = ("str", "bool", "float", "None")
 _JSON_TYPE_TAGS = {"str": "=string", "bool": "=boolean", "null": "=null"}
 _MODEL_NAMES = (
     *sorted(set(_PYTHON_TYPES.values()) - {*_PLAIN_TYPES, "Any"}),
+    "Array",
     "Maybe",
     "Model",
     "by_json_type",
@@ -364,7 +365,7 @@ def _python_type(reference: TypeRef, *, quoted: bool = False) -> str:
     name = _type_name(reference)
     if quoted and reference.name not in _PYTHON_TYPES:
         name = _quote(name)
-    return f"list[{name}]" if reference.is_array else name
+    return f"Array[{name}]" if reference.is_array else name
 
 
 def _type_name(reference: TypeRef) -> str:

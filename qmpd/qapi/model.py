@@ -61,8 +61,19 @@ class _NotNull:
         return schema["schema"] if schema["type"] == "nullable" else schema
 
 
+class _FailFast:
+    """Ends the validation of an array at its first bad element."""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        return cast("CoreSchema", {**schema, "fail_fast": True}) if schema["type"] == "list" else schema
+
+
 Maybe = Annotated[T | None, _NotNull()]
 """The type of an optional member."""
+
+Array = Annotated[list[T], _FailFast()]
+"""An array. However many bad elements a client sends, there is one error."""
 
 Int8 = Annotated[int, Field(ge=-(1 << 7), le=(1 << 7) - 1)]
 Int16 = Annotated[int, Field(ge=-(1 << 15), le=(1 << 15) - 1)]

@@ -78,9 +78,7 @@ def parse_file(path: str) -> ParsedSchema:
 class _Parser:
     """Reads one file; makes another of its kind for each include."""
 
-    def __init__(
-        self, result: ParsedSchema, info: SourceInfo, open_files: tuple[Path, ...], seen: set[Path]
-    ) -> None:
+    def __init__(self, result: ParsedSchema, info: SourceInfo, open_files: tuple[Path, ...], seen: set[Path]) -> None:
         self._result = result
         self._info = info
         self._open_files = open_files

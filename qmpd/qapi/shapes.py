@@ -164,9 +164,7 @@ class Shapes:
         base = head.value["base"]
         if isinstance(base, Object):
             members = self._members(head, "base")
-            implicit = Struct(
-                f"q_obj_{head.name}-base", head.info, head.doc, (), None, members, implicit=True
-            )
+            implicit = Struct(f"q_obj_{head.name}-base", head.info, head.doc, (), None, members, implicit=True)
             yield implicit
             base = implicit.name
         if not isinstance(base, str):
@@ -231,9 +229,7 @@ class Shapes:
         arg_type: str | None = None
         if isinstance(data, Object):
             if boxed:
-                raise SchemaError(
-                    head.at("data"), f"'boxed' of '{head.name}' needs the name of a type as data"
-                )
+                raise SchemaError(head.at("data"), f"'boxed' of '{head.name}' needs the name of a type as data")
             members = self._members(head, "data")
             if members:
                 arg_type = f"q_obj_{head.name}-arg"
@@ -323,9 +319,7 @@ class Shapes:
         written = _written_names(head)
         for name, section in head.doc.members.items():
             if name not in written:
-                raise SchemaError(
-                    section.info, f"'{name}' is described, but '{head.name}' has no such member"
-                )
+                raise SchemaError(section.info, f"'{name}' is described, but '{head.name}' has no such member")
         excused = not self._pragma.doc_required or head.name in self._pragma.documentation_exceptions
         for name, info in written.items():
             if name not in head.doc.members and not excused:
@@ -366,8 +360,7 @@ def _written_names(head: _Head) -> dict[str, SourceInfo]:
     if isinstance(data, Array):
         items = zip(data, data.lines, strict=True)
         return {
-            str(item["name"] if isinstance(item, Object) else item): head.info.at_line(line)
-            for item, line in items
+            str(item["name"] if isinstance(item, Object) else item): head.info.at_line(line) for item, line in items
         }
     return {}
 

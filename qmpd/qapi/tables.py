@@ -47,6 +47,13 @@ class CommandInfo:
         check = validator(self.models, self.arg_type).validate_python
         return cast("Callable[[Mapping[str, object]], Model]", partial(check, by_alias=True, by_name=False))
 
+    def explain(self, error: ValueError) -> str:
+        """One sentence on why `validate` refused the arguments."""
+        from qmpd.qapi.explain import explain
+
+        package = self.models.rpartition(".")[0]
+        return explain(error, import_module(f"{package}.keyval_types").TYPES)
+
     def check_return(self, value: object) -> None:
         """Hold what a handler returned against the schema.
 
