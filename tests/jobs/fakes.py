@@ -62,6 +62,29 @@ class Node:
     jobs: list[BlockJob] = field(default_factory=list)
     drains: int = 0
 
+    def attach(self, job: BlockJob) -> None:
+        self.jobs.append(job)
+        for _ in range(self.drains):
+            job.drained_begin()
+
+    def detach(self, job: BlockJob) -> None:
+        self.jobs.remove(job)
+        for _ in range(self.drains):
+            job.drained_end()
+
+    def drained_begin(self) -> None:
+        self.drains += 1
+        for job in self.jobs:
+            job.drained_begin()
+
+    def drained_end(self) -> None:
+        self.drains -= 1
+        for job in self.jobs:
+            job.drained_end()
+
+    def drained_poll(self) -> bool:
+        return any(job.drained_poll() for job in self.jobs)
+
 
 class Graph:
     """Holds and drains like the real graph, as far as jobs can tell."""
@@ -89,20 +112,15 @@ class Graph:
     @asynccontextmanager
     async def drained(self, nodes: Iterable[Any]) -> AsyncIterator[None]:
         own = list(nodes)
-        users = [job for node in own for job in node.jobs]
         for node in own:
-            node.drains += 1
-        for job in users:
-            job.drained_begin()
+            node.drained_begin()
         try:
-            while any(job.drained_poll() for job in users):
+            while any(node.drained_poll() for node in own):
                 await self._rest.wait()
             yield
         finally:
             for node in own:
-                node.drains -= 1
-            for job in users:
-                job.drained_end()
+                node.drained_end()
 
 
 class Work(BlockJob):
@@ -130,7 +148,7 @@ class Work(BlockJob):
         self.undrained = False
         self.progress.set_total(100)
         if node is not None:
-            node.jobs.append(self)
+            node.attach(self)
 
     def finish(self, outcome: Exception | None = None) -> None:
         """Let `run` end, with `outcome` if it shall fail."""
@@ -180,7 +198,7 @@ class Work(BlockJob):
         self.hook_log.append(f"{self.job_id} {name}")
         self.undrained |= self.node is not None and self.node.drains == 0
         if name == "clean" and self.node is not None:
-            self.node.jobs.remove(self)
+            self.node.detach(self)
         if self.bad_hooks:
             raise ZeroDivisionError(name)
 
@@ -221,7 +239,7 @@ class World:
             await asyncio.sleep(0)
         raise AssertionError("the state waited for never came")
 
-    async def until_status(self, job: Work, status: JobStatus) -> None:
+    async def until_status(self, job: BlockJob, status: JobStatus) -> None:
         await self.until(lambda: job.status is status)
 
     async def settle(self) -> None:
