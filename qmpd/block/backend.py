@@ -33,6 +33,13 @@ class OperationStats:
     time_ns: int = 0
     failed: int = 0
 
+    def add(self, other: OperationStats) -> None:
+        """Count what `other` has counted too."""
+        self.operations += other.operations
+        self.bytes += other.bytes
+        self.time_ns += other.time_ns
+        self.failed += other.failed
+
 
 @dataclass(slots=True)
 class BackendStats:
@@ -42,6 +49,13 @@ class BackendStats:
     write: OperationStats = field(default_factory=OperationStats)
     flush: OperationStats = field(default_factory=OperationStats)
     unmap: OperationStats = field(default_factory=OperationStats)
+
+    def add(self, other: BackendStats) -> None:
+        """Count what `other` has counted too."""
+        self.read.add(other.read)
+        self.write.add(other.write)
+        self.flush.add(other.flush)
+        self.unmap.add(other.unmap)
 
 
 class BackendClient(Protocol):

@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import errno
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bitarray import bitarray
@@ -96,6 +97,7 @@ class BlockCopy:
 
     :param cluster_size: bytes that are copied as a whole.
     :param todo: one bit for each cluster, 1 for those to be copied. Owned by the copy from now on.
+    :ivar on_copied: called with the number of bytes after each task that went well.
     """
 
     def __init__(self, source: BlockNode, target: BlockNode, cluster_size: int, todo: bitarray) -> None:
@@ -108,6 +110,7 @@ class BlockCopy:
         self._source_map = ExtentWindow(source)
         self._target_map = ExtentWindow(target)
         self._kernel_copy = True
+        self.on_copied: Callable[[int], None] | None = None
 
     @property
     def remaining(self) -> int:
@@ -188,6 +191,8 @@ class BlockCopy:
         finally:
             self._claimed.remove(task)
             task.done.set_result(None)
+        if self.on_copied is not None:
+            self.on_copied(self.bytes_of(task))
 
     # The foreground side.
 

@@ -198,6 +198,9 @@ class FilterDriver(BlockDriver):
         """The node that is filtered."""
         return self.node.children["file"].node
 
+    def image_details(self) -> Mapping[str, object]:
+        return self.below.driver.image_details()
+
     def adopt_geometry(self) -> None:
         """Take over length and alignment of the filtered node."""
         self.length = self.below.length

@@ -260,6 +260,8 @@ class BlockGraph:
             self.nodes.pop(name, None)
             self._drop_children(node)
             raise
+        # Listed after its children, as those were complete first.
+        self.nodes[name] = self.nodes.pop(name)
         node.bitmaps.resize(node.length)
         node.monitor_owned = monitor_owned
         return node
@@ -299,6 +301,10 @@ class BlockGraph:
                         self.detach(child)
                 self._mark_unused(node)
             await self._reap()
+
+    def discard_if_unused(self, node: BlockNode) -> None:
+        """Close a node that nobody came to use, at the end of the exclusive section. Plain, cannot fail."""
+        self._mark_unused(node)
 
     def _mark_unused(self, node: BlockNode) -> None:
         unused = not node.parents and not node.monitor_owned
@@ -362,17 +368,18 @@ class BlockGraph:
         users = list(below.parents)
         self.nodes[name] = node
         try:
-            self.attach_child(node, driver.main_child or "file", below)
-            for role, other in extra.items():
-                self.attach_child(node, role, other)
+            # The edges take their permissions only when the users have moved: until then those would conflict.
+            for role, other in {driver.main_child or "file": below, **extra}.items():
+                node.children[role] = self.attach(node, role, other, Perm.NONE)
             driver.adopt_geometry()
             node.bitmaps.resize(node.length)
             self._move(users, node)
-            self._update_permissions([node, *extra.values()])
+            self._update_permissions([node])
         except BaseException:
             self._move([child for child in users if child.node is node], below)
             self._drop_children(node)
             del self.nodes[name]
+            self._update_permissions([below])
             raise
         return node
 

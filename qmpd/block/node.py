@@ -65,6 +65,7 @@ class BlockNode:
     :ivar monitor_owned: it was made by name and lives until it is deleted by name.
     :ivar implicit: made on behalf of a job; named by the daemon.
     :ivar write_threshold: offset in bytes above which a write is reported, 0 for never.
+    :ivar revision: counts what makes an earlier answer to a query stale.
     :ivar quiesce_count: how many drained sections the node is in.
     """
 
@@ -75,7 +76,8 @@ class BlockNode:
         self.options = options
         self.parents: list[Child] = []
         self.children: dict[str, Child] = {}
-        self.bitmaps = BitmapStore(node_name)
+        self.revision = 0
+        self.bitmaps = BitmapStore(node_name, self.changed)
         self.blockers = OpBlockers(node_name)
         self.monitor_owned = False
         self.read_only = options.read_only
@@ -121,6 +123,10 @@ class BlockNode:
         if not self.driver.is_filter or self.driver.main_child is None:
             return None
         return self.children[self.driver.main_child].node
+
+    def changed(self) -> None:
+        """What queries tell of the node has changed."""
+        self.revision += 1
 
     # The node as the owner of edges to its children.
 
@@ -320,6 +326,7 @@ class BlockNode:
     def refresh_length(self) -> None:
         """Take over a length that the driver has changed, here and in every node that shows this one's length."""
         self.bitmaps.resize(self.driver.length)
+        self.changed()
         for parent in self.parents:
             owner: Any = parent.owner
             resized = getattr(owner, "child_resized", None)

@@ -6,32 +6,15 @@ definition says otherwise, as in QEMU.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from qmpd.block.drivers import make_driver
 from qmpd.block.graph import BlockGraph
 from qmpd.block.node import BlockNode, NodeOptions
 from qmpd.errors import GenericError
 
-
-class CacheOptions(Protocol):
-    """`BlockdevCacheOptions`."""
-
-    direct: bool | None
-    no_flush: bool | None
-
-
-class BlockdevOptions(Protocol):
-    """What all branches of the schema's `BlockdevOptions` have."""
-
-    driver: Any
-    node_name: str | None
-    discard: Any
-    cache: CacheOptions | None
-    read_only: bool | None
-    auto_read_only: bool | None
-    force_share: bool | None
-    detect_zeroes: Any
+if TYPE_CHECKING:
+    from qmpd.api.models import BlockdevOptions
 
 
 def _either(value: Any, inherited: bool) -> bool:

@@ -256,6 +256,9 @@ class FileDriver(BlockDriver):
     def actual_size(self) -> int | None:
         return os.fstat(self._fd).st_blocks * 512
 
+    def image_details(self) -> Mapping[str, object]:
+        return {"dirty-flag": False}
+
     def driver_stats(self) -> Mapping[str, object] | None:
         ok, failed, count = self._discards
         return {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, not_supported
@@ -106,5 +107,15 @@ class RawDriver(BlockDriver):
         await self.below.truncate(length, exact)
         self._take_length()
 
+    def filename(self) -> str:
+        if not self._given:
+            return super().filename()
+        below = self.below.driver
+        file = {"driver": below.format_name, "filename": below.filename(), **below.runtime_options()}
+        return "json:" + json.dumps({"driver": "raw", **self._given, "file": file})
+
     def runtime_options(self) -> dict[str, Any]:
         return self._given
+
+    def image_details(self) -> Mapping[str, object]:
+        return {"dirty-flag": False}

@@ -1,0 +1,167 @@
+"""What the query commands tell about nodes, and the encoded answers that are kept.
+
+`query-named-block-nodes` is asked often and changes rarely: each node's answer is kept as JSON text together with
+what it was made from, and made anew only when that has changed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qmpd.block.backend import BackendStats, BlockBackend
+from qmpd.block.child import Child
+from qmpd.block.graph import BlockGraph
+from qmpd.block.node import BlockNode
+from qmpd.block.permissions import perm_list
+from qmpd.wire.encoding import encode
+
+JSONObject = dict[str, Any]
+
+
+def image_info(node: BlockNode) -> JSONObject:
+    """`ImageInfo` of a node."""
+    driver = node.driver
+    info: JSONObject = {
+        "filename": driver.filename(),
+        "format": driver.format_name,
+        "virtual-size": node.length,
+    }
+    actual = driver.actual_size()
+    if actual is not None:
+        info["actual-size"] = actual
+    info.update(driver.image_details())
+    return info
+
+
+def device_info(node: BlockNode) -> JSONObject:
+    """`BlockDeviceInfo` of a node."""
+    options = node.options
+    info: JSONObject = {
+        "file": node.driver.filename(),
+        "node-name": node.node_name,
+        "ro": node.read_only,
+        "drv": node.driver.format_name,
+        "backing_file_depth": 0,
+        "encrypted": False,
+        "detect_zeroes": options.detect_zeroes,
+        "bps": 0,
+        "bps_rd": 0,
+        "bps_wr": 0,
+        "iops": 0,
+        "iops_rd": 0,
+        "iops_wr": 0,
+        "image": image_info(node),
+        "cache": {"writeback": True, "direct": options.cache_direct, "no-flush": options.cache_no_flush},
+        "write_threshold": node.write_threshold,
+    }
+    bitmaps = node.bitmaps.info()
+    if bitmaps:
+        info["dirty-bitmaps"] = bitmaps
+    return info
+
+
+class DeviceInfoCache:
+    """Encoded `BlockDeviceInfo` of each node, kept as long as it is true."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, tuple[tuple[object, ...], bytes]] = {}
+
+    def encoded(self, node: BlockNode) -> bytes:
+        """The JSON text for `node`."""
+        driver = node.driver
+        key = (node.revision, driver.actual_size(), driver.filename(), node.write_threshold)
+        kept = self._kept.get(node.node_id)
+        if kept is not None and kept[0] == key:
+            return kept[1]
+        text = encode(device_info(node))
+        self._kept[node.node_id] = (key, text)
+        return text
+
+    def all_nodes(self, graph: BlockGraph) -> bytes:
+        """The JSON text of the list of all nodes, newest first."""
+        nodes = graph.nodes
+        if len(self._kept) > 2 * len(nodes) + 64:
+            alive = {node.node_id for node in nodes.values()}
+            self._kept = {key: value for key, value in self._kept.items() if key in alive}
+        return b"[" + b", ".join(self.encoded(node) for node in reversed(nodes.values())) + b"]"
+
+
+def device_stats(stats: BackendStats, wr_highest_offset: int) -> JSONObject:
+    """`BlockDeviceStats`; times in nanoseconds."""
+    info: JSONObject = {"wr_highest_offset": wr_highest_offset}
+    for prefix, one in (("rd", stats.read), ("wr", stats.write), ("unmap", stats.unmap), ("flush", stats.flush)):
+        info[f"{prefix}_operations"] = one.operations
+        info[f"{prefix}_total_time_ns"] = one.time_ns
+        info[f"failed_{prefix}_operations"] = one.failed
+        info[f"invalid_{prefix}_operations"] = 0
+        if prefix != "flush":
+            info[f"{prefix}_bytes"] = one.bytes
+            info[f"{prefix}_merged"] = 0
+    info.update({"account_invalid": False, "account_failed": False, "timed_stats": []})
+    return info
+
+
+def _node_totals(node: BlockNode) -> BackendStats:
+    total = BackendStats()
+    for child in node.parents:
+        if isinstance(child.owner, BlockBackend):
+            total.add(child.owner.stats)
+    return total
+
+
+def node_stats(node: BlockNode) -> JSONObject:
+    """`BlockStats` of a node: what all its unnamed users did through it, and the same of the nodes below."""
+    info: JSONObject = {
+        "node-name": node.node_name,
+        "stats": device_stats(_node_totals(node), node.wr_highest_offset),
+    }
+    specific = node.driver.driver_stats()
+    if specific is not None:
+        info["driver-specific"] = dict(specific)
+    below = node.children.get(node.driver.main_child) if node.driver.main_child else None
+    if below is not None:
+        info["parent"] = node_stats(below.node)
+    return info
+
+
+def backend_stats(backend: BlockBackend) -> JSONObject:
+    """`BlockStats` of a named device."""
+    node = backend.root.node if backend.root is not None else None
+    info = node_stats(node) if node is not None else {}
+    info["device"] = backend.name
+    info["stats"] = device_stats(backend.stats, node.wr_highest_offset if node is not None else 0)
+    return info
+
+
+def graph_info(graph: BlockGraph) -> JSONObject:
+    """`XDbgBlockGraph`: all nodes and users with the edges between them."""
+    nodes: list[JSONObject] = []
+    edges: list[JSONObject] = []
+    numbers: dict[int, int] = {}
+
+    def number(thing: object) -> int:
+        return numbers.setdefault(id(thing), len(numbers) + 1)
+
+    nodes.extend(
+        {"id": number(node), "type": "block-driver", "name": node.node_name} for node in graph.nodes.values()
+    )
+    for node in graph.nodes.values():
+        for child in node.parents:
+            if not isinstance(child.owner, BlockNode) and id(child.owner) not in numbers:
+                nodes.append({"id": number(child.owner), **_user(child)})
+            edges.append(
+                {
+                    "parent": number(child.owner),
+                    "child": number(node),
+                    "name": child.name,
+                    "perm": perm_list(child.perm),
+                    "shared-perm": perm_list(child.shared),
+                }
+            )
+    return {"nodes": nodes, "edges": edges}
+
+
+def _user(child: Child) -> JSONObject:
+    if isinstance(child.owner, BlockBackend):
+        return {"type": "block-backend", "name": child.owner.name}
+    return {"type": "block-job", "name": getattr(child.owner, "job_id", child.owner.describe())}

@@ -1,0 +1,107 @@
+"""Commands on nodes: adding, deleting, resizing and asking."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from qmpd.block.backend import BlockBackend
+from qmpd.block.blockers import BlockOp
+from qmpd.block.info import DeviceInfoCache, backend_stats, graph_info, node_stats
+from qmpd.block.opening import open_blockdev
+from qmpd.block.permissions import Perm
+from qmpd.errors import GenericError, os_error_text
+from qmpd.monitor.context import RawJSON, RequestContext
+from qmpd.monitor.dispatcher import command
+
+if TYPE_CHECKING:
+    from qmpd.api.models import (
+        BlockdevOptions,
+        QObjBlockdevDelArg,
+        QObjBlockResizeArg,
+        QObjQueryBlockstatsArg,
+        QObjQueryNamedBlockNodesArg,
+    )
+    from qmpd.block.graph import BlockGraph
+    from qmpd.block.node import BlockNode
+
+
+class BlockCommands:
+    """blockdev-add, blockdev-del, block_resize and the queries about nodes."""
+
+    def __init__(self, graph: BlockGraph) -> None:
+        self._graph = graph
+        self._infos = DeviceInfoCache()
+
+    @command("blockdev-add")
+    async def blockdev_add(self, ctx: RequestContext, args: BlockdevOptions) -> None:
+        """Open an image.
+
+        :raises GenericError: it cannot be opened, or its name is missing or taken.
+        """
+        async with self._graph.exclusive():
+            await open_blockdev(self._graph, args)
+
+    @command("blockdev-del")
+    async def blockdev_del(self, ctx: RequestContext, args: QObjBlockdevDelArg) -> None:
+        """Close a node.
+
+        :raises GenericError: there is no such node, or it is in use.
+        """
+        async with self._graph.exclusive():
+            node = self._graph.lookup_node(args.node_name)
+            node.blockers.check(BlockOp.DELETE)
+            await self._graph.delete_node(node)
+
+    @command("block_resize")
+    async def block_resize(self, ctx: RequestContext, args: QObjBlockResizeArg) -> None:
+        """Change a disk's length.
+
+        :raises GenericError: no such node, a negative size, users that do not share resizing, or a driver that cannot.
+        """
+        async with self._graph.exclusive():
+            name = args.node_name or args.device
+            if name is None:
+                raise GenericError("'node-name' is missing: it says what to resize")
+            node = self._graph.lookup(name)
+            if args.size < 0:
+                raise GenericError(f"'size' is {args.size}; it must not be negative")
+            node.blockers.check(BlockOp.RESIZE)
+            node.bitmaps.check_resize(args.size)
+            backend = BlockBackend(self._graph, "", Perm.RESIZE, Perm.ALL)
+            backend.attach(node)
+            try:
+                async with self._graph.drained([node]):
+                    await _truncate(node, args.size)
+            finally:
+                backend.detach()
+
+    @command("query-named-block-nodes")
+    def query_named_block_nodes(self, ctx: RequestContext, args: QObjQueryNamedBlockNodesArg) -> RawJSON:
+        """All nodes, newest first."""
+        return RawJSON(self._infos.all_nodes(self._graph))
+
+    @command("query-block")
+    def query_block(self, ctx: RequestContext, args: None) -> list[dict[str, Any]]:
+        """All named devices."""
+        return []
+
+    @command("query-blockstats")
+    def query_blockstats(self, ctx: RequestContext, args: QObjQueryBlockstatsArg) -> list[dict[str, Any]]:
+        """What went through the named devices, or with query-nodes through all nodes."""
+        if args.query_nodes:
+            return [node_stats(node) for node in self._graph.nodes.values()]
+        return [backend_stats(backend) for backend in self._graph.backends.values()]
+
+    @command("x-debug-query-block-graph")
+    def query_graph(self, ctx: RequestContext, args: None) -> dict[str, Any]:
+        """Who uses whom."""
+        return graph_info(self._graph)
+
+
+async def _truncate(node: BlockNode, size: int) -> None:
+    try:
+        await node.truncate(size)
+    except OSError as error:
+        raise GenericError(
+            f"Node '{node.node_name}' cannot be made {size} bytes long: {os_error_text(error)}"
+        ) from error

@@ -1,0 +1,296 @@
+"""The backup job: a target becomes the source as it stood when the job was made.
+
+Building the job (`BackupJob.create`, in a transaction's prepare, with both nodes drained) puts a copy-before-write
+filter on top of the source and freezes the bitmap; from the end of that drained section on, no write reaches a
+cluster of the source before the cluster is at the target. `run` copies the rest in the background; filter and job
+share one `BlockCopy`.
+
+What becomes of the bitmap is decided in one place, `_settle_bitmap`, called from commit and from abort.
+
+If the filter cannot save a cluster that a guest overwrites, the snapshot is lost and the job fails, whatever its
+error policy says: the guest's write counts for more, and the cluster is still dirty in the bitmap.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from qmpd.block.block_copy import DEFAULT_CHUNK, BlockCopy, CopyError, CopyTask
+from qmpd.block.blockers import OpBlocker
+from qmpd.block.child import Child
+from qmpd.block.dirty_bitmap import DirtyBitmap
+from qmpd.block.drivers.copy_before_write import DEFAULT_CLUSTER_SIZE, CopyBeforeWriteDriver
+from qmpd.block.graph import BlockGraph
+from qmpd.block.node import BlockNode
+from qmpd.block.permissions import Perm
+from qmpd.errors import GenericError
+from qmpd.jobs.block_job import BlockJob, ErrorAction
+from qmpd.jobs.manager import JobManager
+from qmpd.jobs.transaction import JobTransaction
+
+MAX_PARALLEL_COPIES = 8
+"""Background requests at the same time, so that the threads they block leave room for the guests' requests."""
+
+RETRY_SECONDS = 0.1
+"""Pause before a request is tried again that failed and was to be ignored."""
+
+
+class BitmapMode(StrEnum):
+    """When the bitmap gives up the bits that the job copied (QEMU's `BitmapSyncMode`)."""
+
+    ON_SUCCESS = "on-success"
+    NEVER = "never"
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True, slots=True)
+class BackupSettings:
+    """A backup as asked for, checked as far as the nodes do not matter.
+
+    :ivar copies_all: the background copies everything that the bitmap, if any, does not exclude; False for sync=none.
+    :ivar copy_bitmap: only what is dirty in the bitmap is copied (sync=incremental or bitmap).
+    :ivar speed: bytes per second, 0 for no limit.
+    :ivar max_chunk: bytes, 0 for the default.
+    """
+
+    job_id: str
+    copies_all: bool = True
+    copy_bitmap: bool = False
+    bitmap: str | None = None
+    bitmap_mode: BitmapMode | None = None
+    speed: int = 0
+    on_source_error: str = "report"
+    on_target_error: str = "report"
+    auto_finalize: bool = True
+    auto_dismiss: bool = True
+    filter_node_name: str | None = None
+    max_workers: int = 64
+    max_chunk: int = 0
+
+
+class BackupJob(BlockJob):
+    """One disk's backup. Made by `create` only."""
+
+    job_type = "backup"
+
+    def __init__(self, settings: BackupSettings, graph: BlockGraph, source: BlockNode, target: BlockNode) -> None:
+        super().__init__(
+            settings.job_id,
+            speed=settings.speed,
+            auto_finalize=settings.auto_finalize,
+            auto_dismiss=settings.auto_dismiss,
+        )
+        self._settings = settings
+        self._graph = graph
+        self._source = source
+        self._target = target
+        self._bitmap: DirtyBitmap | None = None
+        self._filter: BlockNode | None = None
+        self._driver: CopyBeforeWriteDriver
+        self._children: list[Child] = []
+        self._blockers: list[tuple[BlockNode, OpBlocker]] = []
+        self._running: set[asyncio.Task[None]] = set()
+        self._failures: list[CopyError] = []
+
+    @classmethod
+    def create(
+        cls,
+        settings: BackupSettings,
+        manager: JobManager,
+        graph: BlockGraph,
+        source: BlockNode,
+        target: BlockNode,
+        group: JobTransaction | None,
+    ) -> BackupJob:
+        """Make the job, ready to start, with its filter in place. `source` and `target` must be drained.
+
+        :param group: the transaction it joins, None for one of its own.
+        :raises GenericError: it cannot be; everything is as before.
+        """
+        manager.check_id(settings.job_id)
+        job = cls(settings, graph, source, target)
+        try:
+            job._take(cls._find_bitmap(settings, source))
+            manager.add(job, group)
+        except BaseException:
+            job._give_back()
+            if job._bitmap is not None:
+                job._bitmap.reclaim()
+            raise
+        return job
+
+    @staticmethod
+    def _find_bitmap(settings: BackupSettings, source: BlockNode) -> DirtyBitmap | None:
+        if settings.bitmap is None:
+            return None
+        bitmap = source.bitmaps.lookup(settings.bitmap)
+        # A bitmap that is only read need not be writable, all others must be.
+        bitmap.check(allow_ro=settings.bitmap_mode is BitmapMode.NEVER)
+        return bitmap
+
+    def _take(self, bitmap: DirtyBitmap | None) -> None:
+        settings = self._settings
+        cluster_size = max(DEFAULT_CLUSTER_SIZE, self._target.driver.cluster_size or 0)
+        if 0 < settings.max_chunk < cluster_size:
+            raise GenericError(
+                f"'x-perf.max-chunk' is {settings.max_chunk}; it has to be 0 or at least the {cluster_size} bytes "
+                "of a cluster of this backup"
+            )
+        if bitmap is not None:
+            bitmap.freeze()
+            self._bitmap = bitmap
+        self._driver = CopyBeforeWriteDriver.for_job(cluster_size, bitmap if settings.copy_bitmap else None)
+        self._filter = self._graph.insert_filter(
+            self._driver, self._source, settings.filter_node_name, {"target": self._target}
+        )
+        self._driver.on_broken = self.kick
+        self.copy.on_copied = self.progress.advance
+        self.progress.set_total(min(self.copy.remaining, self._source.length))
+        for name, node in (("main node", self._filter), ("target", self._target)):
+            self._children.append(self._graph.attach(self, name, node, Perm.NONE))
+            blocker = node.blockers.block(f"block job '{self.job_id}' of type 'backup' uses it")
+            self._blockers.append((node, blocker))
+
+    @property
+    def copy(self) -> BlockCopy:
+        """What does the copying, shared with the filter."""
+        return self._driver.copy
+
+    def nodes(self) -> Sequence[BlockNode]:
+        return [node for node in (self._filter, self._source, self._target) if node is not None]
+
+    # The work.
+
+    async def run(self) -> None:
+        try:
+            if self._settings.copies_all:
+                await self._copy_background()
+            else:
+                await self._stand_guard()
+        finally:
+            while self._running:
+                await asyncio.wait(self._running)
+
+    async def _stand_guard(self) -> None:
+        while True:
+            self._check_snapshot()
+            await self.sleep(3600)
+
+    def _check_snapshot(self) -> None:
+        if self._driver.broken is not None:
+            raise self._driver.broken.cause
+
+    async def _copy_background(self) -> None:
+        parallel = min(self._settings.max_workers, MAX_PARALLEL_COPIES)
+        while True:
+            await self.pause_point()
+            self._check_snapshot()
+            await self._handle_failures()
+            if self.pause_requested:
+                continue
+            await self.throttle(0)
+            task = await self._claim()
+            if task is not None:
+                self.rate_limit.charge(self.copy.bytes_of(task))
+                self._spawn(task)
+                if len(self._running) >= parallel:
+                    await self._one_done()
+            elif self._running:
+                await self._one_done()
+            elif not self.copy.idle:
+                # The filter is still saving clusters for guests; should it fail, they are to do again.
+                await self.copy.wait_idle()
+            elif not self._failures:
+                return
+
+    async def _claim(self) -> CopyTask | None:
+        try:
+            return await self.copy.claim_next(self._chunk())
+        except CopyError as error:
+            self._failures.append(error)
+            return None
+
+    def _chunk(self) -> int:
+        chunk = self._settings.max_chunk or DEFAULT_CHUNK
+        if self.speed:
+            # A slow job goes in small steps, so that it is smooth and reacts to a new speed.
+            chunk = min(chunk, max(self.speed // 10, self.copy.cluster_size))
+        return chunk
+
+    def _spawn(self, task: CopyTask) -> None:
+        running = asyncio.get_running_loop().create_task(self._perform(task))
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+
+    async def _perform(self, task: CopyTask) -> None:
+        try:
+            await self.copy.perform(task)
+        except CopyError as error:
+            self._failures.append(error)
+
+    async def _one_done(self) -> None:
+        await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _handle_failures(self) -> None:
+        failures, self._failures = self._failures, []
+        for failure in failures:
+            policy = self._settings.on_source_error if failure.is_read else self._settings.on_target_error
+            action = self.error_action(policy, failure.cause, is_read=failure.is_read)
+            if action is ErrorAction.REPORT:
+                raise failure.cause
+            if action is ErrorAction.IGNORE:
+                await self.sleep(RETRY_SECONDS)
+            else:
+                # The others failed for the same reason at the same time; one stop is enough.
+                return
+
+    def quiescent(self) -> bool:
+        return not self._running
+
+    async def on_pause(self) -> None:
+        while self._running:
+            await asyncio.wait(self._running)
+
+    # The end.
+
+    async def prepare(self) -> None:
+        """The target must be on stable storage before the bitmap forgets what was copied."""
+        self._check_snapshot()
+        await self._target.flush()
+
+    def commit(self) -> None:
+        self._settle_bitmap(success=True)
+
+    def abort(self) -> None:
+        self._settle_bitmap(success=False)
+
+    def _settle_bitmap(self, *, success: bool) -> None:
+        bitmap, mode = self._bitmap, self._settings.bitmap_mode
+        if bitmap is None:
+            return
+        self._bitmap = None
+        if mode is BitmapMode.ALWAYS or (success and mode is BitmapMode.ON_SUCCESS):
+            bitmap.abdicate()
+            if not success:
+                bitmap.merge_bits(self.copy.todo, self.copy.cluster_size)
+        else:
+            bitmap.reclaim()
+
+    def clean(self) -> None:
+        self._give_back()
+
+    def _give_back(self) -> None:
+        for node, blocker in self._blockers:
+            node.blockers.unblock(blocker)
+        self._blockers.clear()
+        for child in self._children:
+            self._graph.detach(child)
+        self._children.clear()
+        cbw, self._filter = self._filter, None
+        if cbw is not None:
+            self._graph.remove_filter(cbw)
+
+

@@ -1,0 +1,136 @@
+"""What `blockdev-backup` and `drive-backup` share: checking the request, and the job's life in a transaction.
+
+The job is built in prepare, with its filter in place and its bitmap frozen, so that later actions of the same
+transaction meet it; commit starts it, abort takes it back. Both nodes are drained all the while.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from qmpd.block.blockers import BlockOp
+from qmpd.block.node import BlockNode
+from qmpd.errors import GenericError
+from qmpd.jobs.backup import BackupJob, BackupSettings, BitmapMode
+from qmpd.transaction.action import TransactionAction
+
+if TYPE_CHECKING:
+    from qmpd.api.models import BackupCommon
+
+_BITMAP_SYNCS = ("incremental", "bitmap")
+
+
+def bitmap_mode(sync: str, bitmap: str | None, mode: str | None) -> BitmapMode | None:
+    """Which mode holds for the combination of `sync`, `bitmap` and `bitmap-mode`.
+
+    :raises GenericError: the combination makes no sense.
+    """
+    if bitmap is None:
+        if sync in _BITMAP_SYNCS:
+            raise GenericError(f"'bitmap' is missing: sync={sync} copies what a bitmap says")
+        if mode is not None:
+            raise GenericError("'bitmap-mode' is given without a 'bitmap' that it could be about")
+        return None
+    if sync == "none":
+        raise GenericError("'bitmap' has no meaning with sync=none, which copies only what is overwritten")
+    if sync == "incremental":
+        if mode not in (None, BitmapMode.ON_SUCCESS):
+            raise GenericError("'bitmap-mode' has to be 'on-success' with sync=incremental; sync=bitmap takes any")
+        return BitmapMode.ON_SUCCESS
+    if mode is None:
+        raise GenericError(f"'bitmap-mode' is missing: sync={sync} with a bitmap needs one")
+    if mode == BitmapMode.NEVER and sync != "bitmap":
+        raise GenericError(f"'bitmap-mode' 'never' has no effect with sync={sync}; leave the bitmap out")
+    return BitmapMode(mode)
+
+
+def _given(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+def settings_from(data: BackupCommon, job_id: str) -> BackupSettings:
+    """The checked settings of a backup.
+
+    :raises GenericError: members contradict each other or are out of range.
+    """
+    perf = data.x_perf
+    workers = _given(perf.max_workers if perf else None, 64)
+    chunk = _given(perf.max_chunk if perf else None, 0)
+    if not 1 <= workers <= 0x7FFFFFFF:
+        raise GenericError(f"'x-perf.max-workers' is {workers}; it has to be from 1 to {0x7FFFFFFF}")
+    if chunk < 0:
+        raise GenericError(f"'x-perf.max-chunk' is {chunk}; it must not be negative")
+    sync = str(data.sync)
+    return BackupSettings(
+        job_id=job_id,
+        copies_all=sync != "none",
+        copy_bitmap=sync in _BITMAP_SYNCS,
+        bitmap=data.bitmap,
+        bitmap_mode=bitmap_mode(sync, data.bitmap, str(data.bitmap_mode) if data.bitmap_mode else None),
+        speed=_given(data.speed, 0),
+        on_source_error=str(_given(data.on_source_error, "report")),
+        on_target_error=str(_given(data.on_target_error, "report")),
+        auto_finalize=_given(data.auto_finalize, True),
+        auto_dismiss=_given(data.auto_dismiss, True),
+        filter_node_name=data.filter_node_name,
+        max_workers=workers,
+        max_chunk=chunk,
+    )
+
+
+class BackupAction(TransactionAction):
+    """An action that starts a backup job."""
+
+    data: BackupCommon
+    _job: BackupJob | None = None
+
+    def nodes(self) -> list[BlockNode]:
+        found = (self.env.graph.find(name) for name in self._node_names())
+        return [node for node in found if node is not None]
+
+    def _node_names(self) -> list[str]:
+        return [self.data.device]
+
+    @abstractmethod
+    async def target_node(self, source: BlockNode) -> BlockNode:
+        """The node to copy to.
+
+        :raises GenericError: there is none.
+        """
+
+    async def prepare(self) -> None:
+        """Build the job.
+
+        :raises GenericError: no such node or bitmap, contradicting members, sizes that differ, nodes in use.
+        """
+        source = self.env.graph.lookup(self.data.device)
+        settings = settings_from(self.data, self._job_id())
+        source.blockers.check(BlockOp.BACKUP_SOURCE)
+        target = await self.target_node(source)
+        if source is target:
+            raise GenericError("'device' and 'target' are the same node; a backup needs two")
+        target.blockers.check(BlockOp.BACKUP_TARGET)
+        if self.data.compress:
+            raise GenericError(f"'compress' needs a format that can; '{target.driver.format_name}' cannot")
+        if source.length != target.length:
+            raise GenericError(
+                f"'{source.node_name}' has {source.length} bytes and '{target.node_name}' {target.length}; "
+                "source and target of a backup have to be of the same size"
+            )
+        self._job = BackupJob.create(settings, self.env.jobs, self.env.graph, source, target, self.env.group)
+
+    def _job_id(self) -> str:
+        if self.data.job_id is not None:
+            return self.data.job_id
+        if self.data.device in self.env.graph.backends:
+            return self.data.device
+        raise GenericError("'job-id' is missing: a node without a device gives a job no name")
+
+    def commit(self) -> None:
+        if self._job is not None:
+            self._job.start()
+
+    def abort(self) -> None:
+        if self._job is not None:
+            self._job.abandon()
