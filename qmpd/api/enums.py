@@ -17,6 +17,9 @@ __all__ = [
     "JobType",
     "JobStatus",
     "JobVerb",
+    "Qcow2BitmapInfoFlags",
+    "Qcow2CompressionType",
+    "ImageInfoSpecificKind",
     "BlockDeviceIoStatus",
     "XDbgBlockGraphNodeType",
     "BlockPermission",
@@ -24,11 +27,14 @@ __all__ = [
     "MirrorSyncMode",
     "BitmapSyncMode",
     "NewImageMode",
+    "PreallocMode",
     "BlockdevDiscardOptions",
     "BlockdevDetectZeroesOptions",
     "BlockdevAioOptions",
     "BlockdevDriver",
+    "Qcow2OverlapCheckMode",
     "OnCbwError",
+    "BlockdevQcow2Version",
     "BlockErrorAction",
     "BlockExportRemoveMode",
     "BlockExportType",
@@ -267,6 +273,33 @@ class JobVerb(QAPIEnum):
     """make final what is pending"""
 
 
+class Qcow2BitmapInfoFlags(QAPIEnum):
+    """What a stored bitmap says of itself."""
+
+    IN_USE = "in-use"
+    """it was not stored when the image was last written, and cannot be relied on"""
+
+    AUTO = "auto"
+    """it records all writes to the image"""
+
+
+class Qcow2CompressionType(QAPIEnum):
+    """How compressed clusters are compressed."""
+
+    ZLIB = "zlib"
+    """with zlib"""
+
+    ZSTD = "zstd"
+    """with Zstandard"""
+
+
+class ImageInfoSpecificKind(QAPIEnum):
+    """The formats that say more of themselves than others."""
+
+    QCOW2 = "qcow2"
+    """QEMU's own format"""
+
+
 class BlockDeviceIoStatus(QAPIEnum):
     """How a device's or job's I/O goes."""
 
@@ -372,6 +405,22 @@ class NewImageMode(QAPIEnum):
     """the file is made anew"""
 
 
+class PreallocMode(QAPIEnum):
+    """How much of an image is allocated when it is made."""
+
+    OFF = "off"
+    """nothing"""
+
+    METADATA = "metadata"
+    """the image's own structures"""
+
+    FALLOC = "falloc"
+    """the space, which need not be written"""
+
+    FULL = "full"
+    """everything, by writing it"""
+
+
 class BlockdevDiscardOptions(QAPIEnum):
     """What happens to requests to discard data."""
 
@@ -426,8 +475,27 @@ class BlockdevDriver(QAPIEnum):
     NULL_CO = "null-co"
     """reads zeroes, forgets what is written, answers at once"""
 
+    QCOW2 = "qcow2"
+    """QEMU's own format"""
+
     RAW = "raw"
     """the image is the data"""
+
+
+class Qcow2OverlapCheckMode(QAPIEnum):
+    """How much is looked at before a write, to be sure that it does not hit the image's own structures."""
+
+    NONE = "none"
+    """nothing"""
+
+    CONSTANT = "constant"
+    """what needs no table"""
+
+    CACHED = "cached"
+    """what is in memory anyway"""
+
+    ALL = "all"
+    """everything"""
 
 
 class OnCbwError(QAPIEnum):
@@ -438,6 +506,16 @@ class OnCbwError(QAPIEnum):
 
     BREAK_SNAPSHOT = "break-snapshot"
     """the write succeeds, and the copy is broken for good"""
+
+
+class BlockdevQcow2Version(QAPIEnum):
+    """The versions of qcow2."""
+
+    V2 = "v2"
+    """the old one ('0.10')"""
+
+    V3 = "v3"
+    """the newer one ('1.1')"""
 
 
 class BlockErrorAction(QAPIEnum):

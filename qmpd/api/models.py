@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from qmpd.api.enums import JobType as JobType
     from qmpd.api.enums import JobStatus as JobStatus
     from qmpd.api.enums import JobVerb as JobVerb
+    from qmpd.api.enums import Qcow2BitmapInfoFlags as Qcow2BitmapInfoFlags
+    from qmpd.api.enums import Qcow2CompressionType as Qcow2CompressionType
+    from qmpd.api.enums import ImageInfoSpecificKind as ImageInfoSpecificKind
     from qmpd.api.enums import BlockDeviceIoStatus as BlockDeviceIoStatus
     from qmpd.api.enums import XDbgBlockGraphNodeType as XDbgBlockGraphNodeType
     from qmpd.api.enums import BlockPermission as BlockPermission
@@ -26,11 +29,14 @@ if TYPE_CHECKING:
     from qmpd.api.enums import MirrorSyncMode as MirrorSyncMode
     from qmpd.api.enums import BitmapSyncMode as BitmapSyncMode
     from qmpd.api.enums import NewImageMode as NewImageMode
+    from qmpd.api.enums import PreallocMode as PreallocMode
     from qmpd.api.enums import BlockdevDiscardOptions as BlockdevDiscardOptions
     from qmpd.api.enums import BlockdevDetectZeroesOptions as BlockdevDetectZeroesOptions
     from qmpd.api.enums import BlockdevAioOptions as BlockdevAioOptions
     from qmpd.api.enums import BlockdevDriver as BlockdevDriver
+    from qmpd.api.enums import Qcow2OverlapCheckMode as Qcow2OverlapCheckMode
     from qmpd.api.enums import OnCbwError as OnCbwError
+    from qmpd.api.enums import BlockdevQcow2Version as BlockdevQcow2Version
     from qmpd.api.enums import BlockErrorAction as BlockErrorAction
     from qmpd.api.enums import BlockExportRemoveMode as BlockExportRemoveMode
     from qmpd.api.enums import BlockExportType as BlockExportType
@@ -70,6 +76,12 @@ if TYPE_CHECKING:
     from qmpd.api.structs import QObjJobDismissArg as QObjJobDismissArg
     from qmpd.api.structs import QObjJobFinalizeArg as QObjJobFinalizeArg
     from qmpd.api.structs import JobInfo as JobInfo
+    from qmpd.api.structs import Qcow2BitmapInfo as Qcow2BitmapInfo
+    from qmpd.api.structs import ImageInfoSpecificQCow2 as ImageInfoSpecificQCow2
+    from qmpd.api.structs import ImageInfoSpecificQCow2Wrapper as ImageInfoSpecificQCow2Wrapper
+    from qmpd.api.structs import QObjImageInfoSpecificBase as QObjImageInfoSpecificBase
+    from qmpd.api.structs import ImageInfoSpecific as ImageInfoSpecific
+    from qmpd.api.structs import ImageInfoSpecificQcow2 as ImageInfoSpecificQcow2
     from qmpd.api.structs import SnapshotInfo as SnapshotInfo
     from qmpd.api.structs import ImageInfo as ImageInfo
     from qmpd.api.structs import BlockdevCacheInfo as BlockdevCacheInfo
@@ -87,6 +99,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs import BlockStatsSpecificHostDevice as BlockStatsSpecificHostDevice
     from qmpd.api.structs import BlockStatsSpecificNullAio as BlockStatsSpecificNullAio
     from qmpd.api.structs import BlockStatsSpecificNullCo as BlockStatsSpecificNullCo
+    from qmpd.api.structs import BlockStatsSpecificQcow2 as BlockStatsSpecificQcow2
     from qmpd.api.structs import BlockStatsSpecificRaw as BlockStatsSpecificRaw
     from qmpd.api.structs import BlockStats as BlockStats
     from qmpd.api.structs import QObjQueryBlockstatsArg as QObjQueryBlockstatsArg
@@ -116,6 +129,10 @@ if TYPE_CHECKING:
     from qmpd.api.structs import BlockdevOptionsFile as BlockdevOptionsFile
     from qmpd.api.structs import BlockdevOptionsNull as BlockdevOptionsNull
     from qmpd.api.structs import BlockdevOptionsGenericFormat as BlockdevOptionsGenericFormat
+    from qmpd.api.structs import BlockdevOptionsGenericCOWFormat as BlockdevOptionsGenericCOWFormat
+    from qmpd.api.structs import Qcow2OverlapCheckFlags as Qcow2OverlapCheckFlags
+    from qmpd.api.structs import Qcow2OverlapChecks as Qcow2OverlapChecks
+    from qmpd.api.structs import BlockdevOptionsQcow2 as BlockdevOptionsQcow2
     from qmpd.api.structs import BlockdevOptionsRaw as BlockdevOptionsRaw
     from qmpd.api.structs import BlockdevOptionsCbw as BlockdevOptionsCbw
     from qmpd.api.structs import QObjBlockdevOptionsBase as QObjBlockdevOptionsBase
@@ -125,9 +142,35 @@ if TYPE_CHECKING:
     from qmpd.api.structs import BlockdevOptionsHostDevice as BlockdevOptionsHostDevice
     from qmpd.api.structs import BlockdevOptionsNullAio as BlockdevOptionsNullAio
     from qmpd.api.structs import BlockdevOptionsNullCo as BlockdevOptionsNullCo
+    from qmpd.api.structs import BlockdevOptionsQcow2Branch as BlockdevOptionsQcow2Branch
     from qmpd.api.structs import BlockdevOptionsRawBranch as BlockdevOptionsRawBranch
     from qmpd.api.structs import BlockdevRef as BlockdevRef
+    from qmpd.api.structs import BlockdevRefOrNull as BlockdevRefOrNull
     from qmpd.api.structs import QObjBlockdevDelArg as QObjBlockdevDelArg
+    from qmpd.api.structs import BlockdevCreateOptionsFile as BlockdevCreateOptionsFile
+    from qmpd.api.structs import BlockdevCreateOptionsQcow2 as BlockdevCreateOptionsQcow2
+    from qmpd.api.structs import QObjBlockdevCreateOptionsBase as QObjBlockdevCreateOptionsBase
+    from qmpd.api.structs import BlockdevCreateOptions as BlockdevCreateOptions
+    from qmpd.api.structs import BlockdevCreateOptionsCopyBeforeWrite as BlockdevCreateOptionsCopyBeforeWrite
+    from qmpd.api.structs import BlockdevCreateOptionsFileBranch as BlockdevCreateOptionsFileBranch
+    from qmpd.api.structs import BlockdevCreateOptionsHostDevice as BlockdevCreateOptionsHostDevice
+    from qmpd.api.structs import BlockdevCreateOptionsNullAio as BlockdevCreateOptionsNullAio
+    from qmpd.api.structs import BlockdevCreateOptionsNullCo as BlockdevCreateOptionsNullCo
+    from qmpd.api.structs import BlockdevCreateOptionsQcow2Branch as BlockdevCreateOptionsQcow2Branch
+    from qmpd.api.structs import BlockdevCreateOptionsRaw as BlockdevCreateOptionsRaw
+    from qmpd.api.structs import QObjBlockdevCreateArg as QObjBlockdevCreateArg
+    from qmpd.api.structs import BlockdevAmendOptionsQcow2 as BlockdevAmendOptionsQcow2
+    from qmpd.api.structs import QObjBlockdevAmendOptionsBase as QObjBlockdevAmendOptionsBase
+    from qmpd.api.structs import BlockdevAmendOptions as BlockdevAmendOptions
+    from qmpd.api.structs import BlockdevAmendOptionsCopyBeforeWrite as BlockdevAmendOptionsCopyBeforeWrite
+    from qmpd.api.structs import BlockdevAmendOptionsFile as BlockdevAmendOptionsFile
+    from qmpd.api.structs import BlockdevAmendOptionsHostDevice as BlockdevAmendOptionsHostDevice
+    from qmpd.api.structs import BlockdevAmendOptionsNullAio as BlockdevAmendOptionsNullAio
+    from qmpd.api.structs import BlockdevAmendOptionsNullCo as BlockdevAmendOptionsNullCo
+    from qmpd.api.structs import BlockdevAmendOptionsQcow2Branch as BlockdevAmendOptionsQcow2Branch
+    from qmpd.api.structs import BlockdevAmendOptionsRaw as BlockdevAmendOptionsRaw
+    from qmpd.api.structs import QObjXBlockdevAmendArg as QObjXBlockdevAmendArg
+    from qmpd.api.structs import QObjChangeBackingFileArg as QObjChangeBackingFileArg
     from qmpd.api.structs import QObjBlockImageCorruptedArg as QObjBlockImageCorruptedArg
     from qmpd.api.structs import QObjBlockIoErrorArg as QObjBlockIoErrorArg
     from qmpd.api.structs import QObjBlockJobCompletedArg as QObjBlockJobCompletedArg
@@ -208,6 +251,8 @@ _ENUMS = frozenset([
     "BlockdevDiscardOptions",
     "BlockdevDriver",
     "BlockdevOnError",
+    "BlockdevQcow2Version",
+    "ImageInfoSpecificKind",
     "IoOperationType",
     "JSONType",
     "JobStatus",
@@ -219,8 +264,12 @@ _ENUMS = frozenset([
     "NewImageMode",
     "OnCbwError",
     "OnOffAuto",
+    "PreallocMode",
     "QMPCapability",
     "QapiErrorClass",
+    "Qcow2BitmapInfoFlags",
+    "Qcow2CompressionType",
+    "Qcow2OverlapCheckMode",
     "RunState",
     "SchemaMetaType",
     "SocketAddressType",
@@ -237,6 +286,9 @@ __all__ = [
     "JobType",
     "JobStatus",
     "JobVerb",
+    "Qcow2BitmapInfoFlags",
+    "Qcow2CompressionType",
+    "ImageInfoSpecificKind",
     "BlockDeviceIoStatus",
     "XDbgBlockGraphNodeType",
     "BlockPermission",
@@ -244,11 +296,14 @@ __all__ = [
     "MirrorSyncMode",
     "BitmapSyncMode",
     "NewImageMode",
+    "PreallocMode",
     "BlockdevDiscardOptions",
     "BlockdevDetectZeroesOptions",
     "BlockdevAioOptions",
     "BlockdevDriver",
+    "Qcow2OverlapCheckMode",
     "OnCbwError",
+    "BlockdevQcow2Version",
     "BlockErrorAction",
     "BlockExportRemoveMode",
     "BlockExportType",
@@ -288,6 +343,12 @@ __all__ = [
     "QObjJobDismissArg",
     "QObjJobFinalizeArg",
     "JobInfo",
+    "Qcow2BitmapInfo",
+    "ImageInfoSpecificQCow2",
+    "ImageInfoSpecificQCow2Wrapper",
+    "QObjImageInfoSpecificBase",
+    "ImageInfoSpecific",
+    "ImageInfoSpecificQcow2",
     "SnapshotInfo",
     "ImageInfo",
     "BlockdevCacheInfo",
@@ -305,6 +366,7 @@ __all__ = [
     "BlockStatsSpecificHostDevice",
     "BlockStatsSpecificNullAio",
     "BlockStatsSpecificNullCo",
+    "BlockStatsSpecificQcow2",
     "BlockStatsSpecificRaw",
     "BlockStats",
     "QObjQueryBlockstatsArg",
@@ -334,6 +396,10 @@ __all__ = [
     "BlockdevOptionsFile",
     "BlockdevOptionsNull",
     "BlockdevOptionsGenericFormat",
+    "BlockdevOptionsGenericCOWFormat",
+    "Qcow2OverlapCheckFlags",
+    "Qcow2OverlapChecks",
+    "BlockdevOptionsQcow2",
     "BlockdevOptionsRaw",
     "BlockdevOptionsCbw",
     "QObjBlockdevOptionsBase",
@@ -343,9 +409,35 @@ __all__ = [
     "BlockdevOptionsHostDevice",
     "BlockdevOptionsNullAio",
     "BlockdevOptionsNullCo",
+    "BlockdevOptionsQcow2Branch",
     "BlockdevOptionsRawBranch",
     "BlockdevRef",
+    "BlockdevRefOrNull",
     "QObjBlockdevDelArg",
+    "BlockdevCreateOptionsFile",
+    "BlockdevCreateOptionsQcow2",
+    "QObjBlockdevCreateOptionsBase",
+    "BlockdevCreateOptions",
+    "BlockdevCreateOptionsCopyBeforeWrite",
+    "BlockdevCreateOptionsFileBranch",
+    "BlockdevCreateOptionsHostDevice",
+    "BlockdevCreateOptionsNullAio",
+    "BlockdevCreateOptionsNullCo",
+    "BlockdevCreateOptionsQcow2Branch",
+    "BlockdevCreateOptionsRaw",
+    "QObjBlockdevCreateArg",
+    "BlockdevAmendOptionsQcow2",
+    "QObjBlockdevAmendOptionsBase",
+    "BlockdevAmendOptions",
+    "BlockdevAmendOptionsCopyBeforeWrite",
+    "BlockdevAmendOptionsFile",
+    "BlockdevAmendOptionsHostDevice",
+    "BlockdevAmendOptionsNullAio",
+    "BlockdevAmendOptionsNullCo",
+    "BlockdevAmendOptionsQcow2Branch",
+    "BlockdevAmendOptionsRaw",
+    "QObjXBlockdevAmendArg",
+    "QObjChangeBackingFileArg",
     "QObjBlockImageCorruptedArg",
     "QObjBlockIoErrorArg",
     "QObjBlockJobCompletedArg",

@@ -23,6 +23,8 @@ from qmpd.api.enums import (
     BlockdevDiscardOptions,
     BlockdevDriver,
     BlockdevOnError,
+    BlockdevQcow2Version,
+    ImageInfoSpecificKind,
     IoOperationType,
     JSONType,
     JobStatus,
@@ -32,7 +34,11 @@ from qmpd.api.enums import (
     NewImageMode,
     OnCbwError,
     OnOffAuto,
+    PreallocMode,
     QMPCapability,
+    Qcow2BitmapInfoFlags,
+    Qcow2CompressionType,
+    Qcow2OverlapCheckMode,
     RunState,
     SchemaMetaType,
     SocketAddressType,
@@ -72,6 +78,12 @@ __all__ = [
     "QObjJobDismissArg",
     "QObjJobFinalizeArg",
     "JobInfo",
+    "Qcow2BitmapInfo",
+    "ImageInfoSpecificQCow2",
+    "ImageInfoSpecificQCow2Wrapper",
+    "QObjImageInfoSpecificBase",
+    "ImageInfoSpecific",
+    "ImageInfoSpecificQcow2",
     "SnapshotInfo",
     "ImageInfo",
     "BlockdevCacheInfo",
@@ -89,6 +101,7 @@ __all__ = [
     "BlockStatsSpecificHostDevice",
     "BlockStatsSpecificNullAio",
     "BlockStatsSpecificNullCo",
+    "BlockStatsSpecificQcow2",
     "BlockStatsSpecificRaw",
     "BlockStats",
     "QObjQueryBlockstatsArg",
@@ -118,6 +131,10 @@ __all__ = [
     "BlockdevOptionsFile",
     "BlockdevOptionsNull",
     "BlockdevOptionsGenericFormat",
+    "BlockdevOptionsGenericCOWFormat",
+    "Qcow2OverlapCheckFlags",
+    "Qcow2OverlapChecks",
+    "BlockdevOptionsQcow2",
     "BlockdevOptionsRaw",
     "BlockdevOptionsCbw",
     "QObjBlockdevOptionsBase",
@@ -127,9 +144,35 @@ __all__ = [
     "BlockdevOptionsHostDevice",
     "BlockdevOptionsNullAio",
     "BlockdevOptionsNullCo",
+    "BlockdevOptionsQcow2Branch",
     "BlockdevOptionsRawBranch",
     "BlockdevRef",
+    "BlockdevRefOrNull",
     "QObjBlockdevDelArg",
+    "BlockdevCreateOptionsFile",
+    "BlockdevCreateOptionsQcow2",
+    "QObjBlockdevCreateOptionsBase",
+    "BlockdevCreateOptions",
+    "BlockdevCreateOptionsCopyBeforeWrite",
+    "BlockdevCreateOptionsFileBranch",
+    "BlockdevCreateOptionsHostDevice",
+    "BlockdevCreateOptionsNullAio",
+    "BlockdevCreateOptionsNullCo",
+    "BlockdevCreateOptionsQcow2Branch",
+    "BlockdevCreateOptionsRaw",
+    "QObjBlockdevCreateArg",
+    "BlockdevAmendOptionsQcow2",
+    "QObjBlockdevAmendOptionsBase",
+    "BlockdevAmendOptions",
+    "BlockdevAmendOptionsCopyBeforeWrite",
+    "BlockdevAmendOptionsFile",
+    "BlockdevAmendOptionsHostDevice",
+    "BlockdevAmendOptionsNullAio",
+    "BlockdevAmendOptionsNullCo",
+    "BlockdevAmendOptionsQcow2Branch",
+    "BlockdevAmendOptionsRaw",
+    "QObjXBlockdevAmendArg",
+    "QObjChangeBackingFileArg",
     "QObjBlockImageCorruptedArg",
     "QObjBlockIoErrorArg",
     "QObjBlockJobCompletedArg",
@@ -368,6 +411,64 @@ class JobInfo(Model):
     """why it failed, for people"""
 
 
+class Qcow2BitmapInfo(Model):
+    """A bitmap stored in a qcow2 image."""
+
+    name: str
+    """its name"""
+
+    granularity: UInt32
+    """how many bytes one bit stands for"""
+
+    flags: Array[Qcow2BitmapInfoFlags]
+    """what it says of itself"""
+
+
+class ImageInfoSpecificQCow2(Model):
+    """What a qcow2 image says of itself."""
+
+    compat: str
+    """the version, '0.10' or '1.1'"""
+
+    data_file: Maybe[str] = Field(default=None, alias="data-file")
+    """the file that holds the guest's data"""
+
+    data_file_raw: Maybe[bool] = Field(default=None, alias="data-file-raw")
+    """whether that file is a raw image too"""
+
+    extended_l2: Maybe[bool] = Field(default=None, alias="extended-l2")
+    """whether clusters have subclusters"""
+
+    lazy_refcounts: Maybe[bool] = Field(default=None, alias="lazy-refcounts")
+    """whether reference counts may be written late"""
+
+    corrupt: Maybe[bool] = None
+    """whether the image is marked as corrupt"""
+
+    refcount_bits: Int64 = Field(alias="refcount-bits")
+    """bits of a reference count"""
+
+    bitmaps: Maybe[Array[Qcow2BitmapInfo]] = None
+    """the bitmaps that are stored in the image"""
+
+    compression_type: Qcow2CompressionType = Field(alias="compression-type")
+    """how compressed clusters are compressed"""
+
+
+class ImageInfoSpecificQCow2Wrapper(Model):
+    """What a qcow2 image says of itself."""
+
+    data: ImageInfoSpecificQCow2
+    """all of it"""
+
+
+class QObjImageInfoSpecificBase(Model):
+    """The members all branches of `ImageInfoSpecific` have."""
+
+    type: ImageInfoSpecificKind
+    """the format"""
+
+
 class SnapshotInfo(Model):
     """A snapshot inside an image."""
 
@@ -437,6 +538,9 @@ class ImageInfo(Model):
 
     backing_image: Maybe[ImageInfo] = Field(default=None, alias="backing-image")
     """the backing image"""
+
+    format_specific: Maybe[ImageInfoSpecific] = Field(default=None, alias="format-specific")
+    """what only this format says of itself"""
 
 
 class BlockdevCacheInfo(Model):
@@ -1129,6 +1233,40 @@ class BlockdevOptionsGenericFormat(Model):
     """the node that holds the image, or that is filtered"""
 
 
+class Qcow2OverlapCheckFlags(Model):
+    """What is looked at before a write."""
+
+    template: Maybe[Qcow2OverlapCheckMode] = None
+    """the mode from which the other members differ (default: 'cached')"""
+
+    main_header: Maybe[bool] = Field(default=None, alias="main-header")
+    """the header"""
+
+    active_l1: Maybe[bool] = Field(default=None, alias="active-l1")
+    """the active L1 table"""
+
+    active_l2: Maybe[bool] = Field(default=None, alias="active-l2")
+    """the active L2 tables"""
+
+    refcount_table: Maybe[bool] = Field(default=None, alias="refcount-table")
+    """the refcount table"""
+
+    refcount_block: Maybe[bool] = Field(default=None, alias="refcount-block")
+    """the refcount blocks"""
+
+    snapshot_table: Maybe[bool] = Field(default=None, alias="snapshot-table")
+    """the snapshot table"""
+
+    inactive_l1: Maybe[bool] = Field(default=None, alias="inactive-l1")
+    """the L1 tables of snapshots"""
+
+    inactive_l2: Maybe[bool] = Field(default=None, alias="inactive-l2")
+    """the L2 tables of snapshots"""
+
+    bitmap_directory: Maybe[bool] = Field(default=None, alias="bitmap-directory")
+    """the directory of stored bitmaps"""
+
+
 class QObjBlockdevOptionsBase(Model):
     """The members all branches of `BlockdevOptions` have."""
 
@@ -1162,6 +1300,140 @@ class QObjBlockdevDelArg(Model):
 
     node_name: str = Field(alias="node-name")
     """the node"""
+
+
+class BlockdevCreateOptionsFile(Model):
+    """A file to be made."""
+
+    filename: str
+    """its path"""
+
+    size: UInt64
+    """its size, in bytes"""
+
+    preallocation: Maybe[PreallocMode] = None
+    """how much of it is allocated at once: 'off', 'falloc' or 'full' (default: 'off')"""
+
+    nocow: Maybe[bool] = None
+    """ask the host's file system not to copy on write (default: false)"""
+
+    extent_size_hint: Maybe[UInt64] = Field(default=None, alias="extent-size-hint")
+    """the unit in which the host's file system may allocate, in bytes; 0 for its own choice"""
+
+
+class BlockdevCreateOptionsQcow2(Model):
+    """A qcow2 image to be made."""
+
+    file: BlockdevRef
+    """the node in which it is made; what it holds is lost"""
+
+    data_file: Maybe[BlockdevRef] = Field(default=None, alias="data-file")
+    """the node that is to hold the guest's data"""
+
+    data_file_raw: Maybe[bool] = Field(default=None, alias="data-file-raw")
+    """keep that usable as a raw image (default: false)"""
+
+    extended_l2: Maybe[bool] = Field(default=None, alias="extended-l2")
+    """let clusters have subclusters (default: false)"""
+
+    size: UInt64
+    """the size of the disk, in bytes; rounded up to 512"""
+
+    version: Maybe[BlockdevQcow2Version] = None
+    """the version (default: 'v3')"""
+
+    backing_file: Maybe[str] = Field(default=None, alias="backing-file")
+    """the name of the backing file"""
+
+    backing_fmt: Maybe[BlockdevDriver] = Field(default=None, alias="backing-fmt")
+    """the format of the backing file"""
+
+    cluster_size: Maybe[UInt64] = Field(default=None, alias="cluster-size")
+    """bytes in a cluster (default: 65536)"""
+
+    preallocation: Maybe[PreallocMode] = None
+    """how much is allocated at once (default: 'off')"""
+
+    lazy_refcounts: Maybe[bool] = Field(default=None, alias="lazy-refcounts")
+    """let reference counts be written late (default: false)"""
+
+    refcount_bits: Maybe[Int64] = Field(default=None, alias="refcount-bits")
+    """bits of a reference count (default: 16)"""
+
+    compression_type: Maybe[Qcow2CompressionType] = Field(default=None, alias="compression-type")
+    """how compressed clusters are compressed (default: 'zlib')"""
+
+
+class QObjBlockdevCreateOptionsBase(Model):
+    """The members all branches of `BlockdevCreateOptions` have."""
+
+    driver: BlockdevDriver
+    """its format or protocol"""
+
+
+class QObjBlockdevCreateArg(Model):
+    """The arguments of `blockdev-create`."""
+
+    job_id: str = Field(alias="job-id")
+    """the job's name"""
+
+    options: BlockdevCreateOptions
+    """the image"""
+
+
+class BlockdevAmendOptionsQcow2(Model):
+    """What can be changed in a qcow2 image."""
+
+    version: Maybe[BlockdevQcow2Version] = None
+    """the version"""
+
+    backing_file: Maybe[str] = Field(default=None, alias="backing-file")
+    """the name of the backing file; an empty one for none"""
+
+    backing_fmt: Maybe[BlockdevDriver] = Field(default=None, alias="backing-fmt")
+    """the format of the backing file"""
+
+    lazy_refcounts: Maybe[bool] = Field(default=None, alias="lazy-refcounts")
+    """whether reference counts may be written late"""
+
+    refcount_bits: Maybe[Int64] = Field(default=None, alias="refcount-bits")
+    """bits of a reference count"""
+
+
+class QObjBlockdevAmendOptionsBase(Model):
+    """The members all branches of `BlockdevAmendOptions` have."""
+
+    driver: BlockdevDriver
+    """its format"""
+
+
+class QObjXBlockdevAmendArg(Model):
+    """The arguments of `x-blockdev-amend`."""
+
+    job_id: str = Field(alias="job-id")
+    """the job's name"""
+
+    node_name: str = Field(alias="node-name")
+    """the image"""
+
+    options: BlockdevAmendOptions
+    """what to change"""
+
+    force: Maybe[bool] = None
+    """change even what makes data unreadable; nothing of that kind is known here (default: false)"""
+
+
+class QObjChangeBackingFileArg(Model):
+    """The arguments of `change-backing-file`."""
+
+    device: str
+    """the device, or the node at the root of its chain"""
+
+    image_node_name: str = Field(alias="image-node-name")
+    """the node whose image is changed"""
+
+    backing_file: str = Field(alias="backing-file")
+    """the name"""
 
 
 class QObjBlockImageCorruptedArg(Model):
@@ -1708,6 +1980,15 @@ class BlockdevBackup(BackupCommon):
     """the node or device to copy to"""
 
 
+class BlockdevOptionsGenericCOWFormat(BlockdevOptionsGenericFormat):
+    """What all image formats with backing files have."""
+
+    backing: Maybe[BlockdevRefOrNull] = None
+    """the node that shows through where the image stores nothing; null for none (default: what the image
+    names)
+    """
+
+
 class BlockdevOptionsRaw(BlockdevOptionsGenericFormat):
     """An image that is its data, or a part of a larger one."""
 
@@ -1759,6 +2040,43 @@ class NbdServerAddOptions(BlockExportOptionsNbdBase):
     """a dirty bitmap that clients may read as the metadata context 'qemu:dirty-bitmap:NAME'"""
 
 
+class BlockdevOptionsQcow2(BlockdevOptionsGenericCOWFormat):
+    """A qcow2 image. Encrypted images are not supported."""
+
+    lazy_refcounts: Maybe[bool] = Field(default=None, alias="lazy-refcounts")
+    """write reference counts late (default: what the image says)"""
+
+    pass_discard_request: Maybe[bool] = Field(default=None, alias="pass-discard-request")
+    """pass requests to discard data on to the file (default: whether 'discard' is 'unmap')"""
+
+    pass_discard_snapshot: Maybe[bool] = Field(default=None, alias="pass-discard-snapshot")
+    """discard in the file what the deletion of a snapshot frees (default: true)"""
+
+    pass_discard_other: Maybe[bool] = Field(default=None, alias="pass-discard-other")
+    """discard in the file what is freed otherwise (default: false)"""
+
+    overlap_check: Maybe[Qcow2OverlapChecks] = Field(default=None, alias="overlap-check")
+    """what is looked at before a write (default: 'cached')"""
+
+    cache_size: Maybe[Int64] = Field(default=None, alias="cache-size")
+    """memory for the L2 and refcount caches together, in bytes"""
+
+    l2_cache_size: Maybe[Int64] = Field(default=None, alias="l2-cache-size")
+    """memory for the L2 cache, in bytes"""
+
+    l2_cache_entry_size: Maybe[Int64] = Field(default=None, alias="l2-cache-entry-size")
+    """the unit of the L2 cache, in bytes; qmpd always caches whole tables"""
+
+    refcount_cache_size: Maybe[Int64] = Field(default=None, alias="refcount-cache-size")
+    """memory for the refcount cache, in bytes"""
+
+    cache_clean_interval: Maybe[Int64] = Field(default=None, alias="cache-clean-interval")
+    """after how many seconds unused cache entries are dropped; qmpd drops them for lack of room only"""
+
+    data_file: Maybe[BlockdevRef] = Field(default=None, alias="data-file")
+    """the file that holds the guest's data (default: what the image names)"""
+
+
 class SocketAddressInet(InetSocketAddress, QObjSocketAddressBase):
     """`SocketAddress` with `type` `inet`."""
 
@@ -1807,6 +2125,12 @@ class SocketAddressLegacyFd(StringWrapper, QObjSocketAddressLegacyBase):
     type: Literal[SocketAddressType.FD]
 
 
+class ImageInfoSpecificQcow2(ImageInfoSpecificQCow2Wrapper, QObjImageInfoSpecificBase):
+    """`ImageInfoSpecific` with `type` `qcow2`."""
+
+    type: Literal[ImageInfoSpecificKind.QCOW2]
+
+
 class BlockStatsSpecificCopyBeforeWrite(QObjBlockStatsSpecificBase):
     """`BlockStatsSpecific` with `driver` `copy-before-write`."""
 
@@ -1835,6 +2159,12 @@ class BlockStatsSpecificNullCo(QObjBlockStatsSpecificBase):
     """`BlockStatsSpecific` with `driver` `null-co`."""
 
     driver: Literal[BlockdevDriver.NULL_CO]
+
+
+class BlockStatsSpecificQcow2(QObjBlockStatsSpecificBase):
+    """`BlockStatsSpecific` with `driver` `qcow2`."""
+
+    driver: Literal[BlockdevDriver.QCOW2]
 
 
 class BlockStatsSpecificRaw(QObjBlockStatsSpecificBase):
@@ -1873,8 +2203,98 @@ class BlockdevOptionsNullCo(BlockdevOptionsNull, QObjBlockdevOptionsBase):
     driver: Literal[BlockdevDriver.NULL_CO]
 
 
+class BlockdevOptionsQcow2Branch(BlockdevOptionsQcow2, QObjBlockdevOptionsBase):
+    """`BlockdevOptions` with `driver` `qcow2`."""
+
+    driver: Literal[BlockdevDriver.QCOW2]
+
+
 class BlockdevOptionsRawBranch(BlockdevOptionsRaw, QObjBlockdevOptionsBase):
     """`BlockdevOptions` with `driver` `raw`."""
+
+    driver: Literal[BlockdevDriver.RAW]
+
+
+class BlockdevCreateOptionsCopyBeforeWrite(QObjBlockdevCreateOptionsBase):
+    """`BlockdevCreateOptions` with `driver` `copy-before-write`."""
+
+    driver: Literal[BlockdevDriver.COPY_BEFORE_WRITE]
+
+
+class BlockdevCreateOptionsFileBranch(BlockdevCreateOptionsFile, QObjBlockdevCreateOptionsBase):
+    """`BlockdevCreateOptions` with `driver` `file`."""
+
+    driver: Literal[BlockdevDriver.FILE]
+
+
+class BlockdevCreateOptionsHostDevice(QObjBlockdevCreateOptionsBase):
+    """`BlockdevCreateOptions` with `driver` `host_device`."""
+
+    driver: Literal[BlockdevDriver.HOST_DEVICE]
+
+
+class BlockdevCreateOptionsNullAio(QObjBlockdevCreateOptionsBase):
+    """`BlockdevCreateOptions` with `driver` `null-aio`."""
+
+    driver: Literal[BlockdevDriver.NULL_AIO]
+
+
+class BlockdevCreateOptionsNullCo(QObjBlockdevCreateOptionsBase):
+    """`BlockdevCreateOptions` with `driver` `null-co`."""
+
+    driver: Literal[BlockdevDriver.NULL_CO]
+
+
+class BlockdevCreateOptionsQcow2Branch(BlockdevCreateOptionsQcow2, QObjBlockdevCreateOptionsBase):
+    """`BlockdevCreateOptions` with `driver` `qcow2`."""
+
+    driver: Literal[BlockdevDriver.QCOW2]
+
+
+class BlockdevCreateOptionsRaw(QObjBlockdevCreateOptionsBase):
+    """`BlockdevCreateOptions` with `driver` `raw`."""
+
+    driver: Literal[BlockdevDriver.RAW]
+
+
+class BlockdevAmendOptionsCopyBeforeWrite(QObjBlockdevAmendOptionsBase):
+    """`BlockdevAmendOptions` with `driver` `copy-before-write`."""
+
+    driver: Literal[BlockdevDriver.COPY_BEFORE_WRITE]
+
+
+class BlockdevAmendOptionsFile(QObjBlockdevAmendOptionsBase):
+    """`BlockdevAmendOptions` with `driver` `file`."""
+
+    driver: Literal[BlockdevDriver.FILE]
+
+
+class BlockdevAmendOptionsHostDevice(QObjBlockdevAmendOptionsBase):
+    """`BlockdevAmendOptions` with `driver` `host_device`."""
+
+    driver: Literal[BlockdevDriver.HOST_DEVICE]
+
+
+class BlockdevAmendOptionsNullAio(QObjBlockdevAmendOptionsBase):
+    """`BlockdevAmendOptions` with `driver` `null-aio`."""
+
+    driver: Literal[BlockdevDriver.NULL_AIO]
+
+
+class BlockdevAmendOptionsNullCo(QObjBlockdevAmendOptionsBase):
+    """`BlockdevAmendOptions` with `driver` `null-co`."""
+
+    driver: Literal[BlockdevDriver.NULL_CO]
+
+
+class BlockdevAmendOptionsQcow2Branch(BlockdevAmendOptionsQcow2, QObjBlockdevAmendOptionsBase):
+    """`BlockdevAmendOptions` with `driver` `qcow2`."""
+
+    driver: Literal[BlockdevDriver.QCOW2]
+
+
+class BlockdevAmendOptionsRaw(QObjBlockdevAmendOptionsBase):
+    """`BlockdevAmendOptions` with `driver` `raw`."""
 
     driver: Literal[BlockdevDriver.RAW]
 
@@ -2010,6 +2430,17 @@ SocketAddressLegacy = TypeAliasType(
 interfaces use SocketAddress.
 """
 
+ImageInfoSpecific = TypeAliasType(
+    "ImageInfoSpecific",
+    Annotated[
+        Union[
+            Annotated[ImageInfoSpecificQcow2, Tag("type=qcow2")],
+        ],
+        Discriminator(by_member("type")),
+    ],
+)
+"""What only some formats say of themselves."""
+
 BlockStatsSpecific = TypeAliasType(
     "BlockStatsSpecific",
     Annotated[
@@ -2019,6 +2450,7 @@ BlockStatsSpecific = TypeAliasType(
             Annotated[BlockStatsSpecificHostDevice, Tag("driver=host_device")],
             Annotated[BlockStatsSpecificNullAio, Tag("driver=null-aio")],
             Annotated[BlockStatsSpecificNullCo, Tag("driver=null-co")],
+            Annotated[BlockStatsSpecificQcow2, Tag("driver=qcow2")],
             Annotated[BlockStatsSpecificRaw, Tag("driver=raw")],
         ],
         Discriminator(by_member("driver")),
@@ -2038,6 +2470,18 @@ BlockDirtyBitmapOrStr = TypeAliasType(
 )
 """A dirty bitmap of some node."""
 
+Qcow2OverlapChecks = TypeAliasType(
+    "Qcow2OverlapChecks",
+    Annotated[
+        Union[
+            Annotated["Qcow2OverlapCheckFlags", Tag("=object")],
+            Annotated["Qcow2OverlapCheckMode", Tag("=string")],
+        ],
+        Discriminator(by_json_type),
+    ],
+)
+"""What is looked at before a write."""
+
 BlockdevOptions = TypeAliasType(
     "BlockdevOptions",
     Annotated[
@@ -2047,6 +2491,7 @@ BlockdevOptions = TypeAliasType(
             Annotated[BlockdevOptionsHostDevice, Tag("driver=host_device")],
             Annotated[BlockdevOptionsNullAio, Tag("driver=null-aio")],
             Annotated[BlockdevOptionsNullCo, Tag("driver=null-co")],
+            Annotated[BlockdevOptionsQcow2Branch, Tag("driver=qcow2")],
             Annotated[BlockdevOptionsRawBranch, Tag("driver=raw")],
         ],
         Discriminator(by_member("driver")),
@@ -2065,6 +2510,53 @@ BlockdevRef = TypeAliasType(
     ],
 )
 """A node that another one needs."""
+
+BlockdevRefOrNull = TypeAliasType(
+    "BlockdevRefOrNull",
+    Annotated[
+        Union[
+            Annotated["BlockdevOptions", Tag("=object")],
+            Annotated[str, Tag("=string")],
+            Annotated[None, Tag("=null")],
+        ],
+        Discriminator(by_json_type),
+    ],
+)
+"""A node that another one needs, or nothing."""
+
+BlockdevCreateOptions = TypeAliasType(
+    "BlockdevCreateOptions",
+    Annotated[
+        Union[
+            Annotated[BlockdevCreateOptionsCopyBeforeWrite, Tag("driver=copy-before-write")],
+            Annotated[BlockdevCreateOptionsFileBranch, Tag("driver=file")],
+            Annotated[BlockdevCreateOptionsHostDevice, Tag("driver=host_device")],
+            Annotated[BlockdevCreateOptionsNullAio, Tag("driver=null-aio")],
+            Annotated[BlockdevCreateOptionsNullCo, Tag("driver=null-co")],
+            Annotated[BlockdevCreateOptionsQcow2Branch, Tag("driver=qcow2")],
+            Annotated[BlockdevCreateOptionsRaw, Tag("driver=raw")],
+        ],
+        Discriminator(by_member("driver")),
+    ],
+)
+"""An image to be made."""
+
+BlockdevAmendOptions = TypeAliasType(
+    "BlockdevAmendOptions",
+    Annotated[
+        Union[
+            Annotated[BlockdevAmendOptionsCopyBeforeWrite, Tag("driver=copy-before-write")],
+            Annotated[BlockdevAmendOptionsFile, Tag("driver=file")],
+            Annotated[BlockdevAmendOptionsHostDevice, Tag("driver=host_device")],
+            Annotated[BlockdevAmendOptionsNullAio, Tag("driver=null-aio")],
+            Annotated[BlockdevAmendOptionsNullCo, Tag("driver=null-co")],
+            Annotated[BlockdevAmendOptionsQcow2Branch, Tag("driver=qcow2")],
+            Annotated[BlockdevAmendOptionsRaw, Tag("driver=raw")],
+        ],
+        Discriminator(by_member("driver")),
+    ],
+)
+"""What can be changed in an image."""
 
 BlockExportOptions = TypeAliasType(
     "BlockExportOptions",

@@ -258,6 +258,10 @@ class BlockBackend:
         finally:
             self._leave()
 
+    async def pwrite_compressed(self, offset: int, data: Buffer) -> None:
+        """Write whole clusters in compressed form; see `BlockNode.pwrite_compressed`."""
+        await self._counted(self.stats.write, len(data), lambda: self.node.pwrite_compressed(offset, data))
+
     async def truncate(self, length: int, exact: bool = False) -> None:
         """Change the length of the disk. Raises OSError as the node does."""
         if self._quiesced:

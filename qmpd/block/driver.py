@@ -52,10 +52,13 @@ class OpenContext(Protocol):
     pool: IOPool
     flags: NodeOptions
 
-    async def open_child(self, name: str, reference: Any, *, protocol: bool) -> Child:
+    async def open_child(
+        self, name: str, reference: Any, *, protocol: bool, inherit: NodeOptions | None = None
+    ) -> Child:
         """Attach the child `reference` (a node name or an inline definition) as `name`.
 
         :param protocol: the child stores bytes for a format; it inherits caching and read-only mode.
+        :param inherit: what a child defined in place inherits, when not the options of this node.
         :raises GenericError: it cannot be opened or attached.
         """
 
@@ -133,6 +136,17 @@ class BlockDriver(ABC):
         """
         raise not_supported()
 
+    async def pwrite_compressed(self, offset: int, data: Buffer) -> None:
+        """Write whole clusters in compressed form (the last one of the disk may be short).
+
+        :raises OSError: ENOTSUP when the format has no such form, EINVAL when a cluster is covered in part.
+        """
+        raise not_supported()
+
+    def host_window(self) -> tuple[HostFile, int] | None:
+        """The host file in which all bytes of this node lie as they are, and where in it they begin."""
+        return None
+
     async def truncate(self, length: int, exact: bool) -> None:
         """Change the length.
 
@@ -181,6 +195,10 @@ class BlockDriver(ABC):
     def image_details(self) -> Mapping[str, object]:
         """Further members of `ImageInfo` for this driver."""
         return {}
+
+    def backing_name(self) -> str | None:
+        """The `backing_file` member of `BlockDeviceInfo`."""
+        return None
 
     def driver_stats(self) -> Mapping[str, object] | None:
         """The `driver-specific` member of query-blockstats."""

@@ -408,14 +408,16 @@ class NodeOpener:
         self.flags = node.options
         self._graph = graph
 
-    async def open_child(self, name: str, reference: Any, *, protocol: bool) -> Child:
+    async def open_child(
+        self, name: str, reference: Any, *, protocol: bool, inherit: NodeOptions | None = None
+    ) -> Child:
         """Attach the child `reference`: an existing node's name, or a definition that is opened here."""
         from qmpd.block.opening import open_inline
 
         if isinstance(reference, str):
             below = self._graph.lookup(reference)
         else:
-            below = await open_inline(self._graph, reference, self.flags, protocol=protocol)
+            below = await open_inline(self._graph, reference, inherit or self.flags, protocol=protocol)
         try:
             return self._graph.attach_child(self.node, name, below)
         except BaseException:

@@ -46,6 +46,7 @@ class NodeOptions:
     """The options that all drivers share (`BlockdevOptions`' base members), inheritance applied.
 
     :ivar detect_zeroes: `off`, `on` or `unmap`.
+    :ivar chain: host paths of the images above in a backing chain; none of them can be below itself.
     """
 
     read_only: bool = False
@@ -55,6 +56,7 @@ class NodeOptions:
     discard_unmap: bool = False
     detect_zeroes: str = "off"
     force_share: bool = False
+    chain: tuple[str, ...] = ()
 
 
 class BlockNode:
@@ -299,6 +301,16 @@ class BlockNode:
         if length == 0:
             return []
         return await self.driver.map(offset, length)
+
+    async def pwrite_compressed(self, offset: int, data: Buffer) -> None:
+        """Write whole clusters in compressed form.
+
+        :raises OSError: ENOTSUP when the format has no such form, EINVAL when a cluster is covered in part.
+        """
+        self._check_write(offset, len(data))
+        if len(data):
+            self._about_to_write(offset, len(data))
+            await self.driver.pwrite_compressed(offset, data)
 
     async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
         """Have the kernel copy pieces of host files into this node.

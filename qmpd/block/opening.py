@@ -44,6 +44,7 @@ def node_options(options: BlockdevOptions, above: NodeOptions | None = None, *, 
         discard_unmap=unmap,
         detect_zeroes=detect,
         force_share=force_share,
+        chain=base.chain,
     )
 
 

@@ -30,7 +30,7 @@ from qmpd.qapi.shapes import Shapes
 from qmpd.qapi.source import SchemaError, SourceInfo
 
 # What the `if` conditions of the schema may count on: qmpd runs on Linux only.
-DEFINED = frozenset({"CONFIG_POSIX", "CONFIG_LINUX", "CONFIG_LINUX_AIO", "CONFIG_LINUX_IO_URING"})
+DEFINED = frozenset({"CONFIG_POSIX", "CONFIG_LINUX", "CONFIG_LINUX_AIO", "CONFIG_LINUX_IO_URING", "CONFIG_ZSTD"})
 
 _NO_COMPOUND_RETURN = "a command returns an object or an array of objects, so that it can be extended"
 

@@ -14,6 +14,7 @@ _DRIVERS = {
     "raw": "qmpd.block.drivers.raw:RawDriver",
     "null-co": "qmpd.block.drivers.null:NullDriver",
     "null-aio": "qmpd.block.drivers.null:NullDriver",
+    "qcow2": "qmpd.block.drivers.qcow2.driver:Qcow2Driver",
     "copy-before-write": "qmpd.block.drivers.copy_before_write:CopyBeforeWriteDriver",
 }
 

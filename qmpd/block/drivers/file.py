@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, not_supported
-from qmpd.block.extents import Extent, ExtentKind
+from qmpd.block.extents import Extent, ExtentKind, HostFile
 from qmpd.block.image_lock import ImageLock, locks_supported
 from qmpd.block.iopool import IOPool
 from qmpd.block.permissions import Perm
@@ -224,6 +224,9 @@ class FileDriver(BlockDriver):
             raise not_supported()
         plan = [(piece.host.fileno(), piece.host_offset, piece.offset, piece.length) for piece in pieces]
         await self._pool.run(_copy_all, self._fd, plan)
+
+    def host_window(self) -> tuple[HostFile, int] | None:
+        return None if self._direct or self._is_device else (self, 0)
 
     async def truncate(self, length: int, exact: bool) -> None:
         if not self._is_device:

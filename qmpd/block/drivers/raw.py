@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, not_supported
-from qmpd.block.extents import Extent
+from qmpd.block.extents import Extent, HostFile
 from qmpd.block.node import BlockNode
 from qmpd.block.permissions import Perm
 from qmpd.errors import GenericError
@@ -100,6 +100,10 @@ class RawDriver(BlockDriver):
     async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
         delta = self._offset
         await self.below.copy_from_host([piece.shifted(delta) for piece in pieces] if delta else pieces)
+
+    def host_window(self) -> tuple[HostFile, int] | None:
+        window = self.below.driver.host_window()
+        return None if window is None else (window[0], window[1] + self._offset)
 
     async def truncate(self, length: int, exact: bool) -> None:
         if self._size is not None or self._offset:

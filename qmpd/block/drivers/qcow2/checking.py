@@ -1,0 +1,6 @@
+"""Stub."""
+from typing import Any
+
+
+async def repair_dirty(driver: Any) -> None:
+    return

@@ -1,0 +1,764 @@
+"""Reading, writing, zeroing and discarding guest data of one qcow2 image.
+
+Leans on `mapping` (what an address is), `metadata` (how a change of that reaches the disk) and `ranges` (who may
+change what at the same time). Three rules:
+
+* Data is written before the L2 entry that makes it visible is changed in memory.
+* After every await, tables are looked up again: they may have been dropped and loaded anew meanwhile. Entries within
+  a range that is claimed exclusively are changed by nobody else.
+* Clusters that an entry no longer refers to are given to `Metadata.free_later`, never freed at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qmpd.block.driver import Buffer, HostPiece, not_supported
+from qmpd.block.drivers.qcow2 import compression
+from qmpd.block.drivers.qcow2.header import Header
+from qmpd.block.drivers.qcow2.mapping import ALL_ALLOCATED, ALL_ZERO, Kind, Mapping, Run
+from qmpd.block.drivers.qcow2.metadata import COMPRESSED, COPIED, OFFSET_MASK, ZERO, L2Table, Metadata
+from qmpd.block.drivers.qcow2.ranges import RangeLocks
+from qmpd.block.drivers.qcow2.refcounts import Corruption, Refcounts
+from qmpd.block.drivers.qcow2.store import FileStore
+from qmpd.block.extents import Extent, ExtentKind, HostFile
+from qmpd.block.iopool import IOPool
+from qmpd.block.node import BlockNode
+
+_JOIN_LIMIT = 1 << 20
+_MAX_EXTENTS = 8192
+_MAP_KINDS = {
+    Kind.UNALLOCATED: ExtentKind.UNALLOCATED,
+    Kind.ZERO: ExtentKind.ZERO,
+    Kind.NORMAL: ExtentKind.DATA,
+    Kind.COMPRESSED: ExtentKind.DATA,
+}
+
+
+@dataclass(slots=True)
+class _Filled:
+    """A place for whole clusters in the data file: `count` clusters of guest address `guest` at `host`."""
+
+    guest: int
+    host: int
+    count: int
+    new: bool
+
+
+class DataPath:
+    """The guest's view of one image.
+
+    :param store: the image file.
+    :param data: where guest data lies; the same as `store` unless there is an external data file.
+    :ivar backing: what shows through where nothing is stored, if anything.
+    :ivar length: bytes of the disk.
+    """
+
+    def __init__(
+        self,
+        header: Header,
+        store: FileStore,
+        data: FileStore,
+        metadata: Metadata,
+        refcounts: Refcounts,
+        pool: IOPool,
+    ) -> None:
+        self.header = header
+        self.store = store
+        self.data = data
+        self.meta = metadata
+        self.refcounts = refcounts
+        self.pool = pool
+        self.mapping = Mapping(header)
+        self.locks = RangeLocks()
+        self.backing: BlockNode | None = None
+        self.length = header.size
+        self._external = header.has_data_file
+        self._packing = asyncio.Lock()
+        self._packed_end = 0
+
+    # Reading.
+
+    async def run_at(self, position: int, end: int) -> Run:
+        """What lies at the guest address `position`, up to `end` at most."""
+        shift = self.mapping.l1_shift
+        index = position >> shift
+        stop = min(end, (index + 1) << shift)
+        table = self.meta.tables.get(index) or await self.meta.table(index)
+        if table is None:
+            return Run(Kind.UNALLOCATED, 0, stop - position)
+        return self.mapping.run(table, position, stop)
+
+    async def read(self, offset: int, buffer: memoryview) -> None:
+        """Fill `buffer` with guest data from `offset`."""
+        epoch = self.meta.epoch
+        epoch.readers += 1
+        try:
+            await self._read(offset, buffer)
+        finally:
+            epoch.readers -= 1
+
+    async def _read(self, offset: int, buffer: memoryview) -> None:
+        position, end = offset, offset + len(buffer)
+        while position < end:
+            run = await self.run_at(position, end)
+            part = buffer[position - offset : position - offset + run.length]
+            if run.kind is Kind.NORMAL:
+                await self.data.read_into(run.host, part)
+            elif run.kind is Kind.ZERO:
+                part[:] = bytes(len(part))
+            elif run.kind is Kind.UNALLOCATED:
+                await self._read_backing(position, part)
+            else:
+                inside = position & self.mapping.cluster_mask
+                cluster = await self._inflate(run.host)
+                part[:] = cluster[inside : inside + len(part)]
+            position += run.length
+
+    async def _read_backing(self, position: int, part: memoryview) -> None:
+        below = self.backing
+        present = 0 if below is None else min(len(part), max(below.length - position, 0))
+        if below is not None and present:
+            await below.preadv(position, part[:present])
+        if present < len(part):
+            part[present:] = bytes(len(part) - present)
+
+    async def _inflate(self, entry: int) -> bytes:
+        place = self.mapping.compressed(entry)
+        if place.offset >= self.store.length:
+            raise Corruption(f"A compressed cluster lies at {place.offset:#x}, beyond the end of the file", place.offset)
+        raw = await self.store.read(place.offset, place.length)
+        return await self.pool.run(
+            compression.decompress, self.header.compression, bytes(raw), self.mapping.cluster_size
+        )
+
+    def _backed(self, position: int) -> bool:
+        """Something may show through at an address that is not allocated."""
+        return self.backing is not None and position < self.backing.length
+
+    async def _old_bytes(self, start: int, end: int) -> bytes | None:
+        """What the guest reads in a range now; None when that is known to be zeroes."""
+        if start >= end:
+            return b""
+        run = await self.run_at(start, end)
+        if run.length == end - start and (
+            run.kind is Kind.ZERO or (run.kind is Kind.UNALLOCATED and not self._backed(start))
+        ):
+            return None
+        data = bytearray(end - start)
+        await self._read(start, memoryview(data))
+        return bytes(data)
+
+    # Writing in place.
+
+    def place_of(self, offset: int, end: int) -> int:
+        """Where in the data file [offset, end) can be written as it is, -1 if it cannot."""
+        mapping = self.mapping
+        table = self.meta.writable_now(offset >> mapping.l1_shift)
+        if table is None:
+            return -1
+        run = mapping.run(table, offset, end)
+        if run.kind is not Kind.NORMAL or run.length < end - offset or not self._all_own(table, offset, end):
+            return -1
+        self._check_overlap(run.host, run.length)
+        return run.host
+
+    def _all_own(self, table: L2Table, offset: int, end: int) -> bool:
+        mapping = self.mapping
+        step = 2 if mapping.extended else 1
+        first = mapping.index(offset)
+        last = mapping.index(end - 1)
+        entries = table.entries
+        return all(entries[at * step] & COPIED for at in range(first, last + 1))
+
+    def _check_overlap(self, host: int, length: int) -> None:
+        if self._external:
+            return
+        bits = self.mapping.cluster_bits
+        first, last = host >> bits, (host + length - 1) >> bits
+        forbidden = self.meta.forbidden
+        if first in forbidden or (first != last and not forbidden.isdisjoint(range(first, last + 1))):
+            raise Corruption(f"Guest data would overwrite metadata at {host:#x}", host, length)
+
+    async def write(self, offset: int, data: Buffer) -> None:
+        """Write guest data at `offset`."""
+        end = offset + len(data)
+        claim = self.locks.try_share(offset, end)
+        if claim is not None:
+            try:
+                host = self.place_of(offset, end)
+                if host >= 0:
+                    await self.data.write(host, data)
+                    return
+            finally:
+                self.locks.release(claim)
+        await self._write_exclusive(offset, data)
+
+    # Writing with allocation.
+
+    def _aligned(self, offset: int, end: int) -> tuple[int, int]:
+        mask = self.mapping.cluster_mask
+        return offset & ~mask, (end + mask) & ~mask
+
+    async def _write_exclusive(self, offset: int, data: Buffer) -> None:
+        end = offset + len(data)
+        claim = await self.locks.take(*self._aligned(offset, end))
+        try:
+            await self._write_claimed(offset, memoryview(data))
+        finally:
+            self.locks.release(claim)
+        await self.meta.relieve()
+
+    async def _write_claimed(self, offset: int, view: memoryview) -> None:
+        position, end = offset, offset + len(view)
+        step = self._write_subclusters if self.mapping.extended else self._write_clusters
+        while position < end:
+            stop = min(end, ((position >> self.mapping.l1_shift) + 1) << self.mapping.l1_shift)
+            position += await step(position, view[position - offset : stop - offset])
+
+    async def _allocate(self, guest: int, count: int) -> _Filled:
+        """A place for up to `count` clusters of the guest address `guest`."""
+        if self._external:
+            return _Filled(guest, guest, count, False)
+        refcounts = self.refcounts
+        while True:
+            fresh_from = refcounts.fresh_from
+            found = refcounts.try_allocate(count)
+            if found is not None:
+                break
+            first, got = await refcounts.allocate(1)
+            refcounts.give_back_unused(first, got)
+        first, got = found
+        return _Filled(guest, first << self.mapping.cluster_bits, got, first >= fresh_from)
+
+    def _give_back(self, place: _Filled) -> None:
+        if not self._external:
+            self.refcounts.give_back_unused(place.host >> self.mapping.cluster_bits, place.count)
+
+    def _is_own(self, entry: int) -> bool:
+        """The entry stands for data that may be overwritten where it is."""
+        return bool(entry & COPIED) and self.mapping.kind_of(entry) is Kind.NORMAL
+
+    async def _write_clusters(self, position: int, view: memoryview) -> int:
+        mapping = self.mapping
+        table = await self.meta.writable(position >> mapping.l1_shift)
+        first = mapping.index(position)
+        end = position + len(view)
+        count = mapping.index(end - 1) - first + 1
+        entry = table.entries[first]
+        if self._is_own(entry):
+            run = mapping.run(table, position, end)
+            length = run.length
+            while not self._all_own(table, position, position + length):
+                length = ((position + length - 1) & ~mapping.cluster_mask) - position
+            self._check_overlap(run.host, length)
+            await self.data.write(run.host, view[:length])
+            return length
+        guest = position & ~mapping.cluster_mask
+        if entry & COPIED and entry & mapping.zero_flag and not entry & COMPRESSED and entry & OFFSET_MASK:
+            place = _Filled(guest, entry & OFFSET_MASK, 1, False)
+            self._check_overlap(place.host, mapping.cluster_size)
+            return await self._write_over_zero(place, position, view)
+        wanted = 1
+        while wanted < count and not self._is_own(table.entries[first + wanted]):
+            wanted += 1
+        place = await self._allocate(guest, wanted)
+        stop = min(end, guest + (place.count << mapping.cluster_bits))
+        await self._fill(place, position, view[: stop - position])
+        await self._link(place)
+        return stop - position
+
+    async def _write_over_zero(self, place: _Filled, position: int, view: memoryview) -> int:
+        stop = min(position + len(view), place.guest + self.mapping.cluster_size)
+        await self._store_with_edges(place, place.guest, place.guest + self.mapping.cluster_size, position, view[: stop - position])
+        table = await self.meta.writable(position >> self.mapping.l1_shift)
+        index = self.mapping.index(position)
+        table.entries[index] = place.host | COPIED
+        self.meta.touch(table, index, index + 1)
+        return stop - position
+
+    async def _fill(self, place: _Filled, position: int, view: memoryview) -> None:
+        try:
+            end = place.guest + (place.count << self.mapping.cluster_bits)
+            await self._store_with_edges(place, place.guest, end, position, view)
+        except OSError:
+            # Not on cancellation: a worker may still be writing there. Then the clusters leak.
+            self._give_back(place)
+            raise
+
+    async def _store_with_edges(
+        self, place: _Filled, copy_from: int, copy_to: int, position: int, view: memoryview
+    ) -> None:
+        """Write `view`, and around it what the guest reads now from `copy_from` to `copy_to`."""
+        stop = position + len(view)
+        head = await self._old_bytes(copy_from, position)
+        tail = await self._old_bytes(stop, min(copy_to, self.length))
+        if not self._external:
+            await self.data.reach(place.host + (place.count << self.mapping.cluster_bits))
+        start = position
+        if head is None and not place.new:
+            head = bytes(position - copy_from)
+        if tail is None and not place.new:
+            tail = bytes(min(copy_to, self.length) - stop)
+        if head:
+            start = copy_from
+        host = place.host + start - place.guest
+        if not head and not tail:
+            await self.data.write(host, view)
+        elif len(view) <= _JOIN_LIMIT:
+            await self.data.write(host, b"".join((head or b"", view, tail or b"")))
+        else:
+            if head:
+                await self.data.write(host, head)
+            await self.data.write(place.host + position - place.guest, view)
+            if tail:
+                await self.data.write(place.host + stop - place.guest, tail)
+
+    async def _link(self, place: _Filled) -> None:
+        """Let the L2 entries of the clusters at `place` point there (not for extended entries)."""
+        mapping = self.mapping
+        table = await self.meta.writable(place.guest >> mapping.l1_shift)
+        first = mapping.index(place.guest)
+        entries, host = table.entries, place.host
+        for index in range(first, first + place.count):
+            old = entries[index]
+            entries[index] = host | COPIED
+            host += mapping.cluster_size
+            if old & ~(COPIED | ZERO):
+                self._drop(old)
+        self.meta.touch(table, first, first + place.count)
+
+    def _drop(self, entry: int) -> None:
+        first, count = self.mapping.host_clusters(entry)
+        if count:
+            self.meta.free_later(first, count)
+
+    async def _write_subclusters(self, position: int, view: memoryview) -> int:
+        mapping = self.mapping
+        table = await self.meta.writable(position >> mapping.l1_shift)
+        index = mapping.index(position)
+        entry, bitmap = mapping.subclusters(table, index, position)
+        guest = position & ~mapping.cluster_mask
+        view = view[: guest + mapping.cluster_size - position]
+        own = bool(entry & COPIED) and (bool(entry & OFFSET_MASK) or self._external)
+        size = mapping.subcluster_size
+        first = (position - guest) // size
+        last = (position + len(view) - 1 - guest) // size
+        touched = (1 << (last + 1)) - (1 << first)
+        copy_from, copy_to = guest + first * size, guest + (last + 1) * size
+        if entry & COMPRESSED or (entry & OFFSET_MASK and not own):
+            copy_from, copy_to = guest, guest + mapping.cluster_size
+            new_bitmap = ALL_ALLOCATED
+        else:
+            new_bitmap = (bitmap | touched) & ~(touched << 32)
+        if own:
+            if bitmap >> first & 1:
+                copy_from = position
+            if bitmap >> last & 1:
+                copy_to = position + len(view)
+            place = _Filled(guest, entry & OFFSET_MASK, 1, False)
+            self._check_overlap(place.host, mapping.cluster_size)
+            await self._store_with_edges(place, copy_from, copy_to, position, view)
+        else:
+            place = await self._allocate(guest, 1)
+            try:
+                await self._store_with_edges(place, copy_from, copy_to, position, view)
+            except OSError:
+                self._give_back(place)
+                raise
+        new_entry = entry if own else place.host | COPIED
+        if new_entry == entry and new_bitmap == bitmap:
+            return len(view)
+        await self._set_extended(position, new_entry, new_bitmap)
+        return len(view)
+
+    async def _set_extended(self, position: int, entry: int, bitmap: int) -> None:
+        table = await self.meta.writable(position >> self.mapping.l1_shift)
+        at = 2 * self.mapping.index(position)
+        old = table.entries[at]
+        table.entries[at], table.entries[at + 1] = entry, bitmap
+        self.meta.touch(table, at, at + 2)
+        if old & OFFSET_MASK and (old ^ entry) & ~COPIED:
+            self._drop(old)
+
+    # Compressed writing.
+
+    async def write_compressed(self, offset: int, data: Buffer) -> None:
+        """Write whole clusters (the last one of the disk may be short) in compressed form.
+
+        :raises OSError: ENOTSUP with an external data file, EINVAL when a cluster is covered in part.
+        """
+        size = self.mapping.cluster_size
+        end = offset + len(data)
+        if self._external:
+            raise not_supported()
+        if offset % size or (end % size and end != self.length):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        view = memoryview(data)
+        for at in range(0, len(view), size):
+            await self._write_one_compressed(offset + at, view[at : at + size])
+        await self.meta.relieve()
+
+    async def _write_one_compressed(self, offset: int, view: memoryview) -> None:
+        size = self.mapping.cluster_size
+        packed = await self.pool.run(compression.compress, self.header.compression, bytes(view).ljust(size, b"\0"))
+        claim = await self.locks.take(offset, offset + size)
+        try:
+            if len(packed) >= size:
+                await self._write_claimed(offset, view)
+                return
+            host = await self._allocate_bytes(len(packed))
+            await self.store.write(host, packed)
+            await self.store.reach(-(-(host + len(packed)) // 512) * 512)
+            await self._link_compressed(offset, self.mapping.compressed_entry(host, len(packed)))
+        finally:
+            self.locks.release(claim)
+
+    async def _link_compressed(self, offset: int, entry: int) -> None:
+        if self.mapping.extended:
+            await self._set_extended(offset, entry, 0)
+            return
+        table = await self.meta.writable(offset >> self.mapping.l1_shift)
+        index = self.mapping.index(offset)
+        old = table.entries[index]
+        table.entries[index] = entry
+        self.meta.touch(table, index, index + 1)
+        if old & ~(COPIED | ZERO):
+            self._drop(old)
+
+    async def _allocate_bytes(self, length: int) -> int:
+        """Room for compressed bytes; several compressed clusters share a host cluster."""
+        refcounts, bits = self.refcounts, self.mapping.cluster_bits
+        async with self._packing:
+            current = refcounts.packing_cluster
+            room = 0
+            if current >= 0 and await refcounts.get(current) < refcounts.maximum:
+                room = ((current + 1) << bits) - self._packed_end
+            if 0 < length <= room and refcounts.packing_cluster == current:
+                await refcounts.change(current, 1, 1)
+                start = self._packed_end
+            else:
+                start = await self._begin_packing(current, room)
+            self._packed_end = start + length
+            last = (start + length - 1) >> bits
+            full = self._packed_end & self.mapping.cluster_mask == 0
+            refcounts.packing_cluster = -1 if full else last
+            return start
+
+    async def _begin_packing(self, current: int, room: int) -> int:
+        refcounts = self.refcounts
+        cluster, _ = await refcounts.allocate(1)
+        if room and cluster == current + 1 and refcounts.packing_cluster == current:
+            await refcounts.change(current, 1, 1)
+            return self._packed_end
+        return cluster << self.mapping.cluster_bits
+
+    # Zeroes and discard.
+
+    async def zero(self, offset: int, length: int, unmap: bool) -> None:
+        """Make a range read as zeroes.
+
+        :raises OSError: ENOTSUP when the format has no way to say so; nothing has been changed then.
+        """
+        end = offset + length
+        if self.header.version < 3 and self._backed(offset):
+            raise not_supported()
+        claim = await self.locks.take(*self._aligned(offset, end))
+        try:
+            if self.header.data_file_raw:
+                await self.data.node.pwrite_zeroes(offset, length, may_unmap=unmap)
+            await self._zero_claimed(offset, end, unmap)
+        finally:
+            self.locks.release(claim)
+        await self.meta.relieve()
+
+    async def _zero_claimed(self, offset: int, end: int, unmap: bool) -> None:
+        size = self.mapping.cluster_size
+        first = -(-offset // size) * size
+        last = end if end == self.length else end // size * size
+        if first >= last:
+            await self._zero_part(offset, end)
+            return
+        if offset < first:
+            await self._zero_part(offset, first)
+        await self._clear(first, last, unmap)
+        if last < end:
+            await self._zero_part(last, end)
+
+    async def _zero_part(self, start: int, end: int) -> None:
+        """Zero less than a cluster (or two parts of neighbours)."""
+        unit = self.mapping.subcluster_size
+        while start < end:
+            stop = min(end, (start // unit + 1) * unit)
+            if await self._old_bytes(start, stop) is not None and not (
+                self.mapping.extended and stop - start == unit and await self._zero_subcluster(start)
+            ):
+                await self._write_claimed(start, memoryview(bytes(stop - start)))
+            start = stop
+
+    async def _zero_subcluster(self, position: int) -> bool:
+        mapping = self.mapping
+        table = await self.meta.writable(position >> mapping.l1_shift)
+        index = mapping.index(position)
+        entry, bitmap = mapping.subclusters(table, index, position)
+        if entry & COMPRESSED:
+            return False
+        bit = 1 << ((position & mapping.cluster_mask) // mapping.subcluster_size)
+        table.entries[2 * index + 1] = (bitmap | bit << 32) & ~bit
+        self.meta.touch(table, 2 * index, 2 * index + 2)
+        return True
+
+    async def _clear(self, first: int, end: int, unmap: bool) -> None:
+        """Let whole clusters read as zeroes."""
+        position = first
+        while position < end:
+            stop = min(end, ((position >> self.mapping.l1_shift) + 1) << self.mapping.l1_shift)
+            index = position >> self.mapping.l1_shift
+            if self.meta.l1[index] & OFFSET_MASK or self._backed(position):
+                table = await self.meta.writable(index)
+                for place in range(position, stop, self.mapping.cluster_size):
+                    self._clear_one(table, place, unmap)
+                await self.meta.relieve()
+            position = stop
+
+    def _clear_one(self, table: L2Table, position: int, unmap: bool) -> None:
+        mapping = self.mapping
+        step = 2 if mapping.extended else 1
+        at = step * mapping.index(position)
+        entries = table.entries
+        old = entries[at]
+        bitmap = entries[at + 1] if mapping.extended else 0
+        if not old and not bitmap and not self._backed(position):
+            return
+        keep = not unmap and not old & COMPRESSED and self.header.version >= 3
+        new = old if keep else 0
+        new_bitmap = 0
+        if mapping.extended:
+            new_bitmap = ALL_ZERO
+        elif self.header.version >= 3:
+            new |= ZERO
+        if new == old and new_bitmap == bitmap:
+            return
+        entries[at] = new
+        if mapping.extended:
+            entries[at + 1] = new_bitmap
+        self.meta.touch(table, at, at + step)
+        if not keep and old & ~(COPIED | ZERO):
+            self._drop(old)
+
+    async def discard(self, offset: int, length: int) -> None:
+        """Give back the space of the whole clusters in a range; they read as zeroes afterwards."""
+        size = self.mapping.cluster_size
+        end = offset + length
+        first = -(-offset // size) * size
+        last = end if end == self.length else end // size * size
+        if first >= last or (self.header.version < 3 and self.backing is not None):
+            return
+        claim = await self.locks.take(*self._aligned(first, last))
+        try:
+            await self._discard_claimed(first, last)
+        finally:
+            self.locks.release(claim)
+        await self.meta.relieve()
+
+    async def _discard_claimed(self, first: int, last: int) -> None:
+        mapping = self.mapping
+        position = first
+        while position < last:
+            index = position >> mapping.l1_shift
+            stop = min(last, (index + 1) << mapping.l1_shift)
+            if self.meta.l1[index] & OFFSET_MASK:
+                table = await self.meta.writable(index)
+                for place in range(position, stop, mapping.cluster_size):
+                    if mapping.run(table, place, place + 1).kind is not Kind.UNALLOCATED or mapping.extended:
+                        self._clear_one(table, place, True)
+            position = stop
+        if self._external:
+            await self.data.node.pdiscard(first, min(last, self.length) - first)
+
+    # Copying by the kernel.
+
+    async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
+        """Have the kernel copy pieces of host files into guest addresses."""
+        if self.mapping.extended:
+            raise not_supported()
+        claims = []
+        try:
+            for piece in sorted(pieces, key=lambda one: one.offset):
+                start, end = self._aligned(piece.offset, piece.offset + piece.length)
+                if claims and start < claims[-1].end:
+                    # Two pieces that share a cluster are under one claim.
+                    start = claims[-1].end
+                if start < end:
+                    claims.append(await self.locks.take(start, end))
+            await self._copy_claimed(pieces)
+        finally:
+            for claim in claims:
+                self.locks.release(claim)
+        await self.meta.relieve()
+
+    async def _copy_claimed(self, pieces: Sequence[HostPiece]) -> None:
+        size = self.mapping.cluster_size
+        places: list[_Filled] = []
+        plan: list[HostPiece] = []
+        edges: list[HostPiece] = []
+        try:
+            for piece in pieces:
+                end = piece.offset + piece.length
+                first = -(-piece.offset // size) * size
+                last = end if end == self.length else end // size * size
+                if first >= last:
+                    edges.append(piece)
+                    continue
+                if piece.offset < first:
+                    edges.append(_cut(piece, piece.offset, first))
+                if last < end:
+                    edges.append(_cut(piece, last, end))
+                await self._plan_whole(_cut(piece, first, last), places, plan)
+            if plan:
+                top = max(place.host + place.count * size for place in places) if places else 0
+                if not self._external:
+                    await self.data.reach(top)
+                await self.data.node.copy_from_host(plan)
+        except OSError:
+            for place in places:
+                if place.new:
+                    self._give_back(place)
+            raise
+        for place in places:
+            if place.new:
+                await self._link(place)
+        for piece in edges:
+            data = await self.pool.run(_read_host, piece.host.fileno(), piece.host_offset, piece.length)
+            await self._write_claimed(piece.offset, memoryview(data))
+
+    async def _plan_whole(self, piece: HostPiece, places: list[_Filled], plan: list[HostPiece]) -> None:
+        mapping = self.mapping
+        position, end = piece.offset, piece.offset + piece.length
+        while position < end:
+            index = position >> mapping.l1_shift
+            stop = min(end, (index + 1) << mapping.l1_shift)
+            table = await self.meta.writable(index)
+            first = mapping.index(position)
+            count = mapping.index(stop - 1) - first + 1
+            if self._is_own(table.entries[first]):
+                host = self.place_of(position, min(stop, position + mapping.cluster_size))
+                place = _Filled(position, host, 1, False)
+            else:
+                wanted = 1
+                while wanted < count and not self._is_own(table.entries[first + wanted]):
+                    wanted += 1
+                place = await self._allocate(position, wanted)
+                place.new = True
+            places.append(place)
+            stop = min(stop, position + (place.count << mapping.cluster_bits))
+            source = piece.host_offset + position - piece.offset
+            plan.append(HostPiece(piece.host, source, place.host, stop - position))
+            position = stop
+
+    async def preallocate(self, position: int, end: int) -> tuple[int, int]:
+        """Map empty clusters from `position` on to fresh space: where in the data file, and how many bytes.
+
+        For a new image only: nothing is written, since the space reads as zeroes.
+        """
+        mapping = self.mapping
+        count = mapping.index(end - 1) - mapping.index(position) + 1
+        await self.meta.writable(position >> mapping.l1_shift)
+        place = await self._allocate(position, 1 if mapping.extended else count)
+        length = place.count << mapping.cluster_bits
+        if not self._external:
+            await self.data.reach(place.host + length)
+        if mapping.extended:
+            # Mapped, but not yet allocated: a backing file still shows through.
+            await self._set_extended(position, place.host | COPIED, 0)
+        else:
+            await self._link(place)
+        await self.meta.relieve()
+        return place.host, min(length, end - position)
+
+    # How it is stored.
+
+    async def map(self, offset: int, length: int, host: tuple[HostFile, int] | None) -> list[Extent]:
+        """How a range is stored, through all backing files; `depth` tells how far down. May end early.
+
+        :param host: the host file that the data file is, and where in it that begins, if it is plain.
+        """
+        extents: list[Extent] = []
+        position, end = offset, offset + length
+        while position < end and len(extents) < _MAX_EXTENTS:
+            run = await self.run_at(position, end)
+            if run.kind is Kind.UNALLOCATED and self._backed(position):
+                position += await self._map_backing(position, run.length, extents)
+                continue
+            kind = _MAP_KINDS[run.kind]
+            file, place = None, 0
+            if run.kind is Kind.NORMAL and host is not None and run.host + run.length <= self.data.length:
+                file, place = host[0], host[1] + run.host
+            taken = run.kind in (Kind.NORMAL, Kind.COMPRESSED)
+            _append(extents, Extent(position, run.length, kind, file, place, taken))
+            position += run.length
+        return extents
+
+    async def _map_backing(self, position: int, length: int, extents: list[Extent]) -> int:
+        below = self.backing
+        if below is None:
+            raise RuntimeError("there is no backing file")
+        length = min(length, below.length - position)
+        found = await below.map(position, length)
+        for extent in found:
+            deeper = Extent(
+                extent.offset,
+                extent.length,
+                extent.kind,
+                extent.host,
+                extent.host_offset,
+                extent.allocated,
+                extent.depth + 1,
+            )
+            _append(extents, deeper)
+        return found[-1].end - position
+
+
+def _append(extents: list[Extent], new: Extent) -> None:
+    """Add an extent, as a part of the last one if they go together."""
+    if extents:
+        last = extents[-1]
+        if (
+            last.kind is new.kind
+            and last.host is new.host
+            and last.allocated == new.allocated
+            and last.depth == new.depth
+            and (last.host is None or last.host_offset + last.length == new.host_offset)
+        ):
+            extents[-1] = Extent(
+                last.offset,
+                last.length + new.length,
+                last.kind,
+                last.host,
+                last.host_offset,
+                last.allocated,
+                last.depth,
+            )
+            return
+    extents.append(new)
+
+
+def _cut(piece: HostPiece, start: int, end: int) -> HostPiece:
+    return HostPiece(piece.host, piece.host_offset + start - piece.offset, start, end - start)
+
+
+def _read_host(fd: int, offset: int, length: int) -> bytes:
+    parts: list[bytes] = []
+    while length:
+        part = os.pread(fd, length, offset)
+        if not part:
+            parts.append(bytes(length))
+            break
+        parts.append(part)
+        offset += len(part)
+        length -= len(part)
+    return b"".join(parts)

@@ -1,0 +1,505 @@
+"""The qcow2 driver: opens an image, puts its parts together, and answers for it as a `BlockDriver`.
+
+Opening reads header, L1 and refcount table and checks them; L2 tables and refcount blocks are read as they are
+needed. An image whose structures turn out to contradict each other is reported once (BLOCK_IMAGE_CORRUPTED) and is
+read-only from then on; if that was found while changing it, it is marked as corrupt in its header too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import os
+from collections.abc import Mapping as MappingABC
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, not_supported
+from qmpd.block.drivers.qcow2 import backing, header as headers, packing, resizing, snapshots
+from qmpd.block.drivers.qcow2.datapath import DataPath
+from qmpd.block.drivers.qcow2.header import Compatible, Compression, Header, Incompatible
+from qmpd.block.drivers.qcow2.metadata import COMPRESSED, OFFSET_MASK, ZERO, Metadata
+from qmpd.block.drivers.qcow2.refcounts import TABLE_OFFSET_MASK, Corruption, Refcounts
+from qmpd.block.drivers.qcow2.snapshots import Snapshot
+from qmpd.block.drivers.qcow2.store import FileStore
+from qmpd.block.extents import Extent
+from qmpd.block.permissions import Perm
+from qmpd.errors import GenericError, os_error_text
+
+if TYPE_CHECKING:
+    from qmpd.block.node import BlockNode
+
+MAX_BACKING_DEPTH = 128
+DEFAULT_L2_CACHE = 32 << 20
+MIN_REFCOUNT_CACHE = 1 << 20
+_MAX_CACHE = 1 << 40
+_OFF, _FORMATS = "0.10", "1.1"
+
+
+class Qcow2Options(Protocol):
+    """What the driver reads of its branch of `BlockdevOptions`."""
+
+    file: Any
+    backing: Any
+    data_file: Any
+    lazy_refcounts: bool | None
+    pass_discard_request: bool | None
+    pass_discard_other: bool | None
+    cache_size: int | None
+    l2_cache_size: int | None
+    refcount_cache_size: int | None
+    model_fields_set: set[str]
+
+
+def _io_error() -> OSError:
+    return OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+class Qcow2Driver(BlockDriver):
+    """One open image."""
+
+    main_child = "file"
+    supports_persistent_bitmaps = True
+
+    header: Header
+    path: DataPath
+    meta: Metadata
+    refcounts: Refcounts
+    store: FileStore
+
+    def __init__(self, format_name: str = "qcow2") -> None:
+        super().__init__(format_name)
+        self.snapshots: list[Snapshot] = []
+        self.corrupted = False
+        self._reported = False
+        self._opened = False
+
+    # Opening.
+
+    @property
+    def file(self) -> BlockNode:
+        """The node that holds the image."""
+        return self.node.children["file"].node
+
+    @property
+    def backing_node(self) -> BlockNode | None:
+        """The node that shows through."""
+        child = self.node.children.get("backing")
+        return None if child is None else child.node
+
+    async def open(self, options: Qcow2Options, context: OpenContext) -> None:
+        l2_bytes, refcount_bytes = _cache_sizes(options)
+        await self._open_file(options, context)
+        try:
+            await self._read_image(options, context, l2_bytes, refcount_bytes)
+        except OSError as error:
+            raise GenericError(f"The qcow2 image '{self.filename()}' cannot be read: {os_error_text(error)}") from error
+        except Corruption as corruption:
+            raise GenericError(f"The qcow2 image '{self.filename()}' is damaged: {corruption}") from corruption
+
+    async def _open_file(self, options: Qcow2Options, context: OpenContext) -> None:
+        try:
+            await context.open_child("file", options.file, protocol=True)
+        except GenericError:
+            if self.node.read_only or not self.node.options.auto_read_only:
+                raise
+            self.node.read_only = True
+            await context.open_child("file", options.file, protocol=True)
+
+    async def _read_image(
+        self, options: Qcow2Options, context: OpenContext, l2_bytes: int, refcount_bytes: int
+    ) -> None:
+        self.store = store = FileStore(self.file)
+        start = bytes(await store.read(0, min(headers.PROBE_LENGTH, store.length)))
+        cluster = await store.read(0, min(headers.header_extent(start), store.length))
+        self.header = header = headers.parse(bytes(cluster), store.length)
+        self.length = header.size
+        self.cluster_size = header.cluster_size
+        if header.incompatible & Incompatible.CORRUPT and not self.node.read_only:
+            raise GenericError(
+                f"The qcow2 image '{self.filename()}' is marked as corrupt; open it read-only, or repair it first"
+            )
+        l1 = packing.words(await store.read(header.l1_offset, header.l1_size * 8))
+        table = packing.words(
+            await store.read(header.refcount_table_offset, header.refcount_table_clusters << header.cluster_bits)
+        )
+        self.snapshots = await snapshots.load(store, header)
+        data = await self._open_data_file(options, context)
+        fixed, tables = _metadata_clusters(header, l1, table, self.snapshots, store.length)
+        forbidden = fixed | tables
+        self.refcounts = Refcounts(store, header, table, forbidden, self.write_header, refcount_bytes)
+        self.meta = Metadata(store, header, l1, self.refcounts, forbidden, l2_bytes, data.sync)
+        self.meta.distrust(fixed & tables)
+        self.meta.before_lazy = self._mark_dirty
+        self.path = DataPath(header, store, data, self.meta, self.refcounts, context.pool)
+        await self._open_backing(options, context)
+        self._set_up_options(options)
+        if not self.node.read_only:
+            await self._get_ready_to_write()
+        self._opened = True
+
+    async def _open_data_file(self, options: Qcow2Options, context: OpenContext) -> FileStore:
+        given = options.data_file
+        if not self.header.has_data_file:
+            if given is not None:
+                raise GenericError(f"'data-file' is given, and the image '{self.filename()}' has no external data file")
+            return self.store
+        if given is None:
+            name = self.header.data_file_name
+            if not name:
+                raise GenericError(f"The image '{self.filename()}' needs a 'data-file', and does not say which")
+            tree = {"driver": "file", "filename": backing.full_name(name, self.filename())}
+            given = backing.validate(tree, "its data file")
+        child = await context.open_child("data-file", given, protocol=True)
+        return FileStore(child.node)
+
+    async def _open_backing(self, options: Qcow2Options, context: OpenContext) -> None:
+        given = options.backing
+        if "backing" not in options.model_fields_set:
+            if self.header.backing_file is None:
+                return
+            given = backing.options_for(self.header.backing_file, self.header.backing_format, self.filename())
+        if given is None:
+            return
+        child = await context.open_child("backing", given, protocol=False, inherit=self._inherited(context))
+        self.path.backing = child.node
+
+    def _inherited(self, context: OpenContext) -> Any:
+        """What a backing file opened for this image inherits: it is never written."""
+        paths = tuple(os.path.realpath(path) for path in self.file.driver.host_paths())
+        chain = context.flags.chain
+        if any(path in chain for path in paths):
+            raise GenericError(f"The image '{self.filename()}' is in its own backing chain")
+        if len(chain) >= MAX_BACKING_DEPTH:
+            raise GenericError(f"The backing chain has more than {MAX_BACKING_DEPTH} images")
+        return dataclasses.replace(
+            context.flags,
+            read_only=True,
+            auto_read_only=False,
+            detect_zeroes="off",
+            chain=chain + (paths or ("",)),
+        )
+
+    def _set_up_options(self, options: Qcow2Options) -> None:
+        lazy = bool(self.header.compatible & Compatible.LAZY_REFCOUNTS)
+        if options.lazy_refcounts is not None:
+            if options.lazy_refcounts and self.header.version < 3:
+                raise GenericError("'lazy-refcounts' needs an image of version 3, and this one is of version 2")
+            lazy = options.lazy_refcounts
+        self.meta.lazy = lazy and not self.header.has_data_file
+        unmap = self.node.options.discard_unmap
+        if options.pass_discard_request if options.pass_discard_request is not None else unmap:
+            self.meta.discard = self._discard_host
+
+    async def _discard_host(self, offset: int, length: int) -> None:
+        if offset + length <= self.store.length:
+            await self.file.pdiscard(offset, length)
+
+    async def _get_ready_to_write(self) -> None:
+        header = self.header
+        if header.incompatible & Incompatible.DIRTY:
+            from qmpd.block.drivers.qcow2 import checking
+
+            await checking.repair_dirty(self)
+        if header.unknown_autoclear:
+            header.clear_unknown_autoclear()
+            await self.write_header()
+
+    # Closing.
+
+    async def close(self) -> None:
+        if not self._opened or self.node.read_only or self.corrupted:
+            return
+        try:
+            await self._settle()
+        except (OSError, Corruption) as error:
+            reason = os_error_text(error) if isinstance(error, OSError) else str(error)
+            self._emit_close_failure(reason)
+
+    async def _settle(self) -> None:
+        await self.meta.settle()
+        if self.header.incompatible & Incompatible.DIRTY:
+            await self.store.sync()
+            self.header.incompatible &= ~Incompatible.DIRTY
+            await self.write_header()
+        end = max(self.refcounts.fresh_from << self.header.cluster_bits, self.refcounts.initial_length)
+        if end < self.store.length:
+            await self._trim(end)
+        await self.store.sync()
+
+    async def _trim(self, end: int) -> None:
+        try:
+            await self.file.truncate(end)
+        except OSError as error:
+            # A device keeps its length; and a file that is too long harms nobody.
+            if error.errno not in (errno.ENOTSUP, errno.EOPNOTSUPP):
+                raise
+
+    def _emit_close_failure(self, reason: str) -> None:
+        self.node.graph.events.emit(
+            "BLOCK_IO_ERROR",
+            {
+                "device": "",
+                "node-name": self.node.node_name,
+                "operation": "write",
+                "action": "report",
+                "reason": f"the image could not be closed properly: {reason}",
+            },
+        )
+
+    # The header.
+
+    async def write_header(self) -> None:
+        """Bring the header to the file: one write."""
+        await self.store.write(0, headers.padded(self.header))
+
+    async def _mark_dirty(self) -> None:
+        if not self.header.incompatible & Incompatible.DIRTY:
+            self.header.incompatible |= Incompatible.DIRTY
+            await self.write_header()
+            await self.store.sync()
+
+    # Corruption.
+
+    async def report(self, corruption: Corruption, *, changing: bool) -> OSError:
+        """Tell the world that the image is corrupt and stop changing it; gives the error for the request."""
+        was_read_only = self.node.read_only
+        if not self._reported:
+            self._reported = True
+            data: dict[str, object] = {
+                "device": "",
+                "node-name": self.node.node_name,
+                "msg": str(corruption),
+                "fatal": not was_read_only,
+            }
+            if corruption.offset is not None:
+                data["offset"] = corruption.offset
+            if corruption.size is not None:
+                data["size"] = corruption.size
+            self.node.graph.events.emit("BLOCK_IMAGE_CORRUPTED", data)
+        if not was_read_only:
+            self.node.read_only = True
+            self.corrupted = True
+            self.node.changed()
+            if changing and self.header.version >= 3:
+                await self._mark_corrupt()
+        return _io_error()
+
+    async def _mark_corrupt(self) -> None:
+        self.header.incompatible |= Incompatible.CORRUPT
+        try:
+            await self.store.write(headers.V2_LENGTH, self.header.incompatible.to_bytes(8, "big"))
+            await self.store.sync()
+        except OSError:
+            # The event has told; the mark is an extra.
+            return
+
+    # I/O.
+
+    async def preadv(self, offset: int, buffer: memoryview) -> None:
+        path = self.path
+        mapping = path.mapping
+        table = self.meta.tables.get(offset >> mapping.l1_shift)
+        if table is not None and not mapping.extended:
+            inside = offset & mapping.cluster_mask
+            length = len(buffer)
+            entry = table.entries[(offset >> mapping.cluster_bits) & mapping.l2_mask]
+            host = entry & OFFSET_MASK
+            # One allocated cluster, the usual case, without further calls.
+            if (
+                host
+                and inside + length <= mapping.cluster_size
+                and not entry & (COMPRESSED | ZERO)
+                and not host & mapping.cluster_mask
+                and host + inside + length <= path.data.node.driver.length
+            ):
+                table.used = True
+                epoch = self.meta.epoch
+                epoch.readers += 1
+                try:
+                    await path.data.node.preadv(host + inside, buffer)
+                finally:
+                    epoch.readers -= 1
+                return
+        try:
+            await path.read(offset, buffer)
+        except Corruption as corruption:
+            raise await self.report(corruption, changing=False) from corruption
+
+    async def pwritev(self, offset: int, data: Buffer, fua: bool) -> None:
+        try:
+            await self.path.write(offset, data)
+        except Corruption as corruption:
+            raise await self.report(corruption, changing=True) from corruption
+        if fua:
+            await self.flush()
+
+    async def pwrite_zeroes(self, offset: int, length: int, may_unmap: bool, no_fallback: bool) -> None:
+        try:
+            await self.path.zero(offset, length, may_unmap)
+        except Corruption as corruption:
+            raise await self.report(corruption, changing=True) from corruption
+
+    async def pdiscard(self, offset: int, length: int) -> None:
+        try:
+            await self.path.discard(offset, length)
+        except Corruption as corruption:
+            raise await self.report(corruption, changing=True) from corruption
+
+    async def pwrite_compressed(self, offset: int, data: Buffer) -> None:
+        try:
+            await self.path.write_compressed(offset, data)
+        except Corruption as corruption:
+            raise await self.report(corruption, changing=True) from corruption
+
+    async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
+        if self.path.data.node.driver.host_window() is None:
+            raise not_supported()
+        try:
+            await self.path.copy_from_host(pieces)
+        except Corruption as corruption:
+            raise await self.report(corruption, changing=True) from corruption
+
+    async def flush(self) -> None:
+        if self.corrupted:
+            raise _io_error()
+        if self.node.read_only:
+            return
+        try:
+            if self.meta.dirty:
+                await self.meta.write_back()
+        except Corruption as corruption:
+            raise await self.report(corruption, changing=True) from corruption
+        if self.header.has_data_file:
+            await self.path.data.sync()
+        await self.store.sync()
+
+    async def map(self, offset: int, length: int) -> list[Extent]:
+        try:
+            return await self.path.map(offset, length, self.path.data.node.driver.host_window())
+        except Corruption as corruption:
+            raise await self.report(corruption, changing=False) from corruption
+
+    async def truncate(self, length: int, exact: bool) -> None:
+        try:
+            await resizing.resize(self, length)
+        except Corruption as corruption:
+            raise await self.report(corruption, changing=True) from corruption
+        self.length = self.path.length = length
+
+    # The graph.
+
+    def child_permissions(self, name: str, perm: Perm, shared: Perm) -> tuple[Perm, Perm]:
+        if name == "backing":
+            return _backing_permissions(perm, shared)
+        if name == "data-file":
+            if not self.node.read_only:
+                perm |= (Perm.WRITE | Perm.RESIZE) if perm & Perm.WRITE else Perm.NONE
+            return perm, shared & ~Perm.RESIZE
+        if not self.node.read_only:
+            perm |= Perm.WRITE | Perm.RESIZE
+        return perm | Perm.CONSISTENT_READ, shared & ~(Perm.WRITE | Perm.RESIZE)
+
+    # What queries show.
+
+    def image_details(self) -> MappingABC[str, object]:
+        header = self.header
+        details: dict[str, object] = {
+            "cluster-size": header.cluster_size,
+            "dirty-flag": bool(header.incompatible & Incompatible.DIRTY),
+        }
+        if header.backing_file is not None:
+            details["backing-filename"] = header.backing_file
+            details["full-backing-filename"] = backing.full_name(header.backing_file, self.filename())
+            if header.backing_format is not None:
+                details["backing-filename-format"] = header.backing_format
+        if self.snapshots:
+            details["snapshots"] = [snapshot.info() for snapshot in self.snapshots]
+        details["format-specific"] = {"type": "qcow2", "data": self._specific()}
+        return details
+
+    def _specific(self) -> dict[str, object]:
+        header = self.header
+        if header.version < 3:
+            return {"compat": "0.10", "refcount-bits": header.refcount_bits, "compression-type": "zlib"}
+        data: dict[str, object] = {
+            "compat": "1.1",
+            "lazy-refcounts": bool(header.compatible & Compatible.LAZY_REFCOUNTS),
+            "refcount-bits": header.refcount_bits,
+            "corrupt": bool(header.incompatible & Incompatible.CORRUPT),
+            "extended-l2": header.extended_l2,
+            "compression-type": Compression(header.compression).name.lower(),
+        }
+        if header.has_data_file:
+            if header.data_file_name is not None:
+                data["data-file"] = header.data_file_name
+            data["data-file-raw"] = header.data_file_raw
+        return data
+
+    def backing_name(self) -> str | None:
+        below = self.backing_node
+        return None if below is None else below.driver.filename()
+
+    def actual_size(self) -> int | None:
+        sizes = [child.node.driver.actual_size() for name, child in self.node.children.items() if name != "backing"]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if known else None
+
+    def runtime_options(self) -> dict[str, Any]:
+        return {}
+
+
+def _backing_permissions(perm: Perm, shared: Perm) -> tuple[Perm, Perm]:
+    kept = Perm.CONSISTENT_READ | Perm.WRITE_UNCHANGED
+    if shared & Perm.WRITE:
+        kept |= Perm.WRITE | Perm.RESIZE
+    return perm & Perm.CONSISTENT_READ, kept
+
+
+def _cache_sizes(options: Qcow2Options) -> tuple[int, int]:
+    """Bytes for L2 tables and for refcount blocks.
+
+    :raises GenericError: they contradict each other.
+    """
+    total, l2, refcount = options.cache_size, options.l2_cache_size, options.refcount_cache_size
+    for name, value in (("cache-size", total), ("l2-cache-size", l2), ("refcount-cache-size", refcount)):
+        if value is not None and not 0 <= value <= _MAX_CACHE:
+            raise GenericError(f"'{name}' is {value}; it has to be from 0 to {_MAX_CACHE}")
+    if total is not None:
+        if l2 is not None and refcount is not None:
+            raise GenericError("At most two of 'cache-size', 'l2-cache-size' and 'refcount-cache-size' can be given")
+        for name, value in (("l2-cache-size", l2), ("refcount-cache-size", refcount)):
+            if value is not None and value > total:
+                raise GenericError(f"'{name}' is {value}, more than the {total} of 'cache-size'")
+        if l2 is None and refcount is None:
+            refcount = total // 8
+        l2 = l2 if l2 is not None else total - (refcount or 0)
+        refcount = refcount if refcount is not None else total - l2
+    return (
+        l2 if l2 is not None else DEFAULT_L2_CACHE,
+        refcount if refcount is not None else MIN_REFCOUNT_CACHE,
+    )
+
+
+def _metadata_clusters(
+    header: Header, l1: Sequence[int], table: Sequence[int], snaps: Sequence[Snapshot], length: int
+) -> tuple[set[int], set[int]]:
+    """The host clusters of the image's structures: those at fixed places, and those of active L2 tables."""
+    bits = header.cluster_bits
+
+    def clusters(offset: int, size: int) -> range:
+        return range(offset >> bits, (offset + size + header.cluster_size - 1) >> bits)
+
+    fixed = {0}
+    fixed.update(clusters(header.l1_offset, header.l1_size * 8))
+    fixed.update(clusters(header.refcount_table_offset, header.refcount_table_clusters << bits))
+    if header.snapshot_count:
+        fixed.update(clusters(header.snapshots_offset, sum(snapshot.disk_size for snapshot in snaps)))
+    for snapshot in snaps:
+        fixed.update(clusters(snapshot.l1_offset, min(snapshot.l1_size * 8, headers.MAX_L1_BYTES)))
+    for entry in table:
+        offset = entry & TABLE_OFFSET_MASK
+        if 0 < offset < length:
+            fixed.add(offset >> bits)
+    tables = {(entry & OFFSET_MASK) >> bits for entry in l1 if 0 < entry & OFFSET_MASK < length}
+    return fixed, tables

@@ -1,0 +1,365 @@
+"""L1 and L2 tables in memory, and the order in which all metadata reaches the disk.
+
+Changes happen in memory, in plain code between two awaits; `write_back` brings them to the file in this order:
+
+1. blocks of reference counts, then the refcount table entries that point to new ones;
+2. a barrier, which also covers all data written so far;
+3. L2 tables;
+4. a barrier, and then L1 entries that point to new L2 tables;
+5. a barrier, and only then the clusters that nothing refers to any more are given back.
+
+What is written in one round is copied at its beginning, all in one turn of the event loop: an entry that is made
+while the round is under way belongs to the next round, because its reference count was not in step 1 of this one.
+
+A cluster given back may be used again at once. Requests that began to read before the mapping changed may still
+read it; they are counted in epochs, and clusters are held back until the epochs that may know them have no readers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections.abc import Awaitable, Callable
+
+from qmpd.block.drivers.qcow2 import packing
+from qmpd.block.drivers.qcow2.header import Header
+from qmpd.block.drivers.qcow2.refcounts import Corruption, Refcounts
+from qmpd.block.drivers.qcow2.store import FileStore
+
+COPIED = 1 << 63
+COMPRESSED = 1 << 62
+ZERO = 1
+OFFSET_MASK = 0x00FF_FFFF_FFFF_FE00
+
+
+class L2Table:
+    """One L2 table in memory. `low` and `high` bound the words not yet written."""
+
+    __slots__ = ("entries", "high", "index", "low", "offset", "used", "writing")
+
+    def __init__(self, index: int, offset: int, entries: array[int]) -> None:
+        self.index = index
+        self.offset = offset
+        self.entries = entries
+        self.low = len(entries)
+        self.high = 0
+        self.used = True
+        self.writing = 0
+
+
+class Epoch:
+    """Readers that began in the same stretch of time."""
+
+    __slots__ = ("readers",)
+
+    def __init__(self) -> None:
+        self.readers = 0
+
+
+Span = tuple[int, int]
+
+
+class Metadata:
+    """The mapping of one image.
+
+    :param forbidden: host clusters that hold metadata; kept up to date here.
+    :param sync_data: makes guest data stable when it lies in another file.
+    :ivar discard: tells the host that clusters (offset, length) are no longer used; None not to.
+    :ivar before_lazy: called before tables are written without their reference counts.
+    :ivar lazy: reference counts are written when the image is closed only (its dirty bit is set meanwhile).
+    """
+
+    def __init__(
+        self,
+        store: FileStore,
+        header: Header,
+        l1: array[int],
+        refcounts: Refcounts,
+        forbidden: set[int],
+        cache_bytes: int,
+        sync_data: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._store = store
+        self._header = header
+        self.l1 = l1
+        self.refcounts = refcounts
+        self.forbidden = forbidden
+        self.tables: dict[int, L2Table] = {}
+        self.dirty_tables: set[L2Table] = set()
+        self.dirty_l1: set[int] = set()
+        self.lazy = False
+        self.before_lazy: Callable[[], Awaitable[None]] | None = None
+        self.discard: Callable[[int, int], Awaitable[None]] | None = None
+        self.epoch = Epoch()
+        self._sync_data = sync_data
+        self._old_epochs: list[Epoch] = []
+        self._frees: list[Span] = []
+        self._ready: list[tuple[list[Epoch], list[Span]]] = []
+        self._cluster_bits = header.cluster_bits
+        self._cache_limit = max(cache_bytes >> header.cluster_bits, 2)
+        self._dirty_limit = max(self._cache_limit // 2, 1)
+        self._loading: dict[int, asyncio.Future[None]] = {}
+        self._making = asyncio.Lock()
+        self._writing = asyncio.Lock()
+        self._distrusted: set[int] = set()
+        self._shared_tables = self._duplicates()
+
+    def _duplicates(self) -> set[int]:
+        """L2 tables that two L1 entries claim for themselves."""
+        seen: set[int] = set()
+        twice: set[int] = set()
+        for entry in self.l1:
+            offset = entry & OFFSET_MASK
+            if offset:
+                (twice if offset in seen else seen).add(offset)
+        return twice
+
+    def distrust(self, clusters: set[int]) -> None:
+        """Refuse to change L2 tables in these host clusters: they are something else as well."""
+        self._distrusted = clusters
+        self._shared_tables |= {cluster << self._cluster_bits for cluster in clusters}
+
+    # L2 tables.
+
+    def _check_table_offset(self, index: int, offset: int) -> None:
+        if offset & (self._header.cluster_size - 1):
+            raise Corruption(f"L2 table {index} lies at {offset:#x}, not at the start of a cluster", offset)
+        if offset >= self._store.length:
+            raise Corruption(f"L2 table {index} lies at {offset:#x}, beyond the end of the file", offset)
+
+    async def table(self, index: int) -> L2Table | None:
+        """The L2 table of L1 entry `index`; None when nothing is mapped there.
+
+        :raises Corruption: the entry points to where no table can be.
+        """
+        while True:
+            table = self.tables.get(index)
+            if table is not None:
+                table.used = True
+                return table
+            offset = self.l1[index] & OFFSET_MASK
+            if offset == 0:
+                return None
+            under_way = self._loading.get(index)
+            if under_way is None:
+                return await self._load(index, offset)
+            await asyncio.shield(under_way)
+
+    async def _load(self, index: int, offset: int) -> L2Table | None:
+        self._check_table_offset(index, offset)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loading[index] = done
+        try:
+            data = await self._store.read(offset, self._header.cluster_size)
+            newer = self.tables.get(index)
+            if newer is not None:
+                # Somebody copied the table while this one was being read.
+                return newer
+            table = L2Table(index, offset, packing.words(data))
+            self._drop_clean()
+            self.tables[index] = table
+            return table
+        finally:
+            del self._loading[index]
+            done.set_result(None)
+
+    def _drop_clean(self) -> None:
+        if len(self.tables) < self._cache_limit:
+            return
+        for _ in range(2):
+            for index, table in list(self.tables.items()):
+                if table.high > table.low or table.writing:
+                    continue
+                if table.used:
+                    table.used = False
+                    continue
+                del self.tables[index]
+                if len(self.tables) < self._cache_limit:
+                    return
+
+    def forget_tables(self) -> None:
+        """Drop all L2 tables from memory; nothing may be unwritten."""
+        self.tables.clear()
+        self._shared_tables = self._duplicates() | {at << self._cluster_bits for at in self._distrusted}
+
+    def writable_now(self, index: int) -> L2Table | None:
+        """The L2 table `index` if it is in memory and this image's own."""
+        table = self.tables.get(index)
+        if table is None or not self.l1[index] & COPIED or table.offset in self._shared_tables:
+            return None
+        table.used = True
+        return table
+
+    async def writable(self, index: int) -> L2Table:
+        """The L2 table `index`, made or copied if need be, so that it can be changed."""
+        while True:
+            table = self.writable_now(index)
+            if table is not None:
+                return table
+            if self._is_own(index) and await self.table(index) is not None:
+                if self.l1[index] & OFFSET_MASK in self._shared_tables:
+                    offset = self.l1[index] & OFFSET_MASK
+                    raise Corruption(f"The L2 table at {offset:#x} is used for something else as well", offset)
+                continue
+            if len(self.dirty_tables) >= self._dirty_limit:
+                await self.write_back()
+            async with self._making:
+                if not self._is_own(index):
+                    await self._make(index)
+
+    def _is_own(self, index: int) -> bool:
+        entry = self.l1[index]
+        return bool(entry & COPIED and entry & OFFSET_MASK)
+
+    async def _make(self, index: int) -> None:
+        old = await self.table(index)
+        cluster, _ = await self.refcounts.allocate(1)
+        offset = cluster << self._cluster_bits
+        table = self.tables.get(index)
+        if table is None:
+            # A table to be copied may have been dropped while the cluster was looked for.
+            entries = array("Q", bytes(self._header.cluster_size)) if old is None else old.entries
+            table = L2Table(index, offset, entries)
+            self._drop_clean()
+            self.tables[index] = table
+        if old is not None:
+            self.free_later((self.l1[index] & OFFSET_MASK) >> self._cluster_bits, 1)
+        table.offset = offset
+        self.touch(table, 0, len(table.entries))
+        self.l1[index] = offset | COPIED
+        self.dirty_l1.add(index)
+        self.forbidden.add(cluster)
+
+    def drop_table(self, index: int) -> None:
+        """Unmap all that L1 entry `index` covers; what its table refers to has been given to `free_later`."""
+        table = self.tables.pop(index, None)
+        if table is not None:
+            self.dirty_tables.discard(table)
+        self.free_later((self.l1[index] & OFFSET_MASK) >> self._cluster_bits, 1)
+        self.l1[index] = 0
+        self.dirty_l1.add(index)
+
+    def touch(self, table: L2Table, first: int, end: int) -> None:
+        """Words first to end of `table` have changed."""
+        if first < table.low:
+            table.low = first
+        if end > table.high:
+            table.high = end
+        self.dirty_tables.add(table)
+
+    def free_later(self, first: int, count: int) -> None:
+        """Host clusters that a change in memory has made unused; one count each is to be given back."""
+        self._frees.append((first, count))
+
+    async def relieve(self) -> None:
+        """Write back if more tables wait for it than the caches should hold."""
+        if len(self.dirty_tables) > self._dirty_limit or self.refcounts.crowded:
+            await self.write_back()
+
+    # Writing back.
+
+    @property
+    def dirty(self) -> bool:
+        """A flush has something to write."""
+        return bool(
+            self.dirty_tables
+            or self.dirty_l1
+            or self._frees
+            or self._ready
+            or (not self.lazy and self.refcounts.dirty)
+        )
+
+    async def write_back(self, everything: bool = False) -> None:
+        """Bring all changes made so far to the file, in an order that a crash cannot hurt.
+
+        :param everything: reference counts too when they are lazy.
+        """
+        async with self._writing:
+            await self._write_round(everything or not self.lazy)
+            await self._give_back_ready()
+
+    def _capture_tables(self) -> list[tuple[L2Table, int, int, bytes]]:
+        captured = []
+        for table in self.dirty_tables:
+            low, high = table.low, table.high
+            # Whole blocks of 512 bytes, so that a torn write does not tear an entry.
+            low, high = low & ~63, min((high + 63) & ~63, len(table.entries))
+            captured.append((table, table.offset, low, packing.word_bytes(table.entries[low:high])))
+            table.low, table.high = len(table.entries), 0
+            table.writing += 1
+        self.dirty_tables.clear()
+        return captured
+
+    async def _write_round(self, with_counts: bool) -> None:
+        tables = self._capture_tables()
+        l1 = [(index, self.l1[index]) for index in sorted(self.dirty_l1)]
+        self.dirty_l1.clear()
+        frees, self._frees = self._frees, []
+        blocks = self.refcounts.capture() if with_counts else []
+        entries = self.refcounts.capture_table() if with_counts else []
+        if frees:
+            self._old_epochs.append(self.epoch)
+            self.epoch = Epoch()
+        epochs = list(self._old_epochs)
+        try:
+            if not with_counts and self.before_lazy is not None:
+                await self.before_lazy()
+            await self.refcounts.write(blocks, entries)
+            if tables or l1:
+                await self._barrier()
+            for _, offset, low, data in tables:
+                await self._store.write(offset + low * 8, data)
+            if l1:
+                if tables:
+                    await self._store.sync()
+                await self.write_l1_entries(l1)
+            if frees:
+                await self._store.sync()
+        except BaseException:
+            for table, _, low, data in tables:
+                self.touch(table, low, low + len(data) // 8)
+            self.dirty_l1.update(index for index, _ in l1)
+            self._frees = frees + self._frees
+            raise
+        finally:
+            for table, _, _, _ in tables:
+                table.writing -= 1
+        if frees:
+            self._ready.append((epochs, frees))
+
+    async def _barrier(self) -> None:
+        await self._sync_data()
+        await self._store.sync()
+
+    async def write_l1_entries(self, entries: list[tuple[int, int]]) -> None:
+        """Write L1 entries (index, value) to where the header says that the table is."""
+        at = 0
+        while at < len(entries):
+            end = at + 1
+            while end < len(entries) and entries[end][0] == entries[end - 1][0] + 1:
+                end += 1
+            data = packing.word_bytes(array("Q", [value for _, value in entries[at:end]]))
+            await self._store.write(self._header.l1_offset + entries[at][0] * 8, data)
+            at = end
+
+    async def _give_back_ready(self) -> None:
+        self._old_epochs = [epoch for epoch in self._old_epochs if epoch.readers]
+        while self._ready and not any(epoch.readers for epoch in self._ready[0][0]):
+            _, frees = self._ready.pop(0)
+            for first, count in frees:
+                await self.release(first, count)
+
+    async def release(self, first: int, count: int) -> None:
+        """Lower the counts of clusters that nothing on disk refers to any more, one each."""
+        for cluster in range(first, first + count):
+            if self.discard is not None and await self.refcounts.get(cluster) == 1:
+                # Before the count falls: from then on the cluster may be used again.
+                await self.discard(cluster << self._cluster_bits, 1 << self._cluster_bits)
+            await self.refcounts.change(cluster, 1, -1)
+            if cluster in self.forbidden and await self.refcounts.get(cluster) == 0:
+                self.forbidden.discard(cluster)
+
+    async def settle(self) -> None:
+        """Write everything and give back all that can be; nobody may be reading."""
+        while self.dirty or self.refcounts.dirty:
+            await self.write_back(everything=True)

@@ -1,0 +1,447 @@
+"""Reference counts of host clusters: looking them up, changing them, and finding free clusters.
+
+The counts in memory are always at least what the image on disk and all changes under way need. They are written
+back by `Metadata.write_back` before anything that refers to the clusters; clusters are given back (`release`) only
+after nothing on disk refers to them any more. So a crash at any point costs leaked clusters at most.
+
+Blocks of counts are kept in a cache bounded in bytes; those with changes stay until they are written. Allocation
+is a plain function as long as the block it needs is in memory. What needs I/O (loading a block, making a new one,
+a larger table) happens under one lock, one such step at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from array import array
+from collections.abc import Awaitable, Callable
+
+from qmpd.block.drivers.qcow2 import packing
+from qmpd.block.drivers.qcow2.header import MAX_REFCOUNT_TABLE_BYTES, Header
+from qmpd.block.drivers.qcow2.store import FileStore
+
+TABLE_OFFSET_MASK = ~0x1FF & 0xFFFF_FFFF_FFFF_FFFF
+MAX_HOST_OFFSET = 1 << 56
+
+
+class Corruption(Exception):
+    """The image's structures contradict each other.
+
+    :ivar offset: where in the image file, None if that does not say anything.
+    """
+
+    def __init__(self, message: str, offset: int | None = None, size: int | None = None) -> None:
+        super().__init__(message)
+        self.offset = offset
+        self.size = size
+
+
+class RefcountBlock:
+    """One block of counts in memory. `low` and `high` bound the entries not yet written."""
+
+    __slots__ = ("counts", "high", "low", "offset", "used", "writing")
+
+    def __init__(self, offset: int, counts: array[int]) -> None:
+        self.offset = offset
+        self.counts = counts
+        self.low = len(counts)
+        self.high = 0
+        self.used = True
+        self.writing = 0
+
+    def touch(self, first: int, end: int) -> None:
+        """Entries first to end have changed."""
+        if first < self.low:
+            self.low = first
+        if end > self.high:
+            self.high = end
+
+    @property
+    def dirty(self) -> bool:
+        """It has entries that are not written."""
+        return self.high > self.low
+
+
+class Refcounts:
+    """The counts of one image.
+
+    :param forbidden: host clusters that hold metadata; allocation must never give one of them.
+    :param write_header: writes the header once the table has moved.
+    :ivar packing_cluster: the cluster that compressed data is being packed into, -1 for none.
+    :ivar fresh_from: clusters from here on have never been used: the file reads as zeroes there.
+    """
+
+    def __init__(
+        self,
+        store: FileStore,
+        header: Header,
+        table: array[int],
+        forbidden: set[int],
+        write_header: Callable[[], Awaitable[None]],
+        cache_bytes: int,
+    ) -> None:
+        self._store = store
+        self._header = header
+        self.table = table
+        self.dirty_table: set[int] = set()
+        self.blocks: dict[int, RefcountBlock] = {}
+        self._forbidden = forbidden
+        self._write_header = write_header
+        self.cluster_bits = header.cluster_bits
+        self.order = header.refcount_order
+        self.block_bits = self.cluster_bits + 3 - self.order
+        self.block_entries = 1 << self.block_bits
+        self.maximum = (1 << (1 << self.order)) - 1
+        self.initial_length = store.length
+        self.hint = 0
+        self.packing_cluster = -1
+        self.fresh_from = -(-store.length // header.cluster_size)
+        self._lock = asyncio.Lock()
+        item = packing.no_counts(1, self.order).itemsize
+        self._cache_limit = max(cache_bytes // (self.block_entries * item), 2)
+
+    # Blocks.
+
+    def _drop_clean(self) -> None:
+        if len(self.blocks) < self._cache_limit:
+            return
+        for _ in range(2):
+            for index, block in list(self.blocks.items()):
+                if block.high > block.low or block.writing:
+                    continue
+                if block.used:
+                    block.used = False
+                    continue
+                del self.blocks[index]
+                if len(self.blocks) < self._cache_limit:
+                    return
+
+    def block_offset(self, index: int) -> int:
+        """Where on disk block `index` lies, 0 if there is none.
+
+        :raises Corruption: the table points to where no block can be.
+        """
+        if index >= len(self.table):
+            return 0
+        offset = self.table[index] & TABLE_OFFSET_MASK
+        if offset % self._header.cluster_size:
+            raise Corruption(f"Refcount block {index} lies at {offset}, not at the start of a cluster", offset)
+        if offset >= max(self._store.length, self.fresh_from << self.cluster_bits):
+            raise Corruption(f"Refcount block {index} lies at {offset}, beyond the end of the file", offset)
+        return offset
+
+    async def block(self, index: int) -> RefcountBlock | None:
+        """Block `index`, from memory or disk; None if there is none."""
+        block = self.blocks.get(index)
+        if block is not None:
+            block.used = True
+            return block
+        if self.block_offset(index) == 0:
+            return None
+        async with self._lock:
+            return await self._load(index)
+
+    async def _load(self, index: int) -> RefcountBlock | None:
+        block = self.blocks.get(index)
+        offset = self.block_offset(index)
+        if block is not None or offset == 0:
+            return block
+        data = await self._store.read(offset, self._header.cluster_size)
+        self._drop_clean()
+        block = RefcountBlock(offset, packing.counts(data, self.order))
+        self.blocks[index] = block
+        return block
+
+    async def get(self, cluster: int) -> int:
+        """The count of a host cluster."""
+        block = await self.block(cluster >> self.block_bits)
+        return 0 if block is None else block.counts[cluster & (self.block_entries - 1)]
+
+    # Allocation.
+
+    def try_allocate(self, wanted: int) -> tuple[int, int] | None:
+        """Take up to `wanted` free clusters in a row: (first, how many), None if that needs I/O."""
+        cluster = self.hint
+        mask = self.block_entries - 1
+        while True:
+            block = self.blocks.get(cluster >> self.block_bits)
+            if block is None:
+                self.hint = cluster
+                return None
+            counts = block.counts
+            try:
+                first = counts.index(0, cluster & mask)
+            except ValueError:
+                cluster = ((cluster >> self.block_bits) + 1) << self.block_bits
+                continue
+            end = first + 1
+            limit = min(first + wanted, len(counts))
+            while end < limit and counts[end] == 0:
+                end += 1
+            base = cluster & ~mask
+            self._take(block, base, first, end)
+            self.hint = base + end
+            return base + first, end - first
+
+    def _take(self, block: RefcountBlock, base: int, first: int, end: int) -> None:
+        if not self._forbidden.isdisjoint(range(base + first, base + end)):
+            offset = (base + first) << self.cluster_bits
+            raise Corruption(f"Clusters at {offset} hold metadata, and their refcount says that they are free", offset)
+        if (base + end) << self.cluster_bits > MAX_HOST_OFFSET:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        for at in range(first, end):
+            block.counts[at] = 1
+        block.touch(first, end)
+        block.used = True
+        if base + end > self.fresh_from:
+            self.fresh_from = base + end
+
+    async def allocate(self, wanted: int) -> tuple[int, int]:
+        """Take up to `wanted` free clusters in a row: (first, how many)."""
+        while True:
+            found = self.try_allocate(wanted)
+            if found is not None:
+                return found
+            async with self._lock:
+                await self._provide(self.hint >> self.block_bits)
+
+    async def allocate_exactly(self, wanted: int) -> int:
+        """The first of exactly `wanted` free clusters in a row."""
+        if wanted == 1:
+            return (await self.allocate(1))[0]
+        async with self._lock:
+            for index, block in self.blocks.items():
+                base = index << self.block_bits
+                first = packing.find_zero_run(block.counts, 0, wanted)
+                if first >= 0:
+                    self._take(block, base, first, first + wanted)
+                    return base + first
+            return await self._allocate_at_end(wanted)
+
+    async def _allocate_at_end(self, wanted: int) -> int:
+        while True:
+            first = self.fresh_from
+            for index in range(first >> self.block_bits, ((first + wanted - 1) >> self.block_bits) + 1):
+                await self._provide(index)
+            if self.fresh_from == first and await self._all_free(first, wanted):
+                break
+            self.fresh_from = max(self.fresh_from, first + 1)
+        at, end = first, first + wanted
+        while at < end:
+            index = at >> self.block_bits
+            base = index << self.block_bits
+            stop = min(end, base + self.block_entries)
+            self._take(self.blocks[index], base, at - base, stop - base)
+            at = stop
+        return first
+
+    async def _all_free(self, first: int, count: int) -> bool:
+        # Blocks may have been evicted by the loading of later ones; whole ranges of blocks are rare.
+        at, end = first, first + count
+        while at < end:
+            index = at >> self.block_bits
+            block = await self._load(index)
+            if block is None:
+                return False
+            stop = min(end, (index + 1) << self.block_bits)
+            base = index << self.block_bits
+            if any(block.counts[at - base : stop - base]):
+                return False
+            block.touch(at - base, stop - base)  # pins it until it is written
+            at = stop
+        return True
+
+    async def _provide(self, index: int) -> None:
+        """Make sure that block `index` exists and is in memory."""
+        if index in self.blocks:
+            return
+        if index >= len(self.table):
+            await self._grow_table(index)
+            if index in self.blocks:
+                return
+        if self.block_offset(index):
+            await self._load(index)
+            return
+        first = index << self.block_bits
+        place = max(first, min(self.hint, first + self.block_entries - 1))
+        self._drop_clean()
+        self._make_block(index, place)
+
+    def _make_block(self, index: int, place: int) -> RefcountBlock:
+        """A new block `index` at the free cluster `place`, which it covers itself."""
+        block = RefcountBlock(place << self.cluster_bits, packing.no_counts(self.block_entries, self.order))
+        base = index << self.block_bits
+        if base <= place < base + self.block_entries:
+            self._take(block, base, place - base, place - base + 1)
+        block.touch(0, self.block_entries)
+        self.blocks[index] = block
+        self.table[index] = block.offset
+        self.dirty_table.add(index)
+        self._forbidden.add(place)
+        return block
+
+    async def _grow_table(self, index: int) -> None:
+        """A larger table that has room for block `index`; it and the blocks that cover it come after all else."""
+        old_entries = len(self.table)
+        per_cluster = self._header.cluster_size // 8
+        entries = max(index + 1, old_entries + max(old_entries // 2, 1))
+        first = max(old_entries << self.block_bits, self.fresh_from)
+        while True:
+            table_clusters = -(-entries // per_cluster)
+            new_blocks = self._blocks_for(first, table_clusters)
+            last_index = (first + table_clusters + new_blocks - 1) >> self.block_bits
+            if last_index < table_clusters * per_cluster:
+                break
+            entries = last_index + 1
+        if table_clusters * self._header.cluster_size > MAX_REFCOUNT_TABLE_BYTES:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+        await self._move_table(first, table_clusters, new_blocks)
+
+    def _blocks_for(self, first: int, table_clusters: int) -> int:
+        blocks = 1
+        while True:
+            last = first + table_clusters + blocks - 1
+            needed = (last >> self.block_bits) - (first >> self.block_bits) + 1
+            if needed <= blocks:
+                return blocks
+            blocks = needed
+
+    async def _move_table(self, first: int, table_clusters: int, new_blocks: int) -> None:
+        header, bits = self._header, self.cluster_bits
+        old_offset, old_clusters = header.refcount_table_offset, header.refcount_table_clusters
+        grown = self.table[:]
+        grown.extend([0] * (table_clusters * (header.cluster_size // 8) - len(grown)))
+        self.table = grown
+        first_index = first >> self.block_bits
+        for number in range(new_blocks):
+            self._make_block(first_index + number, first + table_clusters + number)
+        for cluster in range(first, first + table_clusters + new_blocks):
+            index = cluster >> self.block_bits
+            block = self.blocks[index]
+            at = cluster & (self.block_entries - 1)
+            if block.counts[at] == 0:
+                self._take(block, index << self.block_bits, at, at + 1)
+        self._forbidden.update(range(first, first + table_clusters))
+        await self._write_blocks(self.capture())
+        await self._store.write(first << bits, packing.word_bytes(self.table))
+        await self._store.sync()
+        header.refcount_table_offset = first << bits
+        header.refcount_table_clusters = table_clusters
+        self.dirty_table.clear()
+        await self._write_header()
+        await self._store.sync()
+        old_first = old_offset >> bits
+        self._forbidden.difference_update(range(old_first, old_first + old_clusters))
+        for cluster in range(old_first, old_first + old_clusters):
+            await self._change_loaded(cluster, -1)
+
+    # Changing counts.
+
+    async def change(self, first: int, count: int, delta: int) -> None:
+        """Add `delta` to the counts of `count` clusters from `first`.
+
+        :raises Corruption: a count would become negative.
+        :raises OSError: EINVAL when a count would not fit its width.
+        """
+        for cluster in range(first, first + count):
+            index = cluster >> self.block_bits
+            block = self.blocks.get(index)
+            if block is None:
+                async with self._lock:
+                    await self._provide(index) if delta > 0 else await self._load(index)
+            await self._change_loaded(cluster, delta)
+
+    async def _change_loaded(self, cluster: int, delta: int) -> None:
+        index = cluster >> self.block_bits
+        block = self.blocks.get(index) or await self._load(index)
+        at = cluster & (self.block_entries - 1)
+        count = (block.counts[at] if block is not None else 0) + delta
+        if block is None or count < 0:
+            raise Corruption(
+                f"The refcount of the cluster at {cluster << self.cluster_bits} is too small for what uses it",
+                cluster << self.cluster_bits,
+            )
+        if count > self.maximum:
+            raise OSError(errno.EINVAL, "the reference counts of this image are not wide enough")
+        block.counts[at] = count
+        block.touch(at, at + 1)
+        block.used = True
+        if count == 0:
+            self.hint = min(self.hint, cluster)
+            if cluster == self.packing_cluster:
+                self.packing_cluster = -1
+
+    def give_back_unused(self, first: int, count: int) -> None:
+        """Undo an allocation that nothing came to refer to."""
+        for cluster in range(first, first + count):
+            block = self.blocks.get(cluster >> self.block_bits)
+            at = cluster & (self.block_entries - 1)
+            # A block with unwritten counts is always in memory; one that was written meanwhile leaks the cluster.
+            if block is not None and block.counts[at] == 1:
+                block.counts[at] = 0
+                block.touch(at, at + 1)
+                self.hint = min(self.hint, cluster)
+
+    # Writing.
+
+    @property
+    def dirty(self) -> bool:
+        """There are counts or table entries that are not written."""
+        return bool(self.dirty_table) or any(block.high > block.low for block in self.blocks.values())
+
+    @property
+    def crowded(self) -> bool:
+        """More blocks wait to be written than the cache should hold."""
+        return len(self.blocks) > 2 * self._cache_limit
+
+    def capture(self) -> list[tuple[RefcountBlock, int, bytes]]:
+        """What has to be written of the blocks: (block, offset in the file, bytes). Marks them clean."""
+        captured = []
+        per_byte = 8 >> self.order if self.order < 3 else 1
+        size = (1 << self.order) // 8 or 1
+        for block in self.blocks.values():
+            if block.high <= block.low:
+                continue
+            low = block.low // per_byte * per_byte
+            high = -(-block.high // per_byte) * per_byte
+            data = packing.count_bytes(block.counts[low:high], self.order)
+            captured.append((block, block.offset + low // per_byte * size, data))
+            block.low, block.high = len(block.counts), 0
+            block.writing += 1
+        return captured
+
+    async def _write_blocks(self, captured: list[tuple[RefcountBlock, int, bytes]]) -> None:
+        done = 0
+        try:
+            for _, offset, data in captured:
+                await self._store.write(offset, data)
+                done += 1
+        finally:
+            for at, (block, _, _) in enumerate(captured):
+                block.writing -= 1
+                if at >= done:
+                    block.touch(0, len(block.counts))
+
+    async def write(
+        self, captured: list[tuple[RefcountBlock, int, bytes]], table: list[tuple[int, int]]
+    ) -> None:
+        """Write what `capture` and `capture_table` gave, blocks before the table that points to them."""
+        try:
+            await self._write_blocks(captured)
+            if table:
+                await self._store.sync()
+                # Under the lock, since the table may be about to move.
+                async with self._lock:
+                    for index, value in table:
+                        place = self._header.refcount_table_offset + index * 8
+                        await self._store.write(place, value.to_bytes(8, "big"))
+        except BaseException:
+            self.dirty_table.update(index for index, _ in table)
+            raise
+
+    def capture_table(self) -> list[tuple[int, int]]:
+        """The table entries to be written; marks them clean."""
+        entries = [(index, self.table[index]) for index in sorted(self.dirty_table)]
+        self.dirty_table.clear()
+        return entries

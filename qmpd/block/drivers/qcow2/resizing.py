@@ -1,0 +1,135 @@
+"""Making a qcow2 disk longer or shorter. The node is drained: nobody else changes the image meanwhile.
+
+The header's size is written last: what a crash leaves is the old disk, of which the part to be cut off may already
+read as zeroes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from array import array
+from typing import TYPE_CHECKING
+
+from qmpd.block.drivers.qcow2 import packing
+from qmpd.block.drivers.qcow2.header import MAX_L1_BYTES
+from qmpd.block.drivers.qcow2.metadata import OFFSET_MASK
+
+if TYPE_CHECKING:
+    from qmpd.block.drivers.qcow2.driver import Qcow2Driver
+
+SECTOR = 512
+_ZEROES = 1 << 20
+
+
+def _fail(code: int) -> OSError:
+    return OSError(code, os.strerror(code))
+
+
+async def resize(driver: Qcow2Driver, length: int) -> None:
+    """Give the disk another length in bytes.
+
+    :raises OSError: EINVAL for no multiple of 512, ENOTSUP for a version 2 image with snapshots, EFBIG.
+    """
+    header = driver.header
+    if length % SECTOR:
+        raise _fail(errno.EINVAL)
+    if header.version < 3 and driver.snapshots:
+        raise _fail(errno.ENOTSUP)
+    if header.l1_entries_for(length) * 8 > MAX_L1_BYTES:
+        raise _fail(errno.EFBIG)
+    if length < header.size:
+        await _shrink(driver, length)
+    elif length > header.size:
+        await _grow(driver, length)
+    await driver.meta.write_back()
+    await driver.store.sync()
+    before, header.size = header.size, length
+    try:
+        await driver.write_header()
+        await driver.store.sync()
+    except OSError:
+        header.size = before
+        raise
+
+
+async def _shrink(driver: Qcow2Driver, length: int) -> None:
+    meta, mapping = driver.meta, driver.path.mapping
+    first = -(-length // mapping.cluster_size) * mapping.cluster_size
+    step = 2 if mapping.extended else 1
+    for index in range(first >> mapping.l1_shift, len(meta.l1)):
+        if not meta.l1[index] & OFFSET_MASK:
+            continue
+        table = await meta.writable(index)
+        start = mapping.index(first) if index == first >> mapping.l1_shift else 0
+        for at in range(start * step, len(table.entries), step):
+            entry = table.entries[at]
+            clusters = mapping.host_clusters(entry)
+            if clusters[1]:
+                meta.free_later(*clusters)
+        if start:
+            table.entries[start * step :] = array("Q", bytes(8 * (len(table.entries) - start * step)))
+            meta.touch(table, start * step, len(table.entries))
+        else:
+            meta.drop_table(index)
+        await meta.relieve()
+    if driver.header.has_data_file:
+        await driver.path.data.node.truncate(length)
+
+
+async def _grow(driver: Qcow2Driver, length: int) -> None:
+    header, path = driver.header, driver.path
+    old = header.size
+    if header.has_data_file:
+        await path.data.node.truncate(length)
+    if header.l1_entries_for(length) > header.l1_size:
+        await _move_l1(driver, header.l1_entries_for(length))
+    end = -(-old // header.cluster_size) * header.cluster_size
+    if path.backing is not None:
+        # What the backing file holds beyond the old end was never part of this disk.
+        end = max(end, path.backing.length)
+    end = min(end, length)
+    if end <= old:
+        return
+    path.length = length
+    try:
+        await _zero_new_part(driver, old, end)
+    except OSError:
+        path.length = old
+        raise
+
+
+async def _zero_new_part(driver: Qcow2Driver, start: int, end: int) -> None:
+    path = driver.path
+    if driver.header.version >= 3 or path.backing is None:
+        await path.zero(start, end - start, False)
+        return
+    zeroes = bytes(min(_ZEROES, end - start))
+    while start < end:
+        step = min(len(zeroes), end - start)
+        await path.write(start, zeroes[:step])
+        start += step
+
+
+async def _move_l1(driver: Qcow2Driver, entries: int) -> None:
+    header, meta, bits = driver.header, driver.meta, driver.header.cluster_bits
+    count = -(-entries * 8 // header.cluster_size)
+    old = header.l1_offset, header.l1_size
+    await meta.write_back()
+    first = await driver.refcounts.allocate_exactly(count)
+    table = meta.l1[:]
+    table.extend([0] * (entries - len(table)))
+    await driver.store.write(first << bits, packing.word_bytes(table).ljust(count << bits, b"\0"))
+    await meta.write_back(everything=True)
+    await driver.store.sync()
+    header.l1_offset, header.l1_size = first << bits, entries
+    try:
+        await driver.write_header()
+        await driver.store.sync()
+    except OSError:
+        header.l1_offset, header.l1_size = old
+        raise
+    meta.l1 = table
+    meta.forbidden.update(range(first, first + count))
+    old_clusters = -(-old[1] * 8 // header.cluster_size)
+    await meta.release(old[0] >> bits, old_clusters)

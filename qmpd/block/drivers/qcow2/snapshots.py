@@ -1,0 +1,364 @@
+"""Internal snapshots: the table of them, making one and deleting one.
+
+Making one is split as transactions need it. `prepare` does everything that may fail: it raises the reference counts
+of all that the disk uses, takes away the COPIED flags, and writes a copy of the L1 table and a new snapshot table.
+`commit` writes the header, which makes all of it real with one write. `abort` undoes what `prepare` did. A crash in
+between leaves counts that are too high, which costs space and nothing else.
+
+Nobody else may use the image meanwhile: the node is drained.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import struct
+import time
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qmpd.block.drivers.qcow2 import packing
+from qmpd.block.drivers.qcow2.header import MAX_L1_BYTES, Header
+from qmpd.block.drivers.qcow2.metadata import COMPRESSED, COPIED, OFFSET_MASK
+from qmpd.block.drivers.qcow2.refcounts import Corruption
+from qmpd.block.drivers.qcow2.store import FileStore
+from qmpd.errors import GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.drivers.qcow2.driver import Qcow2Driver
+
+_ENTRY = struct.Struct(">QIHHIIQII")
+_EXTRA = struct.Struct(">QQQ")
+MAX_EXTRA = 1024
+MAX_TABLE_BYTES = 64 << 20
+_NO_ICOUNT = (1 << 64) - 1
+_MAX_NAME = 65535
+_CHUNK = 1 << 16
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """One entry of the snapshot table. Sizes in bytes, `l1_size` in entries, times as in the format."""
+
+    l1_offset: int
+    l1_size: int
+    identifier: bytes
+    name: bytes
+    date_sec: int
+    date_nsec: int
+    vm_clock_nsec: int
+    vm_state_size: int
+    disk_bytes: int
+    icount: int = _NO_ICOUNT
+    unknown_extra: bytes = b""
+
+    def encode(self) -> bytes:
+        """The entry as it stands in the table."""
+        extra = _EXTRA.pack(self.vm_state_size, self.disk_bytes, self.icount) + self.unknown_extra
+        entry = _ENTRY.pack(
+            self.l1_offset,
+            self.l1_size,
+            len(self.identifier),
+            len(self.name),
+            self.date_sec,
+            self.date_nsec,
+            self.vm_clock_nsec,
+            min(self.vm_state_size, 0xFFFF_FFFF),
+            len(extra),
+        )
+        data = entry + extra + self.identifier + self.name
+        return data + bytes(-len(data) % 8)
+
+    @property
+    def disk_size(self) -> int:
+        """Bytes that the entry takes in the table."""
+        return len(self.encode())
+
+    def info(self) -> dict[str, object]:
+        """`SnapshotInfo`."""
+        info: dict[str, object] = {
+            "id": self.identifier.decode("utf-8", "replace"),
+            "name": self.name.decode("utf-8", "replace"),
+            "vm-state-size": self.vm_state_size,
+            "date-sec": self.date_sec,
+            "date-nsec": self.date_nsec,
+            "vm-clock-sec": self.vm_clock_nsec // 10**9,
+            "vm-clock-nsec": self.vm_clock_nsec % 10**9,
+        }
+        if self.icount != _NO_ICOUNT:
+            info["icount"] = self.icount
+        return info
+
+
+class _Reader:
+    """The snapshot table, read piece by piece: its length is known only at its end."""
+
+    def __init__(self, store: FileStore, offset: int) -> None:
+        self._store = store
+        self._start = offset
+        self._offset = offset
+        self._data = b""
+
+    async def take(self, length: int) -> bytes:
+        while len(self._data) < length:
+            at = self._offset + len(self._data)
+            if at >= self._store.length or at - self._start > MAX_TABLE_BYTES:
+                raise Corruption("The snapshot table is longer than it can be", self._start)
+            self._data += bytes(await self._store.read(at, min(_CHUNK, self._store.length - at)))
+        taken, self._data = self._data[:length], self._data[length:]
+        self._offset += length
+        return taken
+
+
+async def load(store: FileStore, header: Header) -> list[Snapshot]:
+    """The snapshots of an image.
+
+    :raises Corruption: their table cannot be.
+    """
+    reader = _Reader(store, header.snapshots_offset)
+    found = []
+    for _ in range(header.snapshot_count):
+        fields = _ENTRY.unpack(await reader.take(_ENTRY.size))
+        l1_offset, l1_size, id_size, name_size, sec, nsec, clock, vm_state, extra_size = fields
+        if extra_size > MAX_EXTRA:
+            raise Corruption(f"A snapshot has {extra_size} bytes of extra data; {MAX_EXTRA} is the most")
+        extra = await reader.take(extra_size)
+        identifier = await reader.take(id_size)
+        name = await reader.take(name_size)
+        await reader.take(-(_ENTRY.size + extra_size + id_size + name_size) % 8)
+        if l1_size * 8 > MAX_L1_BYTES or l1_offset % header.cluster_size:
+            raise Corruption(f"The L1 table of snapshot '{name.decode('utf-8', 'replace')}' cannot be", l1_offset)
+        vm_large = int.from_bytes(extra[0:8], "big") if extra_size >= 8 else vm_state
+        disk = int.from_bytes(extra[8:16], "big") if extra_size >= 16 else header.size
+        icount = int.from_bytes(extra[16:24], "big") if extra_size >= 24 else _NO_ICOUNT
+        found.append(
+            Snapshot(
+                l1_offset, l1_size, identifier, name, sec, nsec, clock, vm_large, disk, icount, extra[_EXTRA.size :]
+            )
+        )
+    return found
+
+
+def find(snapshots: Iterable[Snapshot], identifier: str | None, name: str | None) -> Snapshot | None:
+    """The snapshot of that id and name, as far as they are given."""
+    for snapshot in snapshots:
+        if identifier is not None and snapshot.identifier.decode("utf-8", "replace") != identifier:
+            continue
+        if name is not None and snapshot.name.decode("utf-8", "replace") != name:
+            continue
+        return snapshot
+    return None
+
+
+def check_can_snapshot(driver: Qcow2Driver) -> None:
+    """Pass if the image can have internal snapshots.
+
+    :raises GenericError: it is read-only, or its data is elsewhere.
+    """
+    name = driver.node.node_name
+    if driver.node.read_only:
+        raise GenericError(f"Node '{name}' is read-only and takes no internal snapshot")
+    if driver.header.has_data_file:
+        raise GenericError(f"Node '{name}' has an external data file and takes no internal snapshot")
+
+
+class SnapshotMaking:
+    """One snapshot on its way: `prepare`, then `commit` or `abort`."""
+
+    def __init__(self, driver: Qcow2Driver, name: str) -> None:
+        encoded = name.encode("utf-8", "surrogateescape")
+        if not name or len(encoded) > _MAX_NAME:
+            raise GenericError(f"A snapshot's name has 1 to {_MAX_NAME} bytes, and this one has {len(encoded)}")
+        check_can_snapshot(driver)
+        if find(driver.snapshots, None, name) is not None:
+            raise GenericError(f"Node '{driver.node.node_name}' has a snapshot named '{name}' already")
+        self._driver = driver
+        self._name = encoded
+        self._l1_clusters = (0, 0)
+        self._table_clusters = (0, 0)
+        self._counted: list[int] = []
+        self._snapshot: Snapshot | None = None
+
+    async def prepare(self) -> None:
+        """Everything up to the header write.
+
+        :raises OSError: it failed; `abort` has to be called.
+        """
+        driver = self._driver
+        meta, bits = driver.meta, driver.header.cluster_bits
+        await meta.settle()
+        l1 = array("Q", [entry & ~COPIED for entry in meta.l1])
+        count = max(-(-len(l1) * 8 // driver.header.cluster_size), 1)
+        first = await driver.refcounts.allocate_exactly(count)
+        self._l1_clusters = (first, count)
+        for entry in l1:
+            if entry & OFFSET_MASK:
+                await change_tree(driver, entry & OFFSET_MASK, 1, self._counted)
+        await refresh_copied(driver)
+        data = packing.word_bytes(l1)
+        await driver.store.write(first << bits, data.ljust(count << bits, b"\0"))
+        now = time.time_ns()
+        self._snapshot = Snapshot(
+            first << bits,
+            len(l1),
+            self._new_id(),
+            self._name,
+            now // 10**9 & 0xFFFF_FFFF,
+            now % 10**9,
+            0,
+            0,
+            driver.header.size,
+            0,
+        )
+        self._table_clusters = await write_table(driver, [*driver.snapshots, self._snapshot])
+        await meta.write_back(everything=True)
+        await driver.store.sync()
+
+    def _new_id(self) -> bytes:
+        numbers = [int(one.identifier) for one in self._driver.snapshots if one.identifier.isdigit()]
+        return str(max(numbers, default=0) + 1).encode()
+
+    async def commit(self) -> None:
+        """The one header write that makes the snapshot real."""
+        if self._snapshot is None:
+            raise RuntimeError("the snapshot was not prepared")
+        driver = self._driver
+        snapshots = [*driver.snapshots, self._snapshot]
+        await switch_table(driver, snapshots, self._table_clusters)
+        first, count = self._l1_clusters
+        driver.meta.forbidden.update(range(first, first + count))
+
+    async def abort(self) -> None:
+        """Undo `prepare`, or what it came to do."""
+        driver = self._driver
+        for cluster in self._counted:
+            await driver.refcounts.change(cluster, 1, -1)
+        self._counted.clear()
+        for first, count in (self._l1_clusters, self._table_clusters):
+            await driver.refcounts.change(first, count, -1)
+        await refresh_copied(driver)
+        await driver.meta.write_back(everything=True)
+
+
+async def make(driver: Qcow2Driver, name: str) -> None:
+    """Make a snapshot in one go.
+
+    :raises GenericError: it cannot be made; everything is as before.
+    """
+    making = SnapshotMaking(driver, name)
+    try:
+        await making.prepare()
+        await making.commit()
+    except OSError as error:
+        await making.abort()
+        raise GenericError(f"Node '{driver.node.node_name}' takes no snapshot: {error.strerror}") from error
+
+
+async def delete(driver: Qcow2Driver, snapshot: Snapshot) -> None:
+    """Delete a snapshot: the header write first, then what nothing refers to any more is given back."""
+    check_can_snapshot(driver)
+    await driver.meta.settle()
+    rest = [one for one in driver.snapshots if one is not snapshot]
+    place = await write_table(driver, rest)
+    await driver.meta.write_back(everything=True)
+    await driver.store.sync()
+    await switch_table(driver, rest, place)
+    size = snapshot.l1_size * 8
+    for entry in packing.words(await driver.store.read(snapshot.l1_offset, size)):
+        if entry & OFFSET_MASK:
+            await change_tree(driver, entry & OFFSET_MASK, -1, None)
+    bits = driver.header.cluster_bits
+    await driver.meta.release(snapshot.l1_offset >> bits, max(-(-size // driver.header.cluster_size), 1))
+    await refresh_copied(driver)
+    await driver.meta.settle()
+
+
+async def write_table(driver: Qcow2Driver, snapshots: list[Snapshot]) -> tuple[int, int]:
+    """Write a new snapshot table; gives its clusters (first, count)."""
+    data = b"".join(snapshot.encode() for snapshot in snapshots)
+    if len(data) > MAX_TABLE_BYTES:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+    if not data:
+        return 0, 0
+    count = -(-len(data) // driver.header.cluster_size)
+    first = await driver.refcounts.allocate_exactly(count)
+    await driver.store.write(first << driver.header.cluster_bits, data)
+    return first, count
+
+
+async def switch_table(driver: Qcow2Driver, snapshots: list[Snapshot], place: tuple[int, int]) -> None:
+    """Let the header point to a table that has been written; give the old one back."""
+    header, bits = driver.header, driver.header.cluster_bits
+    before = header.snapshots_offset, header.snapshot_count
+    old_size = sum(one.disk_size for one in driver.snapshots)
+    header.snapshots_offset, header.snapshot_count = place[0] << bits, len(snapshots)
+    try:
+        await driver.write_header()
+        await driver.store.sync()
+    except OSError:
+        header.snapshots_offset, header.snapshot_count = before
+        raise
+    driver.snapshots = snapshots
+    driver.node.changed()
+    driver.meta.forbidden.update(range(place[0], place[0] + place[1]))
+    if before[1]:
+        await driver.meta.release(before[0] >> bits, -(-old_size // header.cluster_size))
+
+
+async def change_tree(driver: Qcow2Driver, table_offset: int, delta: int, done: list[int] | None) -> None:
+    """Change the counts of an L2 table and of all that it refers to. The file must be up to date.
+
+    :param done: where to note each cluster that was changed.
+    """
+    header, mapping = driver.header, driver.path.mapping
+    if table_offset % header.cluster_size:
+        raise Corruption(f"An L2 table lies at {table_offset:#x}, not at the start of a cluster", table_offset)
+    words = packing.words(await driver.store.read(table_offset, header.cluster_size))
+    for entry in words[::2] if header.extended_l2 else words:
+        if not entry:
+            continue
+        first, count = mapping.host_clusters(entry)
+        for cluster in range(first, first + count):
+            await _change(driver, cluster, delta, done)
+    await _change(driver, table_offset >> header.cluster_bits, delta, done)
+    await asyncio.sleep(0)
+
+
+async def _change(driver: Qcow2Driver, cluster: int, delta: int, done: list[int] | None) -> None:
+    if delta < 0:
+        await driver.meta.release(cluster, 1)
+    else:
+        await driver.refcounts.change(cluster, 1, delta)
+    if done is not None:
+        done.append(cluster)
+
+
+async def refresh_copied(driver: Qcow2Driver) -> None:
+    """Set or clear the COPIED flags of the active tables by the reference counts."""
+    meta, refcounts, bits = driver.meta, driver.refcounts, driver.header.cluster_bits
+    step = 2 if driver.header.extended_l2 else 1
+    for index in range(len(meta.l1)):
+        offset = meta.l1[index] & OFFSET_MASK
+        if not offset:
+            continue
+        table = await meta.table(index)
+        if table is None:
+            continue
+        for at in range(0, len(table.entries), step):
+            entry = table.entries[at]
+            if not entry & OFFSET_MASK or entry & COMPRESSED:
+                continue
+            own = await refcounts.get((entry & OFFSET_MASK) >> bits) == 1
+            wanted = entry | COPIED if own else entry & ~COPIED
+            if wanted != entry:
+                table.entries[at] = wanted
+                meta.touch(table, at, at + 1)
+        own = await refcounts.get(offset >> bits) == 1
+        wanted = offset | COPIED if own else offset
+        if wanted != meta.l1[index]:
+            meta.l1[index] = wanted
+            meta.dirty_l1.add(index)
+        await meta.relieve()
