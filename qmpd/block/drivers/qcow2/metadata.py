@@ -8,8 +8,8 @@ Changes happen in memory, in plain code between two awaits; `write_back` brings 
 4. a barrier, and then L1 entries that point to new L2 tables;
 5. a barrier, and only then the clusters that nothing refers to any more are given back.
 
-What is written in one round is copied at its beginning, all in one turn of the event loop: an entry that is made
-while the round is under way belongs to the next round, because its reference count was not in step 1 of this one.
+What tables get in one round is copied at its beginning, all in one turn of the event loop: an entry that is made
+while the round is under way belongs to the next round, because its reference count may not have been in step 1.
 
 A cluster given back may be used again at once. Requests that began to read before the mapping changed may still
 read it; they are counted in epochs, and clusters are held back until the epochs that may know them have no readers.
@@ -295,16 +295,15 @@ class Metadata:
         l1 = [(index, self.l1[index]) for index in sorted(self.dirty_l1)]
         self.dirty_l1.clear()
         frees, self._frees = self._frees, []
-        blocks = self.refcounts.capture() if with_counts else []
-        entries = self.refcounts.capture_table() if with_counts else []
         if frees:
             self._old_epochs.append(self.epoch)
             self.epoch = Epoch()
         epochs = list(self._old_epochs)
         try:
-            if not with_counts and self.before_lazy is not None:
+            if with_counts:
+                await self.refcounts.write()
+            elif self.before_lazy is not None:
                 await self.before_lazy()
-            await self.refcounts.write(blocks, entries)
             if tables or l1:
                 await self._barrier()
             for _, offset, low, data in tables:

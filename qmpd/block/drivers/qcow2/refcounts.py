@@ -98,6 +98,7 @@ class Refcounts:
         self.packing_cluster = -1
         self.fresh_from = -(-store.length // header.cluster_size)
         self._lock = asyncio.Lock()
+        self._writing = asyncio.Lock()
         item = packing.no_counts(1, self.order).itemsize
         self._cache_limit = max(cache_bytes // (self.block_entries * item), 2)
 
@@ -323,7 +324,7 @@ class Refcounts:
             if block.counts[at] == 0:
                 self._take(block, index << self.block_bits, at, at + 1)
         self._forbidden.update(range(first, first + table_clusters))
-        await self._write_blocks(self.capture())
+        await self._write_blocks()
         await self._store.write(first << bits, packing.word_bytes(self.table))
         await self._store.sync()
         header.refcount_table_offset = first << bits
@@ -395,7 +396,7 @@ class Refcounts:
         """More blocks wait to be written than the cache should hold."""
         return len(self.blocks) > 2 * self._cache_limit
 
-    def capture(self) -> list[tuple[RefcountBlock, int, bytes]]:
+    def _capture(self) -> list[tuple[RefcountBlock, int, bytes]]:
         """What has to be written of the blocks: (block, offset in the file, bytes). Marks them clean."""
         captured = []
         per_byte = 8 >> self.order if self.order < 3 else 1
@@ -411,37 +412,34 @@ class Refcounts:
             block.writing += 1
         return captured
 
-    async def _write_blocks(self, captured: list[tuple[RefcountBlock, int, bytes]]) -> None:
-        done = 0
-        try:
-            for _, offset, data in captured:
-                await self._store.write(offset, data)
-                done += 1
-        finally:
-            for at, (block, _, _) in enumerate(captured):
-                block.writing -= 1
-                if at >= done:
-                    block.touch(0, len(block.counts))
+    async def _write_blocks(self) -> None:
+        """Write all blocks that have changes, as they are now. One caller at a time, so that none is overtaken."""
+        async with self._writing:
+            captured = self._capture()
+            done = 0
+            try:
+                for _, offset, data in captured:
+                    await self._store.write(offset, data)
+                    done += 1
+            finally:
+                for at, (block, _, _) in enumerate(captured):
+                    block.writing -= 1
+                    if at >= done:
+                        block.touch(0, len(block.counts))
 
-    async def write(
-        self, captured: list[tuple[RefcountBlock, int, bytes]], table: list[tuple[int, int]]
-    ) -> None:
-        """Write what `capture` and `capture_table` gave, blocks before the table that points to them."""
+    async def write(self) -> None:
+        """Write all changes made so far (and maybe later ones): blocks before the table that points to them."""
+        entries = sorted(self.dirty_table)
+        self.dirty_table.clear()
         try:
-            await self._write_blocks(captured)
-            if table:
+            await self._write_blocks()
+            if entries:
                 await self._store.sync()
                 # Under the lock, since the table may be about to move.
                 async with self._lock:
-                    for index, value in table:
+                    for index in entries:
                         place = self._header.refcount_table_offset + index * 8
-                        await self._store.write(place, value.to_bytes(8, "big"))
+                        await self._store.write(place, self.table[index].to_bytes(8, "big"))
         except BaseException:
-            self.dirty_table.update(index for index, _ in table)
+            self.dirty_table.update(entries)
             raise
-
-    def capture_table(self) -> list[tuple[int, int]]:
-        """The table entries to be written; marks them clean."""
-        entries = [(index, self.table[index]) for index in sorted(self.dirty_table)]
-        self.dirty_table.clear()
-        return entries
