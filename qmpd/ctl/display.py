@@ -41,9 +41,7 @@ def outline(value: Any, indent: int = 0) -> list[str]:
     """A JSON value as indented `name: value` lines, lists as dashes."""
     pad = "  " * indent
     if isinstance(value, Mapping):
-        return [
-            line for name, member in value.items() for line in _labelled(f"{pad}{name}:", member, indent + 1)
-        ]
+        return [line for name, member in value.items() for line in _labelled(f"{pad}{name}:", member, indent + 1)]
     if isinstance(value, list):
         return [line for element in value for line in _dashed(element, indent)]
     return [f"{pad}{scalar(value)}"]
@@ -179,6 +177,7 @@ class RateMeter:
         return 0.0 if job.over else rate
 
 
+_BAR = {"complete_style": "cyan", "finished_style": "green"}
 _STYLES = {
     Outcome.COMPLETED: "green",
     Outcome.FAILED: "bold red",
@@ -227,7 +226,7 @@ def _add_group(table: Any, group: str, members: list[Job]) -> None:
         group,
         "group",
         f"{done} of {len(members)} over",
-        ProgressBar(total=max(total, 1), completed=current, width=30),
+        ProgressBar(total=max(total, 1), completed=current, width=30, **_BAR),
         f"{current / total if total else 0:4.0%}",
         f"{human_bytes(current)}/{human_bytes(total)}",
         style="bold",
@@ -247,7 +246,7 @@ def _add_job(table: Any, job: Job, indent: str, rates: RateMeter | None) -> None
         Text(f"{indent}{job.job_id}"),
         job.job_type,
         Text(state, style=_STYLES.get(job.outcome, "") if job.outcome else ""),
-        ProgressBar(total=1.0, completed=job.fraction, width=30),
+        ProgressBar(total=1.0, completed=job.fraction, width=30, **_BAR),
         f"{job.fraction:4.0%}",
         amount,
     )

@@ -95,9 +95,7 @@ class Session:
         # Kept over a cancelled wait: a task thrown away just as it finished would take its event with it.
         self._next: asyncio.Task[Message] | None = None
 
-    async def execute(
-        self, command: str, arguments: Mapping[str, object] | None = None, *, oob: bool = False
-    ) -> Any:
+    async def execute(self, command: str, arguments: Mapping[str, object] | None = None, *, oob: bool = False) -> Any:
         """Run one command and return what it returns.
 
         :raise CommandFailed: the server answered with an error.
