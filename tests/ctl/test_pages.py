@@ -1,7 +1,7 @@
 """The pages say what works: the README's tour and the recipes for backups are taken from the pages and run.
 
-In the tour, lines after `$` go to a shell, lines after `(QEMU)` and `TRANS>` to qmp-shell; what the page shows as their output
-has to come, `...` standing for anything.
+In the tour, lines after `$` go to a shell, lines after `(QEMU)` and `TRANS>` to qmp-shell; what the page shows
+as their output has to come, `...` standing for anything.
 """
 
 from __future__ import annotations
