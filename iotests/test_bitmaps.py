@@ -1,5 +1,5 @@
-"""Dirty bitmaps as a client sees them: what they record, what commands and transactions make of them, who may touch
-them while a job works, and what becomes of them when it ends.
+"""Dirty bitmaps as a client sees them: what they record, what commands and transactions make of them, who may
+touch them while a job works, and what becomes of them when it ends.
 """
 
 import random
@@ -264,9 +264,7 @@ class TestTransaction:
         for name in before:
             server.qmp.command(REMOVE, on(name))
 
-    @pytest.mark.parametrize(
-        "then", [(ADD, on("a")), (CLEAR, on("a")), (REMOVE, on("a")), (MERGE, merging("b", "a"))]
-    )
+    @pytest.mark.parametrize("then", [(ADD, on("a")), (CLEAR, on("a")), (REMOVE, on("a")), (MERGE, merging("b", "a"))])
     def test_what_is_removed_is_nobodys(self, server: Server, then: Action) -> None:
         before = snapshot(server)
         actions = [{"type": kind, "data": data} for kind, data in ((REMOVE, on("a")), then)]
@@ -306,9 +304,7 @@ class TestUnderAJob:
             assert snapshot(server) == before
         nodes = server.qmp.command("query-named-block-nodes")
         listed = next(node for node in nodes if node["node-name"] == "disk")["dirty-bitmaps"]
-        assert [bitmap["count"] for bitmap in listed if bitmap["recording"] and "name" not in bitmap] == [
-            CLUSTER
-        ]
+        assert [bitmap["count"] for bitmap in listed if bitmap["recording"] and "name" not in bitmap] == [CLUSTER]
         self.cancel(server)
         assert count(server, "b") == 4 * CLUSTER
         assert not server.bitmaps("disk")["b"]["busy"]

@@ -221,9 +221,7 @@ class QMPClient:
         except TimeoutError:
             raise QMPTimeout(f"waited {self._timeout:.0f} s for {what}\n{self.dialogue()}") from None
         except QMPClosed:
-            raise QMPClosed(
-                f"the server hung up while the test waited for {what}\n{self.dialogue()}"
-            ) from None
+            raise QMPClosed(f"the server hung up while the test waited for {what}\n{self.dialogue()}") from None
         if "event" not in message:
             self._replies[message.get("id")] = message
 
@@ -242,9 +240,7 @@ class QMPClient:
         message: dict[str, Any] = json.loads(line)
         if "event" in message:
             stamp = message["timestamp"]
-            event = Event(
-                message["event"], message.get("data", {}), stamp["seconds"] + stamp["microseconds"] / 1e6
-            )
+            event = Event(message["event"], message.get("data", {}), stamp["seconds"] + stamp["microseconds"] / 1e6)
             self.events.append(event)
             self._pending.append(event)
         return message

@@ -205,9 +205,7 @@ class Server(ABC):
 
     def add_null(self, node_name: str, length: int, *, driver: str = "null-co", **options: Any) -> str:
         """blockdev-add of a null node of `length` bytes."""
-        self.qmp.command(
-            "blockdev-add", {"driver": driver, "node-name": node_name, "size": length}, **options
-        )
+        self.qmp.command("blockdev-add", {"driver": driver, "node-name": node_name, "size": length}, **options)
         return node_name
 
     def start_nbd(self) -> None:
@@ -322,9 +320,7 @@ class QemuSystem(Server):
         return words
 
 
-SERVER_KINDS: dict[str, type[Server]] = {
-    server.kind: server for server in (QmpdServer, QemuStorageDaemon, QemuSystem)
-}
+SERVER_KINDS: dict[str, type[Server]] = {server.kind: server for server in (QmpdServer, QemuStorageDaemon, QemuSystem)}
 
 
 class Launcher:
