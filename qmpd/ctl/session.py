@@ -175,7 +175,7 @@ async def connect(address: Address) -> AsyncIterator[Session]:
             await client.connect(address.for_client)
     except TimeoutError as error:
         raise ConnectFailed(
-            f"{address} accepted the connection but sent no greeting within {GREETING_SECONDS:.0f} s; "
+            f"{address} sent no greeting within {GREETING_SECONDS:.0f} s; "
             "a server that serves one client at a time may be busy with another"
         ) from error
     except ConnectError as error:
