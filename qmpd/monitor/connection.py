@@ -94,6 +94,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._open = False
+        self._stopped = False
         self._input: deque[bytes] = deque()
         self._input_bytes = 0
         self._queue: deque[Incoming] = deque()
@@ -120,6 +121,8 @@ class Connection(asyncio.Protocol):
         transport.write(self._session.greeting(self._hub.version))
 
     def data_received(self, data: bytes) -> None:
+        if self._stopped:
+            return
         self._input.append(data)
         self._input_bytes += len(data)
         self._pump()
@@ -158,6 +161,11 @@ class Connection(asyncio.Protocol):
                 return
         self._schedule()
 
+    def stop(self) -> None:
+        """Take no more requests; the one that runs is still answered, and events still go out."""
+        self._stopped = True
+        self._forget_requests()
+
     def close(self) -> None:
         """Send what is ready, answer nothing more, close when the client has read it."""
         self._flush()
@@ -173,10 +181,13 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _forget(self) -> None:
+    def _forget_requests(self) -> None:
         self._input.clear()
         self._input_bytes = 0
         self._queue.clear()
+
+    def _forget(self) -> None:
+        self._forget_requests()
         self._out.clear()
         self._hub.events.remove(self)
 
