@@ -177,6 +177,12 @@ class Jobs(RuleBasedStateMachine):
             assert not job.undrained
 
     @invariant()
+    def what_is_cancelled_ends(self) -> None:
+        for job in self.all:
+            if job.cancelled and job.started and not job.over:
+                assert any(drained is job for _stack, drained in self.drains)
+
+    @invariant()
     def queries_list_what_is_there(self) -> None:
         there = [job.job_id for job in reversed(self.all) if job.status is not JobStatus.NULL]
         assert [info["id"] for info in self.world.jobs.query_jobs()] == there
