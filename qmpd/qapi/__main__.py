@@ -18,9 +18,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("schema", help="the schema's top file")
     parser.add_argument("directory", type=Path, help="the package to write")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the package is stale")
+    parser.add_argument("--package", default="qmpd.api", help="the package's name (default: %(default)s)")
     options = parser.parse_args(arguments)
     try:
-        modules = generate(load(options.schema))
+        modules = generate(load(options.schema), options.package)
     except SchemaError as error:
         print(error, file=sys.stderr)
         return 1

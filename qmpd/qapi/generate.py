@@ -52,14 +52,17 @@ _MODEL_NAMES = (
 _NOTICE = "GENERATED from schema/ by `make schema`; change the schema, not this file."
 
 
-def generate(schema: Schema) -> dict[str, str]:
-    """All modules of the package: file name to text."""
+def generate(schema: Schema, package: str = "qmpd.api") -> dict[str, str]:
+    """All modules of the package: file name to text.
+
+    :param package: the name under which the package will be imported.
+    """
     return {
         "__init__.py": generate_package(),
         "enums.py": generate_enums(schema),
-        "structs.py": generate_structs(schema),
-        "models.py": generate_models(schema),
-        "tables.py": generate_tables(schema),
+        "structs.py": generate_structs(schema, package),
+        "models.py": generate_models(schema, package),
+        "tables.py": generate_tables(schema, package),
         "introspection.py": generate_introspection(schema),
         "keyval_types.py": generate_keyval_types(schema),
     }
@@ -88,7 +91,7 @@ def generate_enums(schema: Schema) -> str:
     return "\n".join(lines) + "\n"
 
 
-def generate_structs(schema: Schema) -> str:
+def generate_structs(schema: Schema, package: str) -> str:
     """`structs.py`: pydantic models of structs and of the branches of unions, then unions and alternates."""
     classes: list[str] = []
     ordered = sorted(
@@ -114,7 +117,7 @@ def generate_structs(schema: Schema) -> str:
         *_imports("from pydantic import ", _used(body, ("Discriminator", "Field", "Tag"))),
         *_imports("from typing_extensions import ", _used(body, ("TypeAliasType",))),
         "",
-        *_imports("from qmpd.api.enums import ", _used(body, enums)),
+        *_imports(f"from {package}.enums import ", _used(body, enums)),
         *_imports("from qmpd.qapi.model import ", _used(body, _MODEL_NAMES)),
         "",
         _all_list(exported),
@@ -122,7 +125,7 @@ def generate_structs(schema: Schema) -> str:
     return "\n".join([*head, body]) + "\n"
 
 
-def generate_models(schema: Schema) -> str:
+def generate_models(schema: Schema, package: str) -> str:
     """`models.py`: enums and structs under one name, imported when they are first used."""
     enums = [item.name for item in schema.types.values() if isinstance(item, Enum)]
     structs = [name for name in _defined_names(schema) if name not in enums]
@@ -134,12 +137,12 @@ def generate_models(schema: Schema) -> str:
             ),
             "from typing import TYPE_CHECKING\n",
             "if TYPE_CHECKING:",
-            *(f"    from qmpd.api.enums import {to_class(name)} as {to_class(name)}" for name in enums),
-            *(f"    from qmpd.api.structs import {name} as {name}" for name in structs),
+            *(f"    from {package}.enums import {to_class(name)} as {to_class(name)}" for name in enums),
+            *(f"    from {package}.structs import {name} as {name}" for name in structs),
             "",
             f"_ENUMS = frozenset({json.dumps(sorted(enums), indent=4)})",
             _all_list([*enums, *structs]),
-            _LAZY_LOOKUP,
+            _LAZY_LOOKUP.replace("PACKAGE", package),
         ]
     )
 
@@ -151,23 +154,23 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"the schema has no type '{name}'")
     if name in _ENUMS:
-        from qmpd.api import enums as source
+        from PACKAGE import enums as source
     else:
-        from qmpd.api import structs as source  # type: ignore[no-redef]
+        from PACKAGE import structs as source  # type: ignore[no-redef]
     found: object = getattr(source, name)
     globals()[name] = found
     return found
 '''
 
 
-def generate_tables(schema: Schema) -> str:
+def generate_tables(schema: Schema, package: str) -> str:
     """`tables.py`: what the monitor must know of commands and events."""
     lines = [
         _module("The commands and events of the schema, by name."),
         "from collections.abc import Mapping",
         "from types import MappingProxyType\n",
         "from qmpd.qapi.tables import CommandInfo, EventInfo\n",
-        '_MODELS = "qmpd.api.models"\n',
+        f'_MODELS = "{package}.models"\n',
         "COMMANDS: Mapping[str, CommandInfo] = MappingProxyType(",
         "    {",
     ]
