@@ -123,9 +123,7 @@ def test_two_backups_of_one_disk(server: Server, scratch: Scratch) -> None:
     copy.start("full", speed=SLOW)
     qemu_io(uri, "write -P 0x11 0 1M", "write -P 0x22 3M 100k")
     second_state = scratch.copy(copy.disk, "state2")
-    server.qmp.command(
-        "blockdev-backup", job_id="second", device="disk", target="second", sync="full", speed=SLOW
-    )
+    server.qmp.command("blockdev-backup", job_id="second", device="disk", target="second", sync="full", speed=SLOW)
     qemu_io(uri, "write -P 0x33 512k 3M")
     finish(server, "second")
     finish(server, copy.job)
@@ -160,9 +158,7 @@ class TestIncremental:
         assert server.bitmap_sha256("disk", "b") == server.bitmap_sha256("disk", "witness")
         assert not bitmaps["b"]["busy"] and bitmaps["b"]["recording"]
 
-    @pytest.mark.parametrize(
-        "options", [{"sync": "incremental"}, {"sync": "bitmap", "bitmap_mode": "on-success"}]
-    )
+    @pytest.mark.parametrize("options", [{"sync": "incremental"}, {"sync": "bitmap", "bitmap_mode": "on-success"}])
     def test_success_clears_the_bitmap(self, server: Server, copy: Volume, options: dict[str, str]) -> None:
         copy.run(**options, bitmap="b")
         copy.assert_target_is(copy.disk)
@@ -176,9 +172,7 @@ class TestIncremental:
         """To an empty target: nothing but the changed clusters arrives."""
         empty = scratch.disk("empty")
         server.add_raw(empty)
-        server.qmp.command(
-            "blockdev-backup", job_id="j", device="disk", target="empty", sync="incremental", bitmap="b"
-        )
+        server.qmp.command("blockdev-backup", job_id="j", device="disk", target="empty", sync="incremental", bitmap="b")
         server.qmp.wait_job("j", "null")
         end = server.qmp.wait_event("BLOCK_JOB_COMPLETED", device="j")
         assert end.data["len"] == end.data["offset"]
@@ -187,9 +181,7 @@ class TestIncremental:
             expected.write(offset, copy.disk.read(offset, length))
         assert_same(empty.path, expected.path)
 
-    def test_writes_meanwhile_belong_to_the_next(
-        self, server: Server, copy: Volume, scratch: Scratch
-    ) -> None:
+    def test_writes_meanwhile_belong_to_the_next(self, server: Server, copy: Volume, scratch: Scratch) -> None:
         qemu_io(self.uri, "write -P 5 1M 3M")
         state = scratch.copy(copy.disk, "state")
         copy.start("incremental", bitmap="b", speed=SLOW)
@@ -339,11 +331,15 @@ class TestControl:
 
     def test_cancel_of_a_paused_job(self, server: Server, copy: Volume) -> None:
         """block-job-cancel needs force for a job that the user paused; job-cancel does not."""
-        for end in (("block-job-cancel", {"device": copy.job, "force": True}), ("job-cancel", {"id":
-        copy.job})): copy.start(speed=SLOW) server.qmp.command("job-pause", id=copy.job)
-        server.qmp.wait_job(copy.job, "paused") server.qmp.refused("block-job-cancel", device=copy.job)
-        server.qmp.command(*end) server.qmp.wait_event("BLOCK_JOB_CANCELLED", device=copy.job)
-        server.qmp.wait_job(copy.job, "null")
+        forced = ("block-job-cancel", {"device": copy.job, "force": True})
+        for end in (forced, ("job-cancel", {"id": copy.job})):
+            copy.start(speed=SLOW)
+            server.qmp.command("job-pause", id=copy.job)
+            server.qmp.wait_job(copy.job, "paused")
+            server.qmp.refused("block-job-cancel", device=copy.job)
+            server.qmp.command(*end)
+            server.qmp.wait_event("BLOCK_JOB_CANCELLED", device=copy.job)
+            server.qmp.wait_job(copy.job, "null")
 
     def test_verbs_in_the_wrong_state(self, server: Server, copy: Volume) -> None:
         refused = server.qmp.refused
@@ -512,8 +508,7 @@ class TestOptions:
         nodes = server.node_names()
         copy.start(speed=SLOW, filter_node_name="guard")
         drivers = {
-            entry["node-name"]: entry["drv"]
-            for entry in server.qmp.command("query-named-block-nodes", flat=True)
+            entry["node-name"]: entry["drv"] for entry in server.qmp.command("query-named-block-nodes", flat=True)
         }
         assert drivers["guard"] == "copy-before-write"
         server.qmp.refused("blockdev-del", node_name="guard")

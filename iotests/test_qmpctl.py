@@ -151,8 +151,8 @@ def test_options_stand_on_either_side_and_the_environment_is_the_default(ctl: Ct
     after = [*plain, "run", "--json", "-s", ctl.target, "query-jobs"]
     by_environment = [*plain, "--json", "run", "query-jobs"]
     for words, more in ((after, {}), (by_environment, {"QMPD_SOCKET": ctl.target})):
-        done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT, env=environment() |
-        more) assert (done.returncode, done.stdout) == (0, "[]\n"), done
+        done = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT, env=environment() | more)
+        assert (done.returncode, done.stdout) == (0, "[]\n"), done
 
 
 def test_quit(ctl: Ctl, server: Server) -> None:
