@@ -23,8 +23,17 @@ from time import time
 from typing import Any
 
 from qmpd.api.tables import COMMANDS, EVENTS
+from qmpd.block.graph import BlockGraph
+from qmpd.block.iopool import IOPool
+from qmpd.block.services import BlockServices
+from qmpd.commands.backup import BackupCommands
+from qmpd.commands.bitmaps import BitmapCommands
+from qmpd.commands.block import BlockCommands
 from qmpd.commands.control import VERSION, ControlCommands
+from qmpd.commands.jobs import JobCommands
+from qmpd.commands.transaction import TransactionCommands
 from qmpd.errors import QMPError, os_error_text
+from qmpd.jobs.manager import JobManager
 from qmpd.monitor.chardev import Chardev, make_chardev
 from qmpd.monitor.context import RequestContext
 from qmpd.monitor.dispatcher import Dispatcher
@@ -39,6 +48,7 @@ from qmpd.options import (
     Option,
     Options,
 )
+from qmpd.transaction.engine import TransactionEngine
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +91,7 @@ class Daemon:
         self._pidfile: PidFile | None = None
         self.events = EventBus(check=_check_event if check else None)
         self.dispatcher = Dispatcher(COMMANDS, check_replies=check)
+        self._build_block_layer()
         for family in self._families():
             self.dispatcher.register(family)
         self.monitor = Monitor(self.dispatcher, self.events, self.spawn, VERSION)
@@ -88,6 +99,22 @@ class Daemon:
     def _families(self) -> Iterator[object]:
         """All command families."""
         yield ControlCommands(lambda: self.dispatcher.handlers, self.request_shutdown)
+        yield BlockCommands(self.graph)
+        yield BitmapCommands(self.graph, self.engine)
+        yield JobCommands(self.jobs)
+        yield BackupCommands(self.engine)
+        yield TransactionCommands(self.engine)
+
+    def _build_block_layer(self) -> None:
+        """Nodes, jobs and transactions, and how they end."""
+        self.pool = IOPool()
+        self.graph = BlockGraph(self.pool, self.events)
+        self.jobs = JobManager(self.graph, self.events)
+        services = BlockServices(self.graph, self.pool, self.events)
+        self.engine = TransactionEngine(self.graph, self.jobs, self.events, services)
+        self.at_shutdown(Stage.IMAGES, self.pool.close)
+        self.at_shutdown(Stage.IMAGES, self.graph.close_all)
+        self.at_shutdown(Stage.JOBS, self.jobs.shutdown)
 
     # -- what parts may use
 
