@@ -29,7 +29,7 @@ ABSENT = {"qemu-storage-daemon": {"query-status", "query-name"}, "qemu-system-x8
 # What QEMU has and qmpd does not have yet; anything else that differs is a mistake.
 DRIVERS = [
     "blkdebug", "blklogwrites", "blkreplay", "blkverify", "bochs", "cloop", "compress", "copy-on-read", "dmg",
-    "ftp", "ftps", "gluster", "host", "cdrom", "http", "https", "iscsi", "luks", "nbd", "nfs", "nvme",
+    "ftp", "ftps", "gluster", "host_cdrom", "http", "https", "iscsi", "luks", "nbd", "nfs", "nvme",
     "parallels", "preallocate", "qcow", "qcow2", "qed", "quorum", "rbd", "replication", "snapshot-access", "ssh",
     "throttle", "vdi", "vhdx", "vmdk", "vpc", "vvfat",
 ]  # fmt: skip
