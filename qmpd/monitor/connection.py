@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 import socket
 import struct
 import time
@@ -128,6 +129,9 @@ class Connection(asyncio.Protocol):
         self._pump()
 
     def eof_received(self) -> bool:
+        if self._is_gone():
+            self.abort()
+            return False
         self._ended = True
         self._pump()
         return True  # `_pump` closes, once everything is answered
@@ -145,6 +149,15 @@ class Connection(asyncio.Protocol):
         self._transport = None
         self._forget()
         self._hub.closed(self)
+
+    def _is_gone(self) -> bool:
+        """After the end of input: whether the client has closed altogether, as far as the kernel can tell."""
+        sock = None if self._transport is None else self._transport.get_extra_info("socket")
+        if sock is None:
+            return False
+        poll = select.poll()
+        poll.register(sock.fileno(), 0)
+        return any(events & select.POLLHUP for _, events in poll.poll(0))
 
     # -- the monitor's side
 
