@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1 if stale else 0
     options.directory.mkdir(parents=True, exist_ok=True)
     for name in stale_modules(modules, options.directory):
+        (options.directory / name).parent.mkdir(parents=True, exist_ok=True)
         (options.directory / name).write_text(modules[name], encoding="utf-8")
     return 0
 

@@ -14,6 +14,7 @@ import pytest
 from qmpd.qapi.__main__ import main, stale_modules
 from qmpd.qapi.checker import DEFINED, load
 from qmpd.qapi.generate import generate
+from qmpd.qapi.source import SchemaError
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "schema" / "qapi-schema.json"
@@ -148,6 +149,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     package = directory / "everything_api"
     package.mkdir()
     for name, text in modules.items():
+        (package / name).parent.mkdir(exist_ok=True)
         (package / name).write_text(text)
     sys.path.insert(0, str(directory))
     yield "everything_api"
@@ -253,7 +255,29 @@ def test_checked_in_package_is_fresh() -> None:
 
 
 def test_nothing_else_is_in_the_package() -> None:
-    assert {path.name for path in API.glob("*.py")} == set(generate(load(str(SCHEMA))))
+    assert {str(path.relative_to(API)) for path in API.rglob("*.py")} == set(generate(load(str(SCHEMA))))
+
+
+def test_same_python_name_twice(tmp_path: Path) -> None:
+    path = tmp_path / "schema.json"
+    path.write_text(
+        "{ 'enum': 'Ee', 'data': [ 'x' ] }\n{ 'struct': 'QObjAbArg', 'data': {} }\n"
+        "{ 'command': 'ab', 'data': { 'a': 'str' } }\n"
+    )
+    with pytest.raises(SchemaError) as caught:
+        generate(load(str(path)))
+    assert str(caught.value) == f"{path}:3: 'q_obj_ab-arg' makes a second Python class 'QObjAbArg'"
+
+
+def test_types_in_files_that_need_each_other(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(
+        "{ 'include': 'b.json' }\n{ 'struct': 'Aa', 'data': { '*b': 'Bb' } }\n{ 'struct': 'Cc', 'data': {} }\n"
+    )
+    (tmp_path / "b.json").write_text("\n{ 'struct': 'Bb', 'data': { 'c': 'Cc' } }\n")
+    with pytest.raises(SchemaError) as caught:
+        generate(load(str(tmp_path / "a.json")))
+    message = "'b' needs types of 'a', which in turn needs its types"
+    assert str(caught.value) == f"In file included from {tmp_path}/a.json:1:\n{tmp_path}/b.json:2: {message}"
 
 
 def test_compiler_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
