@@ -8,6 +8,7 @@ counted and bounded. Leans on `protocol` and an `ExportBackend`; must never touc
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from qmpd.export.nbd.protocol import (
     Chunk,
     Command,
     CommandFlag,
+    NbdError,
     Request,
     RequestChecker,
     RequestDecoder,
@@ -41,6 +43,8 @@ from qmpd.export.nbd.protocol import (
     wire_error,
 )
 from qmpd.export.nbd.status import map_runs, status_source
+
+log = logging.getLogger(__name__)
 
 Part = bytes | memoryview
 Spawn = Callable[[Coroutine[Any, Any, None]], Any]
@@ -237,9 +241,6 @@ class Transmission:
         if chunk is not None:
             self.decoder.give_back(chunk)
         self._settled()
-        if not task.cancelled():
-            # A failure here is a bug of ours and goes to the loop's exception handler.
-            task.result()
 
     async def _serve(self, request: Request) -> None:
         try:
@@ -251,6 +252,10 @@ class Transmission:
                 self.end()
         except OSError as error:
             self._fail(request, wire_error(error.errno), error.strerror or str(error))
+        except Exception:
+            # A bug, but not one that this client's other requests or anybody else should feel.
+            log.exception("an NBD request failed unexpectedly: command %d", request.command)
+            self._fail(request, NbdError.EIO, "internal error")
 
     def _fail(self, request: Request, error: int, text: str) -> None:
         self._outbox.put(error_reply(request.cookie, error, text, structured=self._structured))
