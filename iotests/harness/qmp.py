@@ -122,7 +122,10 @@ class QMPClient:
     def send_bytes(self, data: bytes) -> None:
         """Put raw bytes on the wire."""
         self.transcript.append(f"> {data.decode(errors='backslashreplace')}")
-        self._socket.sendall(data)
+        try:
+            self._socket.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            raise QMPClosed(f"the server hung up before this was sent\n{self.dialogue()}") from None
 
     def reply_to(self, request_id: Any, name: str = "?") -> Any:
         """Wait for the reply that carries `request_id`; raises QMPRefused."""
@@ -208,12 +211,14 @@ class QMPClient:
         return self._read_message(time.monotonic() + self._timeout)
 
     def at_end(self) -> bool:
-        """Wait for the server to hang up: True; False when it sends something instead."""
-        try:
-            self.read_message()
-        except QMPClosed:
-            return True
-        return False
+        """Read until the server hangs up (True); False when it sends a reply that nobody asked for."""
+        while True:
+            try:
+                message = self.read_message()
+            except QMPClosed:
+                return True
+            if "event" not in message:
+                return False
 
     def _pump(self, deadline: float, what: str) -> None:
         try:

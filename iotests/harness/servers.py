@@ -33,6 +33,7 @@ _SIGNS_OF_BUGS = (
     "Task was destroyed",
     "ResourceWarning",
     "Assertion",
+    "Unexpected error in",
     "dumped core",
 )
 """What a healthy server never writes to stderr."""
