@@ -69,6 +69,7 @@ def _collect(parsed: ParsedSchema, defined: frozenset[str]) -> Schema:
         {entity.name: entity for entity in entities if isinstance(entity, Command)},
         {entity.name: entity for entity in entities if isinstance(entity, Event)},
         tuple(entities),
+        tuple(parsed.free_docs),
     )
 
 

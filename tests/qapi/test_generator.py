@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,14 +12,16 @@ from types import ModuleType
 
 import pytest
 
-from qmpd.qapi.__main__ import main, stale_modules
+from qmpd.qapi.__main__ import main
 from qmpd.qapi.checker import DEFINED, load
 from qmpd.qapi.generate import generate
+from qmpd.qapi.reference import generate_reference
 from qmpd.qapi.source import SchemaError
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "schema" / "qapi-schema.json"
 API = ROOT / "qmpd" / "api"
+REFERENCE = ROOT / "docs" / "qmp-reference.md"
 
 # One of everything that the language has.
 EVERYTHING = """
@@ -251,7 +254,7 @@ def test_introspection(api: str) -> None:
 
 
 def test_checked_in_package_is_fresh() -> None:
-    assert stale_modules(generate(load(str(SCHEMA))), API) == []
+    assert main([str(SCHEMA), str(API), "--reference", str(REFERENCE), "--check"]) == 0
 
 
 def test_nothing_else_is_in_the_package() -> None:
@@ -292,6 +295,30 @@ def test_compiler_check(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     (target / "tables.py").write_text("# changed by hand\n")
     assert main([*arguments, "--check"]) == 1
     assert "tables.py is stale" in capsys.readouterr().err
+
+
+def test_reference(tmp_path: Path) -> None:
+    (tmp_path / "everything.json").write_text(EVERYTHING)
+    text = generate_reference(load(str(tmp_path / "everything.json"), DEFINED | {"ON"}))
+    assert text.startswith("# Free text\n\n#### Colour (enum)\n\nA colour.\n\n- `red`: like `blue`, but not\n")
+    assert "- `a` (anything, optional)\n- `c` ([Colour](#colour-enum), optional)\n" in text
+    assert "- with `colour-name` `red`: all members of [Circle](#circle-object)\n" in text
+    assert "All members of [Base](#base-object), and:\n\n- `next-one` ([Derived](#derived-object), optional)\n" in text
+    assert "Returns: array of [Shape](#shape-object); what was painted.\n" in text
+    assert "Features:\n\n- `unstable`: who knows\n" in text
+    assert "#### PAINT_DRY (event)\n\nData: none.\n" in text
+    assert "q_obj" not in text
+
+
+def test_every_link_of_the_reference_leads_somewhere() -> None:
+    text = REFERENCE.read_text()
+    anchors = {
+        re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-")
+        for heading in re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    }
+    links = set(re.findall(r"\]\(#([^)]*)\)", text))
+    assert links
+    assert links <= anchors
 
 
 def test_tables_and_enums_leave_pydantic_alone() -> None:
