@@ -254,7 +254,7 @@ class Connection(asyncio.Protocol):
                     self._later()
                     break
                 deadline = deadline or now + SLICE_SECONDS
-                self._queue.extend(self._session.receive(self._next_slice()))
+                self._queue.extend(self._receive_slice())
             else:
                 break
 
@@ -264,13 +264,27 @@ class Connection(asyncio.Protocol):
             self._scheduled = True
             self._loop.call_soon(self._scheduled_pump)
 
-    def _next_slice(self) -> bytes:
+    def _receive_slice(self) -> list[Incoming]:
+        """The requests in the next slice of the input: whole lines if possible, else not more than is quick."""
         data = self._input.popleft()
-        if len(data) > SLICE_BYTES:
-            self._input.appendleft(data[SLICE_BYTES:])
-            data = data[:SLICE_BYTES]
-        self._input_bytes -= len(data)
-        return data
+        cut = len(data)
+        if cut > SLICE_BYTES:
+            cut = data.rfind(b"\n", 0, SLICE_BYTES) + 1
+            if not cut:
+                # A long line costs little if it is strict JSON, and may take long if it is anything else.
+                cut = data.find(b"\n", SLICE_BYTES) + 1 or len(data)
+                items = self._session.receive_strict(data[:cut])
+                if items is not None:
+                    self._put_back(data, cut)
+                    return items
+                cut = SLICE_BYTES
+        self._put_back(data, cut)
+        return self._session.receive(data[:cut])
+
+    def _put_back(self, data: bytes, taken: int) -> None:
+        self._input_bytes -= taken
+        if taken < len(data):
+            self._input.appendleft(data[taken:])
 
     def _answer_queue(self) -> bool:
         """Answer requests that were parsed; False when something stands in the way of the next."""
@@ -342,7 +356,7 @@ class Connection(asyncio.Protocol):
         self._queue.clear()
         self._sort_out(waiting)
         while self._input and len(self._queue) < QUEUE_LENGTH and self._writable:
-            self._sort_out(self._session.receive(self._next_slice()))
+            self._sort_out(self._receive_slice())
 
     def _sort_out(self, items: list[Incoming]) -> None:
         for item in items:

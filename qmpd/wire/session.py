@@ -103,6 +103,11 @@ class Session:
         """The requests (and refusals) that `data` completes, in order."""
         return [self._check(value) for value in self._framer.feed(data)]
 
+    def receive_strict(self, data: bytes) -> list[Incoming] | None:
+        """Like `receive` for complete lines of strict JSON; None, and nothing is taken, for anything else."""
+        values = self._framer.feed_strict(data)
+        return None if values is None else [self._check(value) for value in values]
+
     def admit(self, request: Request) -> None:
         """Whether the session's mode allows `request` now.
 

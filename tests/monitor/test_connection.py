@@ -282,3 +282,16 @@ async def test_a_client_that_vanishes_in_the_middle_of_a_message(rig: Rig) -> No
     assert await client.call("echo") == {}
     client.writer.close()
     await rig.until_sessions(0)
+
+
+@pytest.mark.parametrize("end", [b"\n", b""])
+@pytest.mark.parametrize("quote", ['"', "'"], ids=["strict", "lenient"])
+async def test_long_lines_among_short_ones(rig: Rig, quote: str, end: bytes) -> None:
+    client = await rig.connect()
+    lines = []
+    for number, length in enumerate([10, 100_000, 10, 40_000, 31_000, 31_000, 10, 250_000]):
+        message = json.dumps({"execute": "echo", "arguments": {"data": "x" * length}, "id": number})
+        lines.append(message.replace('"', quote).encode() + end)
+    client.send(b"".join(lines))
+    for number, length in enumerate([10, 100_000, 10, 40_000, 31_000, 31_000, 10, 250_000]):
+        assert await client.read() == {"return": {"data": "x" * length}, "id": number}
