@@ -22,7 +22,7 @@ from tests.soak import count
 
 SCHEMA: Schema = load(str(Path(__file__).parents[2] / "schema" / "qapi-schema.json"))
 
-quick = settings(max_examples=count(60, 20_000), deadline=None)
+quick = settings(max_examples=count(60, 5_000), deadline=None)
 
 
 @pytest.mark.parametrize(
