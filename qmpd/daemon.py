@@ -30,9 +30,11 @@ from qmpd.commands.backup import BackupCommands
 from qmpd.commands.bitmaps import BitmapCommands
 from qmpd.commands.block import BlockCommands
 from qmpd.commands.control import VERSION, ControlCommands
+from qmpd.commands.exports import ExportCommands
 from qmpd.commands.jobs import JobCommands
 from qmpd.commands.transaction import TransactionCommands
 from qmpd.errors import QMPError, os_error_text
+from qmpd.export.manager import ExportManager
 from qmpd.jobs.manager import JobManager
 from qmpd.monitor.chardev import Chardev, make_chardev
 from qmpd.monitor.context import RequestContext
@@ -104,6 +106,7 @@ class Daemon:
         yield JobCommands(self.jobs)
         yield BackupCommands(self.engine)
         yield TransactionCommands(self.engine)
+        yield ExportCommands(self.graph, self.exports)
 
     def _build_block_layer(self) -> None:
         """Nodes, jobs and transactions, and how they end."""
@@ -112,6 +115,8 @@ class Daemon:
         self.jobs = JobManager(self.graph, self.events)
         services = BlockServices(self.graph, self.pool, self.events)
         self.engine = TransactionEngine(self.graph, self.jobs, self.events, services)
+        self.exports = ExportManager(self.graph, self.events)
+        self.at_shutdown(Stage.EXPORTS, self.exports.close)
         self.at_shutdown(Stage.IMAGES, self.pool.close)
         self.at_shutdown(Stage.IMAGES, self.graph.close_all)
         self.at_shutdown(Stage.JOBS, self.jobs.shutdown)
