@@ -67,7 +67,7 @@ lint: develop
 	$(BIN)/mypy --strict iotests benchmarks
 
 schema: develop
-	$(BIN)/python -m qmpd.qapi schema/qapi-schema.json qmpd/api
+	$(BIN)/python -m qmpd.qapi schema/qapi-schema.json qmpd/api --reference docs/qmp-reference.md
 
 lock: develop
 	$(COMPILE) --build-deps-for editable --output-file requirements.lock pyproject.toml

@@ -94,6 +94,20 @@ class QMPClient:
         """Hang up."""
         self._socket.close()
 
+    @property
+    def patience(self) -> float:
+        """Seconds until what does not come is a failure."""
+        return self._timeout
+
+    @patience.setter
+    def patience(self, seconds: float) -> None:
+        self._timeout = seconds
+
+    def detach(self) -> socket.socket:
+        """Hand over the socket between two commands; this client can only be closed afterwards."""
+        assert not self._input, "there are messages that nobody has read"
+        return self._socket
+
     def command(self, name: str, arguments: Mapping[str, Any] | None = None, /, **members: Any) -> Any:
         """Run one command and give its return value; raises QMPRefused with the server's error.
 
