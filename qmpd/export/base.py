@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from qmpd.block.backend import BlockBackend
+from qmpd.block.graph import BlockGraph
+from qmpd.block.permissions import Perm
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,18 @@ class ExportSettings:
     node_name: str
     writable: bool = False
     writethrough: bool = False
+
+
+class ExportBlockBackend(BlockBackend):
+    """A backend that error messages name after its export."""
+
+    def __init__(self, graph: BlockGraph, export_id: str, perm: Perm, shared: Perm) -> None:
+        super().__init__(graph, "", perm, shared)
+        self._export_id = export_id
+
+    def describe(self) -> str:
+        """How error messages name this user of a node."""
+        return f"export '{self._export_id}'"
 
 
 class BlockExport(ABC):

@@ -269,8 +269,11 @@ class NbdConnection:
         self._stop_reading()
 
     def _settled(self) -> None:
-        # Replies that become ready in one turn of the event loop leave together at its end.
-        if not self._flush_due:
+        transmission = self._transmission
+        if transmission is not None and not transmission.tasks:
+            self._go_on()
+        elif not self._flush_due:
+            # Replies that become ready in one turn of the event loop leave together at its end.
             self._flush_due = True
             self._loop.call_soon(self._flush_settled)
 

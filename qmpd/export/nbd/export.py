@@ -12,7 +12,7 @@ from qmpd.block.graph import BlockGraph
 from qmpd.block.node import BlockNode
 from qmpd.block.permissions import Perm
 from qmpd.errors import GenericError
-from qmpd.export.base import BlockExport, ExportSettings
+from qmpd.export.base import BlockExport, ExportBlockBackend, ExportSettings
 from qmpd.export.nbd.connection import NbdConnection
 from qmpd.export.nbd.negotiation import ExportInfo
 from qmpd.export.nbd.protocol import MAX_STRING, TransmissionFlag
@@ -120,7 +120,7 @@ class NbdExport(BlockExport):
         )
         perm = Perm.CONSISTENT_READ | (Perm.WRITE if settings.writable else Perm.NONE)
         # The length told in a handshake must stay true, so nobody may resize; all else is shared.
-        backend = BlockBackend(graph, "", perm, Perm.ALL & ~Perm.RESIZE)
+        backend = ExportBlockBackend(graph, settings.export_id, perm, Perm.ALL & ~Perm.RESIZE)
         backend.attach(node)
         return cls(settings, server, backend, info, bitmaps)
 

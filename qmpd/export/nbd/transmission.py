@@ -100,8 +100,9 @@ class Outbox:
     def put(self, *parts: Part) -> None:
         """Append a whole reply."""
         for part in parts:
-            self.parts.append(part)
-            self.size += len(part)
+            if part:
+                self.parts.append(part)
+                self.size += len(part)
 
     def clear(self) -> None:
         """Drop everything."""
@@ -124,7 +125,7 @@ class Outbox:
 class Transmission:
     """The transmission phase of one connection.
 
-    :param settled: called (not from within `run`) when a request that had to wait is answered.
+    :param settled: called (not from within `run`) when a request that had to wait is over.
     """
 
     def __init__(
@@ -231,16 +232,20 @@ class Transmission:
         chunk = self.decoder.lend() if request.payload is not None else None
         size = request.length if request.command in (_READ, _WRITE) else 0
         self._bytes += size
-        task = asyncio.get_running_loop().create_task(rest)
-        self.tasks.add(task)
-        task.add_done_callback(partial(self._task_done, chunk, size))
+        self.tasks.add(asyncio.get_running_loop().create_task(self._finish(rest, chunk, size)))
 
-    def _task_done(self, chunk: Chunk | None, size: int, task: asyncio.Task[None]) -> None:
-        self.tasks.discard(task)
-        self._bytes -= size
-        if chunk is not None:
-            self.decoder.give_back(chunk)
-        self._settled()
+    async def _finish(self, rest: Coroutine[Any, Any, None], chunk: Chunk | None, size: int) -> None:
+        try:
+            await rest
+        finally:
+            # Done here and not in a callback of the task, which would cost one more turn of the event loop.
+            task = asyncio.current_task()
+            if task is not None:
+                self.tasks.discard(task)
+            self._bytes -= size
+            if chunk is not None:
+                self.decoder.give_back(chunk)
+            self._settled()
 
     async def _serve(self, request: Request) -> None:
         try:
