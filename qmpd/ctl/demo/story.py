@@ -7,9 +7,10 @@ are read directly, and bitmaps are held against the demo's own account of its wr
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,16 +135,20 @@ class Story:
         await self._execute("transaction", command)
         for disk in self._disks:
             disk.dirty.clear()
-        watching = asyncio.create_task(self._follow("inc1"))
+        async with self._following("inc1") as watching:
+            await self._overwrite()
+            running = await self._running_jobs()
+            self._check(len(running) == 2, "both jobs were still running when the last write was done")
+            await self._hurry(running)
+            self._check(all_completed(await watching), "both jobs completed")
+        await self._verify("inc1", frozen)
+        await self._check_bitmaps("each bitmap was replaced by exactly what was written meanwhile")
+
+    async def _overwrite(self) -> None:
+        """Write to places that the jobs have not reached, and to others."""
         tables, journal = self._disks
         await asyncio.to_thread(self._write, tables, [(111 * MIB, 2 * MIB), (64 * MIB, 300_000), (20 * MIB, 5000)])
         await asyncio.to_thread(self._write, journal, [(182 * MIB, 2 * MIB), (152 * MIB, 4096), (10 * MIB, 512)])
-        running = await self._running_jobs()
-        self._check(len(running) == 2, "both jobs were still running when the last write was done")
-        await self._hurry(running)
-        self._check(all_completed(await watching), "both jobs completed")
-        await self._verify("inc1", frozen)
-        await self._check_bitmaps("each bitmap was replaced by exactly what was written meanwhile")
 
     async def _failing_backup(self) -> None:
         tables, journal = self._disks
@@ -171,12 +176,12 @@ class Story:
         tables, journal = self._disks
         self._events.clear()
         await self._execute("transaction", command)
-        watching = asyncio.create_task(self._follow("inc2"))
-        await asyncio.to_thread(self._write, tables, [(90 * MIB, MIB)])
-        await asyncio.to_thread(self._write, journal, [(102 * MIB, 2 * MIB)])
-        # The tables' job stays slow, so that it is the failure that ends it.
-        await self._hurry([name for name in await self._running_jobs() if name.startswith(journal.name)])
-        outcomes = {job.job_id: job for job in await watching}
+        async with self._following("inc2") as watching:
+            await asyncio.to_thread(self._write, tables, [(90 * MIB, MIB)])
+            await asyncio.to_thread(self._write, journal, [(102 * MIB, 2 * MIB)])
+            # The tables' job stays slow, so that it is the failure that ends it.
+            await self._hurry([name for name in await self._running_jobs() if name.startswith(journal.name)])
+            outcomes = {job.job_id: job for job in await watching}
         for event in self._events:
             if event["event"] in ("BLOCK_JOB_COMPLETED", "BLOCK_JOB_CANCELLED"):
                 self._narrator.event(event)
@@ -240,6 +245,16 @@ class Story:
             groups = dict.fromkeys(names, label)
             watch = JobWatch(self._session, display, on_event=self._events.append, groups=groups)
             return await watch.until_over_known(names, _JOB_SECONDS)
+
+    @contextlib.asynccontextmanager
+    async def _following(self, label: str) -> AsyncIterator[asyncio.Task[list[Job]]]:
+        """Show the jobs of that label while the block does something else; the task gives how they ended."""
+        task = asyncio.create_task(self._follow(label))
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
 
     async def _execute(self, command: str, arguments: Mapping[str, Any]) -> Any:
         self._narrator.sent(command, arguments)
