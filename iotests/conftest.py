@@ -52,9 +52,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     missing = missing_packages()
     if missing:
-        raise pytest.UsageError(
-            f"the black-box tests need tools; run: apt-get install -y {' '.join(missing)}"
-        )
+        raise pytest.UsageError(f"the black-box tests need tools; run: apt-get install -y {' '.join(missing)}")
     choice = config.getoption("--server")
     if choice != "both":
         _choose_server(choice, config, items)

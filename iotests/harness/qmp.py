@@ -94,6 +94,20 @@ class QMPClient:
         """Hang up."""
         self._socket.close()
 
+    @property
+    def patience(self) -> float:
+        """Seconds until what does not come is a failure."""
+        return self._timeout
+
+    @patience.setter
+    def patience(self, seconds: float) -> None:
+        self._timeout = seconds
+
+    def detach(self) -> socket.socket:
+        """Hand over the socket between two commands; this client can only be closed afterwards."""
+        assert not self._input, "there are messages that nobody has read"
+        return self._socket
+
     def command(self, name: str, arguments: Mapping[str, Any] | None = None, /, **members: Any) -> Any:
         """Run one command and give its return value; raises QMPRefused with the server's error.
 
@@ -122,7 +136,10 @@ class QMPClient:
     def send_bytes(self, data: bytes) -> None:
         """Put raw bytes on the wire."""
         self.transcript.append(f"> {data.decode(errors='backslashreplace')}")
-        self._socket.sendall(data)
+        try:
+            self._socket.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            raise QMPClosed(f"the server hung up before this was sent\n{self.dialogue()}") from None
 
     def reply_to(self, request_id: Any, name: str = "?") -> Any:
         """Wait for the reply that carries `request_id`; raises QMPRefused."""
@@ -208,12 +225,14 @@ class QMPClient:
         return self._read_message(time.monotonic() + self._timeout)
 
     def at_end(self) -> bool:
-        """Wait for the server to hang up: True; False when it sends something instead."""
-        try:
-            self.read_message()
-        except QMPClosed:
-            return True
-        return False
+        """Read until the server hangs up (True); False when it sends a reply that nobody asked for."""
+        while True:
+            try:
+                message = self.read_message()
+            except QMPClosed:
+                return True
+            if "event" not in message:
+                return False
 
     def _pump(self, deadline: float, what: str) -> None:
         try:
@@ -221,9 +240,7 @@ class QMPClient:
         except TimeoutError:
             raise QMPTimeout(f"waited {self._timeout:.0f} s for {what}\n{self.dialogue()}") from None
         except QMPClosed:
-            raise QMPClosed(
-                f"the server hung up while the test waited for {what}\n{self.dialogue()}"
-            ) from None
+            raise QMPClosed(f"the server hung up while the test waited for {what}\n{self.dialogue()}") from None
         if "event" not in message:
             self._replies[message.get("id")] = message
 
@@ -242,9 +259,7 @@ class QMPClient:
         message: dict[str, Any] = json.loads(line)
         if "event" in message:
             stamp = message["timestamp"]
-            event = Event(
-                message["event"], message.get("data", {}), stamp["seconds"] + stamp["microseconds"] / 1e6
-            )
+            event = Event(message["event"], message.get("data", {}), stamp["seconds"] + stamp["microseconds"] / 1e6)
             self.events.append(event)
             self._pending.append(event)
         return message

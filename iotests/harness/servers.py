@@ -33,6 +33,7 @@ _SIGNS_OF_BUGS = (
     "Task was destroyed",
     "ResourceWarning",
     "Assertion",
+    "Unexpected error in",
     "dumped core",
 )
 """What a healthy server never writes to stderr."""
@@ -205,9 +206,7 @@ class Server(ABC):
 
     def add_null(self, node_name: str, length: int, *, driver: str = "null-co", **options: Any) -> str:
         """blockdev-add of a null node of `length` bytes."""
-        self.qmp.command(
-            "blockdev-add", {"driver": driver, "node-name": node_name, "size": length}, **options
-        )
+        self.qmp.command("blockdev-add", {"driver": driver, "node-name": node_name, "size": length}, **options)
         return node_name
 
     def start_nbd(self) -> None:
@@ -322,9 +321,7 @@ class QemuSystem(Server):
         return words
 
 
-SERVER_KINDS: dict[str, type[Server]] = {
-    server.kind: server for server in (QmpdServer, QemuStorageDaemon, QemuSystem)
-}
+SERVER_KINDS: dict[str, type[Server]] = {server.kind: server for server in (QmpdServer, QemuStorageDaemon, QemuSystem)}
 
 
 class Launcher:

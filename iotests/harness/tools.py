@@ -74,18 +74,14 @@ def same(one: str | Path, other: str | Path, *, one_format: str = "raw", other_f
     return "Images are identical" in run(*words, ok=(0, 1))
 
 
-def assert_same(
-    one: str | Path, other: str | Path, *, one_format: str = "raw", other_format: str = "raw"
-) -> None:
+def assert_same(one: str | Path, other: str | Path, *, one_format: str = "raw", other_format: str = "raw") -> None:
     """Fail with qemu-img's own words when the contents differ."""
     words = ("qemu-img", "compare", "-U", "-f", one_format, "-F", other_format, one, other)
     output = run(*words, ok=(0, 1))
     assert "Images are identical" in output, f"{one} and {other}: {output}"
 
 
-def qemu_io(
-    target: str | Path, *commands: str, image_format: str = "raw", options: Iterable[str] = ()
-) -> str:
+def qemu_io(target: str | Path, *commands: str, image_format: str = "raw", options: Iterable[str] = ()) -> str:
     """Run qemu-io commands on an image or an NBD URI; a failed command fails the test."""
     words: list[str | Path] = ["qemu-io", *options, "-f", image_format]
     for command in commands:

@@ -1,8 +1,7 @@
-"""Event sequences with everything dropped that may differ between two runs, so that two servers can be
-compared.
+"""Event sequences with everything dropped that may differ between two runs, so that two servers can be compared.
 
-Times and progress figures go; names, states, errors and the order stay. Where order is not promised - events
-of different jobs of one group - `Trace.by_job` compares each job's own story.
+Times and progress figures go; names, members, states and the order stay. Where order is not promised - jobs of one
+group that run side by side - `Trace.of` gives each job's own story.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,39 +10,39 @@ from typing import Any
 
 from iotests.harness.qmp import Event
 
-Step = tuple[str, ...]
-
-_KEPT = ("id", "device", "node-name", "type", "status", "operation", "action", "nospace", "path")
-
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A normalised event log: one tuple an event, name first."""
+    """A normalised event log: one line an event, the name first, then the members in alphabetical order."""
 
-    steps: tuple[Step, ...]
+    lines: tuple[str, ...]
 
     def of(self, job: str) -> "Trace":
         """Only the events that are about one job."""
-        return Trace(tuple(step for step in self.steps if f"id={job}" in step or f"device={job}" in step))
+        words = (f"id={job}", f"device={job}")
+        return Trace(tuple(line for line in self.lines if not set(words).isdisjoint(line.split(" "))))
 
-    def by_job(self, jobs: Iterable[str]) -> dict[str, "Trace"]:
-        """Each job's own story."""
-        return {job: self.of(job) for job in jobs}
+    def after(self, line: str) -> "Trace":
+        """What followed the last such line."""
+        return Trace(self.lines[len(self.lines) - self.lines[::-1].index(line) :])
 
     def text(self) -> list[str]:
-        """One line an event."""
-        return [" ".join(step) for step in self.steps]
+        """The lines as a list, for comparison with what a test spells out."""
+        return list(self.lines)
 
 
 def trace_of(events: Iterable[Event]) -> Trace:
     """Normalise an event log."""
-    return Trace(tuple(_step(event.name, event.data) for event in events))
+    return Trace(tuple(_line(event.name, event.data) for event in events))
 
 
-def _step(name: str, data: Mapping[str, Any]) -> Step:
-    words = [name] + [f"{key}={data[key]}" for key in _KEPT if key in data]
-    if name in {"BLOCK_JOB_COMPLETED", "BLOCK_JOB_CANCELLED", "BLOCK_JOB_READY"}:
-        words.append("whole" if data["offset"] == data["len"] else "part")
-    if "error" in data:
-        words.append("with-error")
-    return tuple(words)
+def _line(name: str, data: Mapping[str, Any]) -> str:
+    words = [name]
+    for key in sorted(data):
+        if key == "offset":
+            words.append("whole" if data["offset"] == data.get("len") else "part")
+        elif key == "error":
+            words.append("error")
+        else:
+            words.append(f"{key}={data[key]}")
+    return " ".join(words)

@@ -7,317 +7,479 @@ GENERATED from schema/ by `make schema`; change the schema, not this file.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from qmpd.api.enums import QapiErrorClass as QapiErrorClass
     from qmpd.api.enums import IoOperationType as IoOperationType
     from qmpd.api.enums import OnOffAuto as OnOffAuto
+    from qmpd.api.structs.common import String as String
     from qmpd.api.enums import NetworkAddressFamily as NetworkAddressFamily
+    from qmpd.api.structs.sockets import InetSocketAddressBase as InetSocketAddressBase
+    from qmpd.api.structs.sockets import InetSocketAddress as InetSocketAddress
+    from qmpd.api.structs.sockets import UnixSocketAddress as UnixSocketAddress
+    from qmpd.api.structs.sockets import VsockSocketAddress as VsockSocketAddress
     from qmpd.api.enums import SocketAddressType as SocketAddressType
+    from qmpd.api.structs.sockets import QObjSocketAddressBase as QObjSocketAddressBase
+    from qmpd.api.structs.sockets import SocketAddress as SocketAddress
+    from qmpd.api.structs.sockets import SocketAddressInet as SocketAddressInet
+    from qmpd.api.structs.sockets import SocketAddressUnix as SocketAddressUnix
+    from qmpd.api.structs.sockets import SocketAddressVsock as SocketAddressVsock
+    from qmpd.api.structs.sockets import SocketAddressFd as SocketAddressFd
+    from qmpd.api.structs.sockets import InetSocketAddressWrapper as InetSocketAddressWrapper
+    from qmpd.api.structs.sockets import UnixSocketAddressWrapper as UnixSocketAddressWrapper
+    from qmpd.api.structs.sockets import VsockSocketAddressWrapper as VsockSocketAddressWrapper
+    from qmpd.api.structs.sockets import StringWrapper as StringWrapper
+    from qmpd.api.structs.sockets import QObjSocketAddressLegacyBase as QObjSocketAddressLegacyBase
+    from qmpd.api.structs.sockets import SocketAddressLegacy as SocketAddressLegacy
+    from qmpd.api.structs.sockets import SocketAddressLegacyInet as SocketAddressLegacyInet
+    from qmpd.api.structs.sockets import SocketAddressLegacyUnix as SocketAddressLegacyUnix
+    from qmpd.api.structs.sockets import SocketAddressLegacyVsock as SocketAddressLegacyVsock
+    from qmpd.api.structs.sockets import SocketAddressLegacyFd as SocketAddressLegacyFd
     from qmpd.api.enums import RunState as RunState
+    from qmpd.api.structs.run_state import StatusInfo as StatusInfo
     from qmpd.api.enums import JobType as JobType
     from qmpd.api.enums import JobStatus as JobStatus
     from qmpd.api.enums import JobVerb as JobVerb
+    from qmpd.api.structs.job import QObjJobStatusChangeArg as QObjJobStatusChangeArg
+    from qmpd.api.structs.job import QObjJobPauseArg as QObjJobPauseArg
+    from qmpd.api.structs.job import QObjJobResumeArg as QObjJobResumeArg
+    from qmpd.api.structs.job import QObjJobCancelArg as QObjJobCancelArg
+    from qmpd.api.structs.job import QObjJobCompleteArg as QObjJobCompleteArg
+    from qmpd.api.structs.job import QObjJobDismissArg as QObjJobDismissArg
+    from qmpd.api.structs.job import QObjJobFinalizeArg as QObjJobFinalizeArg
+    from qmpd.api.structs.job import JobInfo as JobInfo
     from qmpd.api.enums import Qcow2BitmapInfoFlags as Qcow2BitmapInfoFlags
+    from qmpd.api.structs.block_core import Qcow2BitmapInfo as Qcow2BitmapInfo
     from qmpd.api.enums import Qcow2CompressionType as Qcow2CompressionType
+    from qmpd.api.structs.block_core import ImageInfoSpecificQCow2 as ImageInfoSpecificQCow2
     from qmpd.api.enums import ImageInfoSpecificKind as ImageInfoSpecificKind
+    from qmpd.api.structs.block_core import ImageInfoSpecificQCow2Wrapper as ImageInfoSpecificQCow2Wrapper
+    from qmpd.api.structs.block_core import QObjImageInfoSpecificBase as QObjImageInfoSpecificBase
+    from qmpd.api.structs.block_core import ImageInfoSpecific as ImageInfoSpecific
+    from qmpd.api.structs.block_core import ImageInfoSpecificQcow2 as ImageInfoSpecificQcow2
+    from qmpd.api.structs.block_core import SnapshotInfo as SnapshotInfo
+    from qmpd.api.structs.block_core import ImageInfo as ImageInfo
+    from qmpd.api.structs.block_core import BlockdevCacheInfo as BlockdevCacheInfo
+    from qmpd.api.structs.block_core import BlockDeviceInfo as BlockDeviceInfo
     from qmpd.api.enums import BlockDeviceIoStatus as BlockDeviceIoStatus
+    from qmpd.api.structs.block_core import BlockDirtyInfo as BlockDirtyInfo
+    from qmpd.api.structs.block_core import BlockInfo as BlockInfo
+    from qmpd.api.structs.block_core import BlockDeviceTimedStats as BlockDeviceTimedStats
+    from qmpd.api.structs.block_core import BlockLatencyHistogramInfo as BlockLatencyHistogramInfo
+    from qmpd.api.structs.block_core import BlockDeviceStats as BlockDeviceStats
+    from qmpd.api.structs.block_core import BlockStatsSpecificFile as BlockStatsSpecificFile
+    from qmpd.api.structs.block_core import QObjBlockStatsSpecificBase as QObjBlockStatsSpecificBase
+    from qmpd.api.structs.block_core import BlockStatsSpecific as BlockStatsSpecific
+    from qmpd.api.structs.block_core import BlockStatsSpecificCopyBeforeWrite as BlockStatsSpecificCopyBeforeWrite
+    from qmpd.api.structs.block_core import BlockStatsSpecificFileBranch as BlockStatsSpecificFileBranch
+    from qmpd.api.structs.block_core import BlockStatsSpecificHostDevice as BlockStatsSpecificHostDevice
+    from qmpd.api.structs.block_core import BlockStatsSpecificNullAio as BlockStatsSpecificNullAio
+    from qmpd.api.structs.block_core import BlockStatsSpecificNullCo as BlockStatsSpecificNullCo
+    from qmpd.api.structs.block_core import BlockStatsSpecificQcow2 as BlockStatsSpecificQcow2
+    from qmpd.api.structs.block_core import BlockStatsSpecificRaw as BlockStatsSpecificRaw
+    from qmpd.api.structs.block_core import BlockStats as BlockStats
+    from qmpd.api.structs.block_core import QObjQueryBlockstatsArg as QObjQueryBlockstatsArg
+    from qmpd.api.structs.block_core import QObjQueryNamedBlockNodesArg as QObjQueryNamedBlockNodesArg
     from qmpd.api.enums import XDbgBlockGraphNodeType as XDbgBlockGraphNodeType
+    from qmpd.api.structs.block_core import XDbgBlockGraphNode as XDbgBlockGraphNode
     from qmpd.api.enums import BlockPermission as BlockPermission
+    from qmpd.api.structs.block_core import XDbgBlockGraphEdge as XDbgBlockGraphEdge
+    from qmpd.api.structs.block_core import XDbgBlockGraph as XDbgBlockGraph
+    from qmpd.api.structs.block_core import QObjBlockResizeArg as QObjBlockResizeArg
+    from qmpd.api.structs.block_core import BlockDirtyBitmap as BlockDirtyBitmap
+    from qmpd.api.structs.block_core import BlockDirtyBitmapAdd as BlockDirtyBitmapAdd
+    from qmpd.api.structs.block_core import BlockDirtyBitmapOrStr as BlockDirtyBitmapOrStr
+    from qmpd.api.structs.block_core import BlockDirtyBitmapMerge as BlockDirtyBitmapMerge
+    from qmpd.api.structs.block_core import BlockDirtyBitmapSha256 as BlockDirtyBitmapSha256
     from qmpd.api.enums import BlockdevOnError as BlockdevOnError
     from qmpd.api.enums import MirrorSyncMode as MirrorSyncMode
     from qmpd.api.enums import BitmapSyncMode as BitmapSyncMode
     from qmpd.api.enums import NewImageMode as NewImageMode
+    from qmpd.api.structs.block_core import BackupPerf as BackupPerf
+    from qmpd.api.structs.block_core import BackupCommon as BackupCommon
+    from qmpd.api.structs.block_core import DriveBackup as DriveBackup
+    from qmpd.api.structs.block_core import BlockdevBackup as BlockdevBackup
+    from qmpd.api.structs.block_core import BlockJobInfo as BlockJobInfo
+    from qmpd.api.structs.block_core import QObjBlockJobSetSpeedArg as QObjBlockJobSetSpeedArg
+    from qmpd.api.structs.block_core import QObjBlockJobCancelArg as QObjBlockJobCancelArg
+    from qmpd.api.structs.block_core import QObjBlockJobPauseArg as QObjBlockJobPauseArg
+    from qmpd.api.structs.block_core import QObjBlockJobResumeArg as QObjBlockJobResumeArg
+    from qmpd.api.structs.block_core import QObjBlockJobCompleteArg as QObjBlockJobCompleteArg
+    from qmpd.api.structs.block_core import QObjBlockJobDismissArg as QObjBlockJobDismissArg
+    from qmpd.api.structs.block_core import QObjBlockJobFinalizeArg as QObjBlockJobFinalizeArg
     from qmpd.api.enums import PreallocMode as PreallocMode
     from qmpd.api.enums import BlockdevDiscardOptions as BlockdevDiscardOptions
     from qmpd.api.enums import BlockdevDetectZeroesOptions as BlockdevDetectZeroesOptions
     from qmpd.api.enums import BlockdevAioOptions as BlockdevAioOptions
+    from qmpd.api.structs.block_core import BlockdevCacheOptions as BlockdevCacheOptions
     from qmpd.api.enums import BlockdevDriver as BlockdevDriver
+    from qmpd.api.structs.block_core import BlockdevOptionsFile as BlockdevOptionsFile
+    from qmpd.api.structs.block_core import BlockdevOptionsNull as BlockdevOptionsNull
+    from qmpd.api.structs.block_core import BlockdevOptionsGenericFormat as BlockdevOptionsGenericFormat
+    from qmpd.api.structs.block_core import BlockdevOptionsGenericCOWFormat as BlockdevOptionsGenericCOWFormat
     from qmpd.api.enums import Qcow2OverlapCheckMode as Qcow2OverlapCheckMode
+    from qmpd.api.structs.block_core import Qcow2OverlapCheckFlags as Qcow2OverlapCheckFlags
+    from qmpd.api.structs.block_core import Qcow2OverlapChecks as Qcow2OverlapChecks
+    from qmpd.api.structs.block_core import BlockdevOptionsQcow2 as BlockdevOptionsQcow2
+    from qmpd.api.structs.block_core import BlockdevOptionsRaw as BlockdevOptionsRaw
     from qmpd.api.enums import OnCbwError as OnCbwError
+    from qmpd.api.structs.block_core import BlockdevOptionsCbw as BlockdevOptionsCbw
+    from qmpd.api.structs.block_core import QObjBlockdevOptionsBase as QObjBlockdevOptionsBase
+    from qmpd.api.structs.block_core import BlockdevOptions as BlockdevOptions
+    from qmpd.api.structs.block_core import BlockdevOptionsCopyBeforeWrite as BlockdevOptionsCopyBeforeWrite
+    from qmpd.api.structs.block_core import BlockdevOptionsFileBranch as BlockdevOptionsFileBranch
+    from qmpd.api.structs.block_core import BlockdevOptionsHostDevice as BlockdevOptionsHostDevice
+    from qmpd.api.structs.block_core import BlockdevOptionsNullAio as BlockdevOptionsNullAio
+    from qmpd.api.structs.block_core import BlockdevOptionsNullCo as BlockdevOptionsNullCo
+    from qmpd.api.structs.block_core import BlockdevOptionsQcow2Branch as BlockdevOptionsQcow2Branch
+    from qmpd.api.structs.block_core import BlockdevOptionsRawBranch as BlockdevOptionsRawBranch
+    from qmpd.api.structs.block_core import BlockdevRef as BlockdevRef
+    from qmpd.api.structs.block_core import BlockdevRefOrNull as BlockdevRefOrNull
+    from qmpd.api.structs.block_core import QObjBlockdevDelArg as QObjBlockdevDelArg
+    from qmpd.api.structs.block_core import BlockdevCreateOptionsFile as BlockdevCreateOptionsFile
     from qmpd.api.enums import BlockdevQcow2Version as BlockdevQcow2Version
+    from qmpd.api.structs.block_core import BlockdevCreateOptionsQcow2 as BlockdevCreateOptionsQcow2
+    from qmpd.api.structs.block_core import QObjBlockdevCreateOptionsBase as QObjBlockdevCreateOptionsBase
+    from qmpd.api.structs.block_core import BlockdevCreateOptions as BlockdevCreateOptions
+    from qmpd.api.structs.block_core import BlockdevCreateOptionsCopyBeforeWrite as BlockdevCreateOptionsCopyBeforeWrite
+    from qmpd.api.structs.block_core import BlockdevCreateOptionsFileBranch as BlockdevCreateOptionsFileBranch
+    from qmpd.api.structs.block_core import BlockdevCreateOptionsHostDevice as BlockdevCreateOptionsHostDevice
+    from qmpd.api.structs.block_core import BlockdevCreateOptionsNullAio as BlockdevCreateOptionsNullAio
+    from qmpd.api.structs.block_core import BlockdevCreateOptionsNullCo as BlockdevCreateOptionsNullCo
+    from qmpd.api.structs.block_core import BlockdevCreateOptionsQcow2Branch as BlockdevCreateOptionsQcow2Branch
+    from qmpd.api.structs.block_core import BlockdevCreateOptionsRaw as BlockdevCreateOptionsRaw
+    from qmpd.api.structs.block_core import QObjBlockdevCreateArg as QObjBlockdevCreateArg
+    from qmpd.api.structs.block_core import BlockdevAmendOptionsQcow2 as BlockdevAmendOptionsQcow2
+    from qmpd.api.structs.block_core import QObjBlockdevAmendOptionsBase as QObjBlockdevAmendOptionsBase
+    from qmpd.api.structs.block_core import BlockdevAmendOptions as BlockdevAmendOptions
+    from qmpd.api.structs.block_core import BlockdevAmendOptionsCopyBeforeWrite as BlockdevAmendOptionsCopyBeforeWrite
+    from qmpd.api.structs.block_core import BlockdevAmendOptionsFile as BlockdevAmendOptionsFile
+    from qmpd.api.structs.block_core import BlockdevAmendOptionsHostDevice as BlockdevAmendOptionsHostDevice
+    from qmpd.api.structs.block_core import BlockdevAmendOptionsNullAio as BlockdevAmendOptionsNullAio
+    from qmpd.api.structs.block_core import BlockdevAmendOptionsNullCo as BlockdevAmendOptionsNullCo
+    from qmpd.api.structs.block_core import BlockdevAmendOptionsQcow2Branch as BlockdevAmendOptionsQcow2Branch
+    from qmpd.api.structs.block_core import BlockdevAmendOptionsRaw as BlockdevAmendOptionsRaw
+    from qmpd.api.structs.block_core import QObjXBlockdevAmendArg as QObjXBlockdevAmendArg
+    from qmpd.api.structs.block_core import QObjChangeBackingFileArg as QObjChangeBackingFileArg
     from qmpd.api.enums import BlockErrorAction as BlockErrorAction
+    from qmpd.api.structs.block_core import QObjBlockImageCorruptedArg as QObjBlockImageCorruptedArg
+    from qmpd.api.structs.block_core import QObjBlockIoErrorArg as QObjBlockIoErrorArg
+    from qmpd.api.structs.block_core import QObjBlockJobCompletedArg as QObjBlockJobCompletedArg
+    from qmpd.api.structs.block_core import QObjBlockJobCancelledArg as QObjBlockJobCancelledArg
+    from qmpd.api.structs.block_core import QObjBlockJobErrorArg as QObjBlockJobErrorArg
+    from qmpd.api.structs.block_core import QObjBlockJobReadyArg as QObjBlockJobReadyArg
+    from qmpd.api.structs.block_core import QObjBlockJobPendingArg as QObjBlockJobPendingArg
+    from qmpd.api.structs.block_core import QObjBlockWriteThresholdArg as QObjBlockWriteThresholdArg
+    from qmpd.api.structs.block_export import NbdServerOptions as NbdServerOptions
+    from qmpd.api.structs.block_export import QObjNbdServerStartArg as QObjNbdServerStartArg
+    from qmpd.api.structs.block_export import BlockExportOptionsNbdBase as BlockExportOptionsNbdBase
+    from qmpd.api.structs.block_export import BlockExportOptionsNbd as BlockExportOptionsNbd
+    from qmpd.api.structs.block_export import NbdServerAddOptions as NbdServerAddOptions
     from qmpd.api.enums import BlockExportRemoveMode as BlockExportRemoveMode
+    from qmpd.api.structs.block_export import QObjNbdServerRemoveArg as QObjNbdServerRemoveArg
     from qmpd.api.enums import BlockExportType as BlockExportType
+    from qmpd.api.structs.block_export import QObjBlockExportOptionsBase as QObjBlockExportOptionsBase
+    from qmpd.api.structs.block_export import BlockExportOptions as BlockExportOptions
+    from qmpd.api.structs.block_export import BlockExportOptionsNbdBranch as BlockExportOptionsNbdBranch
+    from qmpd.api.structs.block_export import QObjBlockExportDelArg as QObjBlockExportDelArg
+    from qmpd.api.structs.block_export import QObjBlockExportDeletedArg as QObjBlockExportDeletedArg
+    from qmpd.api.structs.block_export import BlockExportInfo as BlockExportInfo
+    from qmpd.api.structs.misc import NameInfo as NameInfo
     from qmpd.api.enums import QMPCapability as QMPCapability
+    from qmpd.api.structs.control import QObjQmpCapabilitiesArg as QObjQmpCapabilitiesArg
+    from qmpd.api.structs.control import VersionTriple as VersionTriple
+    from qmpd.api.structs.control import VersionInfo as VersionInfo
+    from qmpd.api.structs.control import CommandInfo as CommandInfo
     from qmpd.api.enums import MonitorMode as MonitorMode
+    from qmpd.api.structs.control import MonitorOptions as MonitorOptions
     from qmpd.api.enums import SchemaMetaType as SchemaMetaType
+    from qmpd.api.structs.introspect import QObjSchemaInfoBase as QObjSchemaInfoBase
+    from qmpd.api.structs.introspect import SchemaInfo as SchemaInfo
+    from qmpd.api.structs.introspect import SchemaInfoBuiltinBranch as SchemaInfoBuiltinBranch
+    from qmpd.api.structs.introspect import SchemaInfoEnumBranch as SchemaInfoEnumBranch
+    from qmpd.api.structs.introspect import SchemaInfoArrayBranch as SchemaInfoArrayBranch
+    from qmpd.api.structs.introspect import SchemaInfoObjectBranch as SchemaInfoObjectBranch
+    from qmpd.api.structs.introspect import SchemaInfoAlternateBranch as SchemaInfoAlternateBranch
+    from qmpd.api.structs.introspect import SchemaInfoCommandBranch as SchemaInfoCommandBranch
+    from qmpd.api.structs.introspect import SchemaInfoEventBranch as SchemaInfoEventBranch
+    from qmpd.api.structs.introspect import SchemaInfoBuiltin as SchemaInfoBuiltin
     from qmpd.api.enums import JSONType as JSONType
+    from qmpd.api.structs.introspect import SchemaInfoEnum as SchemaInfoEnum
+    from qmpd.api.structs.introspect import SchemaInfoEnumMember as SchemaInfoEnumMember
+    from qmpd.api.structs.introspect import SchemaInfoArray as SchemaInfoArray
+    from qmpd.api.structs.introspect import SchemaInfoObject as SchemaInfoObject
+    from qmpd.api.structs.introspect import SchemaInfoObjectMember as SchemaInfoObjectMember
+    from qmpd.api.structs.introspect import SchemaInfoObjectVariant as SchemaInfoObjectVariant
+    from qmpd.api.structs.introspect import SchemaInfoAlternate as SchemaInfoAlternate
+    from qmpd.api.structs.introspect import SchemaInfoAlternateMember as SchemaInfoAlternateMember
+    from qmpd.api.structs.introspect import SchemaInfoCommand as SchemaInfoCommand
+    from qmpd.api.structs.introspect import SchemaInfoEvent as SchemaInfoEvent
+    from qmpd.api.structs.transaction import Abort as Abort
     from qmpd.api.enums import ActionCompletionMode as ActionCompletionMode
     from qmpd.api.enums import TransactionActionKind as TransactionActionKind
-    from qmpd.api.structs import String as String
-    from qmpd.api.structs import InetSocketAddressBase as InetSocketAddressBase
-    from qmpd.api.structs import InetSocketAddress as InetSocketAddress
-    from qmpd.api.structs import UnixSocketAddress as UnixSocketAddress
-    from qmpd.api.structs import VsockSocketAddress as VsockSocketAddress
-    from qmpd.api.structs import QObjSocketAddressBase as QObjSocketAddressBase
-    from qmpd.api.structs import SocketAddress as SocketAddress
-    from qmpd.api.structs import SocketAddressInet as SocketAddressInet
-    from qmpd.api.structs import SocketAddressUnix as SocketAddressUnix
-    from qmpd.api.structs import SocketAddressVsock as SocketAddressVsock
-    from qmpd.api.structs import SocketAddressFd as SocketAddressFd
-    from qmpd.api.structs import InetSocketAddressWrapper as InetSocketAddressWrapper
-    from qmpd.api.structs import UnixSocketAddressWrapper as UnixSocketAddressWrapper
-    from qmpd.api.structs import VsockSocketAddressWrapper as VsockSocketAddressWrapper
-    from qmpd.api.structs import StringWrapper as StringWrapper
-    from qmpd.api.structs import QObjSocketAddressLegacyBase as QObjSocketAddressLegacyBase
-    from qmpd.api.structs import SocketAddressLegacy as SocketAddressLegacy
-    from qmpd.api.structs import SocketAddressLegacyInet as SocketAddressLegacyInet
-    from qmpd.api.structs import SocketAddressLegacyUnix as SocketAddressLegacyUnix
-    from qmpd.api.structs import SocketAddressLegacyVsock as SocketAddressLegacyVsock
-    from qmpd.api.structs import SocketAddressLegacyFd as SocketAddressLegacyFd
-    from qmpd.api.structs import StatusInfo as StatusInfo
-    from qmpd.api.structs import QObjJobStatusChangeArg as QObjJobStatusChangeArg
-    from qmpd.api.structs import QObjJobPauseArg as QObjJobPauseArg
-    from qmpd.api.structs import QObjJobResumeArg as QObjJobResumeArg
-    from qmpd.api.structs import QObjJobCancelArg as QObjJobCancelArg
-    from qmpd.api.structs import QObjJobCompleteArg as QObjJobCompleteArg
-    from qmpd.api.structs import QObjJobDismissArg as QObjJobDismissArg
-    from qmpd.api.structs import QObjJobFinalizeArg as QObjJobFinalizeArg
-    from qmpd.api.structs import JobInfo as JobInfo
-    from qmpd.api.structs import Qcow2BitmapInfo as Qcow2BitmapInfo
-    from qmpd.api.structs import ImageInfoSpecificQCow2 as ImageInfoSpecificQCow2
-    from qmpd.api.structs import ImageInfoSpecificQCow2Wrapper as ImageInfoSpecificQCow2Wrapper
-    from qmpd.api.structs import QObjImageInfoSpecificBase as QObjImageInfoSpecificBase
-    from qmpd.api.structs import ImageInfoSpecific as ImageInfoSpecific
-    from qmpd.api.structs import ImageInfoSpecificQcow2 as ImageInfoSpecificQcow2
-    from qmpd.api.structs import SnapshotInfo as SnapshotInfo
-    from qmpd.api.structs import ImageInfo as ImageInfo
-    from qmpd.api.structs import BlockdevCacheInfo as BlockdevCacheInfo
-    from qmpd.api.structs import BlockDeviceInfo as BlockDeviceInfo
-    from qmpd.api.structs import BlockDirtyInfo as BlockDirtyInfo
-    from qmpd.api.structs import BlockInfo as BlockInfo
-    from qmpd.api.structs import BlockDeviceTimedStats as BlockDeviceTimedStats
-    from qmpd.api.structs import BlockLatencyHistogramInfo as BlockLatencyHistogramInfo
-    from qmpd.api.structs import BlockDeviceStats as BlockDeviceStats
-    from qmpd.api.structs import BlockStatsSpecificFile as BlockStatsSpecificFile
-    from qmpd.api.structs import QObjBlockStatsSpecificBase as QObjBlockStatsSpecificBase
-    from qmpd.api.structs import BlockStatsSpecific as BlockStatsSpecific
-    from qmpd.api.structs import BlockStatsSpecificCopyBeforeWrite as BlockStatsSpecificCopyBeforeWrite
-    from qmpd.api.structs import BlockStatsSpecificFileBranch as BlockStatsSpecificFileBranch
-    from qmpd.api.structs import BlockStatsSpecificHostDevice as BlockStatsSpecificHostDevice
-    from qmpd.api.structs import BlockStatsSpecificNullAio as BlockStatsSpecificNullAio
-    from qmpd.api.structs import BlockStatsSpecificNullCo as BlockStatsSpecificNullCo
-    from qmpd.api.structs import BlockStatsSpecificQcow2 as BlockStatsSpecificQcow2
-    from qmpd.api.structs import BlockStatsSpecificRaw as BlockStatsSpecificRaw
-    from qmpd.api.structs import BlockStats as BlockStats
-    from qmpd.api.structs import QObjQueryBlockstatsArg as QObjQueryBlockstatsArg
-    from qmpd.api.structs import QObjQueryNamedBlockNodesArg as QObjQueryNamedBlockNodesArg
-    from qmpd.api.structs import XDbgBlockGraphNode as XDbgBlockGraphNode
-    from qmpd.api.structs import XDbgBlockGraphEdge as XDbgBlockGraphEdge
-    from qmpd.api.structs import XDbgBlockGraph as XDbgBlockGraph
-    from qmpd.api.structs import QObjBlockResizeArg as QObjBlockResizeArg
-    from qmpd.api.structs import BlockDirtyBitmap as BlockDirtyBitmap
-    from qmpd.api.structs import BlockDirtyBitmapAdd as BlockDirtyBitmapAdd
-    from qmpd.api.structs import BlockDirtyBitmapOrStr as BlockDirtyBitmapOrStr
-    from qmpd.api.structs import BlockDirtyBitmapMerge as BlockDirtyBitmapMerge
-    from qmpd.api.structs import BlockDirtyBitmapSha256 as BlockDirtyBitmapSha256
-    from qmpd.api.structs import BackupPerf as BackupPerf
-    from qmpd.api.structs import BackupCommon as BackupCommon
-    from qmpd.api.structs import DriveBackup as DriveBackup
-    from qmpd.api.structs import BlockdevBackup as BlockdevBackup
-    from qmpd.api.structs import BlockJobInfo as BlockJobInfo
-    from qmpd.api.structs import QObjBlockJobSetSpeedArg as QObjBlockJobSetSpeedArg
-    from qmpd.api.structs import QObjBlockJobCancelArg as QObjBlockJobCancelArg
-    from qmpd.api.structs import QObjBlockJobPauseArg as QObjBlockJobPauseArg
-    from qmpd.api.structs import QObjBlockJobResumeArg as QObjBlockJobResumeArg
-    from qmpd.api.structs import QObjBlockJobCompleteArg as QObjBlockJobCompleteArg
-    from qmpd.api.structs import QObjBlockJobDismissArg as QObjBlockJobDismissArg
-    from qmpd.api.structs import QObjBlockJobFinalizeArg as QObjBlockJobFinalizeArg
-    from qmpd.api.structs import BlockdevCacheOptions as BlockdevCacheOptions
-    from qmpd.api.structs import BlockdevOptionsFile as BlockdevOptionsFile
-    from qmpd.api.structs import BlockdevOptionsNull as BlockdevOptionsNull
-    from qmpd.api.structs import BlockdevOptionsGenericFormat as BlockdevOptionsGenericFormat
-    from qmpd.api.structs import BlockdevOptionsGenericCOWFormat as BlockdevOptionsGenericCOWFormat
-    from qmpd.api.structs import Qcow2OverlapCheckFlags as Qcow2OverlapCheckFlags
-    from qmpd.api.structs import Qcow2OverlapChecks as Qcow2OverlapChecks
-    from qmpd.api.structs import BlockdevOptionsQcow2 as BlockdevOptionsQcow2
-    from qmpd.api.structs import BlockdevOptionsRaw as BlockdevOptionsRaw
-    from qmpd.api.structs import BlockdevOptionsCbw as BlockdevOptionsCbw
-    from qmpd.api.structs import QObjBlockdevOptionsBase as QObjBlockdevOptionsBase
-    from qmpd.api.structs import BlockdevOptions as BlockdevOptions
-    from qmpd.api.structs import BlockdevOptionsCopyBeforeWrite as BlockdevOptionsCopyBeforeWrite
-    from qmpd.api.structs import BlockdevOptionsFileBranch as BlockdevOptionsFileBranch
-    from qmpd.api.structs import BlockdevOptionsHostDevice as BlockdevOptionsHostDevice
-    from qmpd.api.structs import BlockdevOptionsNullAio as BlockdevOptionsNullAio
-    from qmpd.api.structs import BlockdevOptionsNullCo as BlockdevOptionsNullCo
-    from qmpd.api.structs import BlockdevOptionsQcow2Branch as BlockdevOptionsQcow2Branch
-    from qmpd.api.structs import BlockdevOptionsRawBranch as BlockdevOptionsRawBranch
-    from qmpd.api.structs import BlockdevRef as BlockdevRef
-    from qmpd.api.structs import BlockdevRefOrNull as BlockdevRefOrNull
-    from qmpd.api.structs import QObjBlockdevDelArg as QObjBlockdevDelArg
-    from qmpd.api.structs import BlockdevCreateOptionsFile as BlockdevCreateOptionsFile
-    from qmpd.api.structs import BlockdevCreateOptionsQcow2 as BlockdevCreateOptionsQcow2
-    from qmpd.api.structs import QObjBlockdevCreateOptionsBase as QObjBlockdevCreateOptionsBase
-    from qmpd.api.structs import BlockdevCreateOptions as BlockdevCreateOptions
-    from qmpd.api.structs import BlockdevCreateOptionsCopyBeforeWrite as BlockdevCreateOptionsCopyBeforeWrite
-    from qmpd.api.structs import BlockdevCreateOptionsFileBranch as BlockdevCreateOptionsFileBranch
-    from qmpd.api.structs import BlockdevCreateOptionsHostDevice as BlockdevCreateOptionsHostDevice
-    from qmpd.api.structs import BlockdevCreateOptionsNullAio as BlockdevCreateOptionsNullAio
-    from qmpd.api.structs import BlockdevCreateOptionsNullCo as BlockdevCreateOptionsNullCo
-    from qmpd.api.structs import BlockdevCreateOptionsQcow2Branch as BlockdevCreateOptionsQcow2Branch
-    from qmpd.api.structs import BlockdevCreateOptionsRaw as BlockdevCreateOptionsRaw
-    from qmpd.api.structs import QObjBlockdevCreateArg as QObjBlockdevCreateArg
-    from qmpd.api.structs import BlockdevAmendOptionsQcow2 as BlockdevAmendOptionsQcow2
-    from qmpd.api.structs import QObjBlockdevAmendOptionsBase as QObjBlockdevAmendOptionsBase
-    from qmpd.api.structs import BlockdevAmendOptions as BlockdevAmendOptions
-    from qmpd.api.structs import BlockdevAmendOptionsCopyBeforeWrite as BlockdevAmendOptionsCopyBeforeWrite
-    from qmpd.api.structs import BlockdevAmendOptionsFile as BlockdevAmendOptionsFile
-    from qmpd.api.structs import BlockdevAmendOptionsHostDevice as BlockdevAmendOptionsHostDevice
-    from qmpd.api.structs import BlockdevAmendOptionsNullAio as BlockdevAmendOptionsNullAio
-    from qmpd.api.structs import BlockdevAmendOptionsNullCo as BlockdevAmendOptionsNullCo
-    from qmpd.api.structs import BlockdevAmendOptionsQcow2Branch as BlockdevAmendOptionsQcow2Branch
-    from qmpd.api.structs import BlockdevAmendOptionsRaw as BlockdevAmendOptionsRaw
-    from qmpd.api.structs import QObjXBlockdevAmendArg as QObjXBlockdevAmendArg
-    from qmpd.api.structs import QObjChangeBackingFileArg as QObjChangeBackingFileArg
-    from qmpd.api.structs import QObjBlockImageCorruptedArg as QObjBlockImageCorruptedArg
-    from qmpd.api.structs import QObjBlockIoErrorArg as QObjBlockIoErrorArg
-    from qmpd.api.structs import QObjBlockJobCompletedArg as QObjBlockJobCompletedArg
-    from qmpd.api.structs import QObjBlockJobCancelledArg as QObjBlockJobCancelledArg
-    from qmpd.api.structs import QObjBlockJobErrorArg as QObjBlockJobErrorArg
-    from qmpd.api.structs import QObjBlockJobReadyArg as QObjBlockJobReadyArg
-    from qmpd.api.structs import QObjBlockJobPendingArg as QObjBlockJobPendingArg
-    from qmpd.api.structs import QObjBlockWriteThresholdArg as QObjBlockWriteThresholdArg
-    from qmpd.api.structs import NbdServerOptions as NbdServerOptions
-    from qmpd.api.structs import QObjNbdServerStartArg as QObjNbdServerStartArg
-    from qmpd.api.structs import BlockExportOptionsNbdBase as BlockExportOptionsNbdBase
-    from qmpd.api.structs import BlockExportOptionsNbd as BlockExportOptionsNbd
-    from qmpd.api.structs import NbdServerAddOptions as NbdServerAddOptions
-    from qmpd.api.structs import QObjNbdServerRemoveArg as QObjNbdServerRemoveArg
-    from qmpd.api.structs import QObjBlockExportOptionsBase as QObjBlockExportOptionsBase
-    from qmpd.api.structs import BlockExportOptions as BlockExportOptions
-    from qmpd.api.structs import BlockExportOptionsNbdBranch as BlockExportOptionsNbdBranch
-    from qmpd.api.structs import QObjBlockExportDelArg as QObjBlockExportDelArg
-    from qmpd.api.structs import QObjBlockExportDeletedArg as QObjBlockExportDeletedArg
-    from qmpd.api.structs import BlockExportInfo as BlockExportInfo
-    from qmpd.api.structs import NameInfo as NameInfo
-    from qmpd.api.structs import QObjQmpCapabilitiesArg as QObjQmpCapabilitiesArg
-    from qmpd.api.structs import VersionTriple as VersionTriple
-    from qmpd.api.structs import VersionInfo as VersionInfo
-    from qmpd.api.structs import CommandInfo as CommandInfo
-    from qmpd.api.structs import MonitorOptions as MonitorOptions
-    from qmpd.api.structs import QObjSchemaInfoBase as QObjSchemaInfoBase
-    from qmpd.api.structs import SchemaInfo as SchemaInfo
-    from qmpd.api.structs import SchemaInfoBuiltinBranch as SchemaInfoBuiltinBranch
-    from qmpd.api.structs import SchemaInfoEnumBranch as SchemaInfoEnumBranch
-    from qmpd.api.structs import SchemaInfoArrayBranch as SchemaInfoArrayBranch
-    from qmpd.api.structs import SchemaInfoObjectBranch as SchemaInfoObjectBranch
-    from qmpd.api.structs import SchemaInfoAlternateBranch as SchemaInfoAlternateBranch
-    from qmpd.api.structs import SchemaInfoCommandBranch as SchemaInfoCommandBranch
-    from qmpd.api.structs import SchemaInfoEventBranch as SchemaInfoEventBranch
-    from qmpd.api.structs import SchemaInfoBuiltin as SchemaInfoBuiltin
-    from qmpd.api.structs import SchemaInfoEnum as SchemaInfoEnum
-    from qmpd.api.structs import SchemaInfoEnumMember as SchemaInfoEnumMember
-    from qmpd.api.structs import SchemaInfoArray as SchemaInfoArray
-    from qmpd.api.structs import SchemaInfoObject as SchemaInfoObject
-    from qmpd.api.structs import SchemaInfoObjectMember as SchemaInfoObjectMember
-    from qmpd.api.structs import SchemaInfoObjectVariant as SchemaInfoObjectVariant
-    from qmpd.api.structs import SchemaInfoAlternate as SchemaInfoAlternate
-    from qmpd.api.structs import SchemaInfoAlternateMember as SchemaInfoAlternateMember
-    from qmpd.api.structs import SchemaInfoCommand as SchemaInfoCommand
-    from qmpd.api.structs import SchemaInfoEvent as SchemaInfoEvent
-    from qmpd.api.structs import Abort as Abort
-    from qmpd.api.structs import AbortWrapper as AbortWrapper
-    from qmpd.api.structs import BlockDirtyBitmapAddWrapper as BlockDirtyBitmapAddWrapper
-    from qmpd.api.structs import BlockDirtyBitmapWrapper as BlockDirtyBitmapWrapper
-    from qmpd.api.structs import BlockDirtyBitmapMergeWrapper as BlockDirtyBitmapMergeWrapper
-    from qmpd.api.structs import BlockdevBackupWrapper as BlockdevBackupWrapper
-    from qmpd.api.structs import DriveBackupWrapper as DriveBackupWrapper
-    from qmpd.api.structs import QObjTransactionActionBase as QObjTransactionActionBase
-    from qmpd.api.structs import TransactionAction as TransactionAction
-    from qmpd.api.structs import TransactionActionAbort as TransactionActionAbort
-    from qmpd.api.structs import TransactionActionBlockDirtyBitmapAdd as TransactionActionBlockDirtyBitmapAdd
-    from qmpd.api.structs import TransactionActionBlockDirtyBitmapRemove as TransactionActionBlockDirtyBitmapRemove
-    from qmpd.api.structs import TransactionActionBlockDirtyBitmapClear as TransactionActionBlockDirtyBitmapClear
-    from qmpd.api.structs import TransactionActionBlockDirtyBitmapEnable as TransactionActionBlockDirtyBitmapEnable
-    from qmpd.api.structs import TransactionActionBlockDirtyBitmapDisable as TransactionActionBlockDirtyBitmapDisable
-    from qmpd.api.structs import TransactionActionBlockDirtyBitmapMerge as TransactionActionBlockDirtyBitmapMerge
-    from qmpd.api.structs import TransactionActionBlockdevBackup as TransactionActionBlockdevBackup
-    from qmpd.api.structs import TransactionActionDriveBackup as TransactionActionDriveBackup
-    from qmpd.api.structs import TransactionProperties as TransactionProperties
-    from qmpd.api.structs import QObjTransactionArg as QObjTransactionArg
+    from qmpd.api.structs.transaction import AbortWrapper as AbortWrapper
+    from qmpd.api.structs.transaction import BlockDirtyBitmapAddWrapper as BlockDirtyBitmapAddWrapper
+    from qmpd.api.structs.transaction import BlockDirtyBitmapWrapper as BlockDirtyBitmapWrapper
+    from qmpd.api.structs.transaction import BlockDirtyBitmapMergeWrapper as BlockDirtyBitmapMergeWrapper
+    from qmpd.api.structs.transaction import BlockdevBackupWrapper as BlockdevBackupWrapper
+    from qmpd.api.structs.transaction import DriveBackupWrapper as DriveBackupWrapper
+    from qmpd.api.structs.transaction import QObjTransactionActionBase as QObjTransactionActionBase
+    from qmpd.api.structs.transaction import TransactionAction as TransactionAction
+    from qmpd.api.structs.transaction import TransactionActionAbort as TransactionActionAbort
+    from qmpd.api.structs.transaction import TransactionActionBlockDirtyBitmapAdd as TransactionActionBlockDirtyBitmapAdd
+    from qmpd.api.structs.transaction import TransactionActionBlockDirtyBitmapRemove as TransactionActionBlockDirtyBitmapRemove
+    from qmpd.api.structs.transaction import TransactionActionBlockDirtyBitmapClear as TransactionActionBlockDirtyBitmapClear
+    from qmpd.api.structs.transaction import TransactionActionBlockDirtyBitmapEnable as TransactionActionBlockDirtyBitmapEnable
+    from qmpd.api.structs.transaction import TransactionActionBlockDirtyBitmapDisable as TransactionActionBlockDirtyBitmapDisable
+    from qmpd.api.structs.transaction import TransactionActionBlockDirtyBitmapMerge as TransactionActionBlockDirtyBitmapMerge
+    from qmpd.api.structs.transaction import TransactionActionBlockdevBackup as TransactionActionBlockdevBackup
+    from qmpd.api.structs.transaction import TransactionActionDriveBackup as TransactionActionDriveBackup
+    from qmpd.api.structs.transaction import TransactionProperties as TransactionProperties
+    from qmpd.api.structs.transaction import QObjTransactionArg as QObjTransactionArg
 
-_ENUMS = frozenset([
-    "ActionCompletionMode",
-    "BitmapSyncMode",
-    "BlockDeviceIoStatus",
-    "BlockErrorAction",
-    "BlockExportRemoveMode",
-    "BlockExportType",
-    "BlockPermission",
-    "BlockdevAioOptions",
-    "BlockdevDetectZeroesOptions",
-    "BlockdevDiscardOptions",
-    "BlockdevDriver",
-    "BlockdevOnError",
-    "BlockdevQcow2Version",
-    "ImageInfoSpecificKind",
-    "IoOperationType",
-    "JSONType",
-    "JobStatus",
-    "JobType",
-    "JobVerb",
-    "MirrorSyncMode",
-    "MonitorMode",
-    "NetworkAddressFamily",
-    "NewImageMode",
-    "OnCbwError",
-    "OnOffAuto",
-    "PreallocMode",
-    "QMPCapability",
-    "QapiErrorClass",
-    "Qcow2BitmapInfoFlags",
-    "Qcow2CompressionType",
-    "Qcow2OverlapCheckMode",
-    "RunState",
-    "SchemaMetaType",
-    "SocketAddressType",
-    "TransactionActionKind",
-    "XDbgBlockGraphNodeType"
-])
+_HOMES = {
+    "QapiErrorClass": "qmpd.api.enums",
+    "IoOperationType": "qmpd.api.enums",
+    "OnOffAuto": "qmpd.api.enums",
+    "String": "qmpd.api.structs.common",
+    "NetworkAddressFamily": "qmpd.api.enums",
+    "InetSocketAddressBase": "qmpd.api.structs.sockets",
+    "InetSocketAddress": "qmpd.api.structs.sockets",
+    "UnixSocketAddress": "qmpd.api.structs.sockets",
+    "VsockSocketAddress": "qmpd.api.structs.sockets",
+    "SocketAddressType": "qmpd.api.enums",
+    "QObjSocketAddressBase": "qmpd.api.structs.sockets",
+    "SocketAddress": "qmpd.api.structs.sockets",
+    "SocketAddressInet": "qmpd.api.structs.sockets",
+    "SocketAddressUnix": "qmpd.api.structs.sockets",
+    "SocketAddressVsock": "qmpd.api.structs.sockets",
+    "SocketAddressFd": "qmpd.api.structs.sockets",
+    "InetSocketAddressWrapper": "qmpd.api.structs.sockets",
+    "UnixSocketAddressWrapper": "qmpd.api.structs.sockets",
+    "VsockSocketAddressWrapper": "qmpd.api.structs.sockets",
+    "StringWrapper": "qmpd.api.structs.sockets",
+    "QObjSocketAddressLegacyBase": "qmpd.api.structs.sockets",
+    "SocketAddressLegacy": "qmpd.api.structs.sockets",
+    "SocketAddressLegacyInet": "qmpd.api.structs.sockets",
+    "SocketAddressLegacyUnix": "qmpd.api.structs.sockets",
+    "SocketAddressLegacyVsock": "qmpd.api.structs.sockets",
+    "SocketAddressLegacyFd": "qmpd.api.structs.sockets",
+    "RunState": "qmpd.api.enums",
+    "StatusInfo": "qmpd.api.structs.run_state",
+    "JobType": "qmpd.api.enums",
+    "JobStatus": "qmpd.api.enums",
+    "JobVerb": "qmpd.api.enums",
+    "QObjJobStatusChangeArg": "qmpd.api.structs.job",
+    "QObjJobPauseArg": "qmpd.api.structs.job",
+    "QObjJobResumeArg": "qmpd.api.structs.job",
+    "QObjJobCancelArg": "qmpd.api.structs.job",
+    "QObjJobCompleteArg": "qmpd.api.structs.job",
+    "QObjJobDismissArg": "qmpd.api.structs.job",
+    "QObjJobFinalizeArg": "qmpd.api.structs.job",
+    "JobInfo": "qmpd.api.structs.job",
+    "Qcow2BitmapInfoFlags": "qmpd.api.enums",
+    "Qcow2BitmapInfo": "qmpd.api.structs.block_core",
+    "Qcow2CompressionType": "qmpd.api.enums",
+    "ImageInfoSpecificQCow2": "qmpd.api.structs.block_core",
+    "ImageInfoSpecificKind": "qmpd.api.enums",
+    "ImageInfoSpecificQCow2Wrapper": "qmpd.api.structs.block_core",
+    "QObjImageInfoSpecificBase": "qmpd.api.structs.block_core",
+    "ImageInfoSpecific": "qmpd.api.structs.block_core",
+    "ImageInfoSpecificQcow2": "qmpd.api.structs.block_core",
+    "SnapshotInfo": "qmpd.api.structs.block_core",
+    "ImageInfo": "qmpd.api.structs.block_core",
+    "BlockdevCacheInfo": "qmpd.api.structs.block_core",
+    "BlockDeviceInfo": "qmpd.api.structs.block_core",
+    "BlockDeviceIoStatus": "qmpd.api.enums",
+    "BlockDirtyInfo": "qmpd.api.structs.block_core",
+    "BlockInfo": "qmpd.api.structs.block_core",
+    "BlockDeviceTimedStats": "qmpd.api.structs.block_core",
+    "BlockLatencyHistogramInfo": "qmpd.api.structs.block_core",
+    "BlockDeviceStats": "qmpd.api.structs.block_core",
+    "BlockStatsSpecificFile": "qmpd.api.structs.block_core",
+    "QObjBlockStatsSpecificBase": "qmpd.api.structs.block_core",
+    "BlockStatsSpecific": "qmpd.api.structs.block_core",
+    "BlockStatsSpecificCopyBeforeWrite": "qmpd.api.structs.block_core",
+    "BlockStatsSpecificFileBranch": "qmpd.api.structs.block_core",
+    "BlockStatsSpecificHostDevice": "qmpd.api.structs.block_core",
+    "BlockStatsSpecificNullAio": "qmpd.api.structs.block_core",
+    "BlockStatsSpecificNullCo": "qmpd.api.structs.block_core",
+    "BlockStatsSpecificQcow2": "qmpd.api.structs.block_core",
+    "BlockStatsSpecificRaw": "qmpd.api.structs.block_core",
+    "BlockStats": "qmpd.api.structs.block_core",
+    "QObjQueryBlockstatsArg": "qmpd.api.structs.block_core",
+    "QObjQueryNamedBlockNodesArg": "qmpd.api.structs.block_core",
+    "XDbgBlockGraphNodeType": "qmpd.api.enums",
+    "XDbgBlockGraphNode": "qmpd.api.structs.block_core",
+    "BlockPermission": "qmpd.api.enums",
+    "XDbgBlockGraphEdge": "qmpd.api.structs.block_core",
+    "XDbgBlockGraph": "qmpd.api.structs.block_core",
+    "QObjBlockResizeArg": "qmpd.api.structs.block_core",
+    "BlockDirtyBitmap": "qmpd.api.structs.block_core",
+    "BlockDirtyBitmapAdd": "qmpd.api.structs.block_core",
+    "BlockDirtyBitmapOrStr": "qmpd.api.structs.block_core",
+    "BlockDirtyBitmapMerge": "qmpd.api.structs.block_core",
+    "BlockDirtyBitmapSha256": "qmpd.api.structs.block_core",
+    "BlockdevOnError": "qmpd.api.enums",
+    "MirrorSyncMode": "qmpd.api.enums",
+    "BitmapSyncMode": "qmpd.api.enums",
+    "NewImageMode": "qmpd.api.enums",
+    "BackupPerf": "qmpd.api.structs.block_core",
+    "BackupCommon": "qmpd.api.structs.block_core",
+    "DriveBackup": "qmpd.api.structs.block_core",
+    "BlockdevBackup": "qmpd.api.structs.block_core",
+    "BlockJobInfo": "qmpd.api.structs.block_core",
+    "QObjBlockJobSetSpeedArg": "qmpd.api.structs.block_core",
+    "QObjBlockJobCancelArg": "qmpd.api.structs.block_core",
+    "QObjBlockJobPauseArg": "qmpd.api.structs.block_core",
+    "QObjBlockJobResumeArg": "qmpd.api.structs.block_core",
+    "QObjBlockJobCompleteArg": "qmpd.api.structs.block_core",
+    "QObjBlockJobDismissArg": "qmpd.api.structs.block_core",
+    "QObjBlockJobFinalizeArg": "qmpd.api.structs.block_core",
+    "PreallocMode": "qmpd.api.enums",
+    "BlockdevDiscardOptions": "qmpd.api.enums",
+    "BlockdevDetectZeroesOptions": "qmpd.api.enums",
+    "BlockdevAioOptions": "qmpd.api.enums",
+    "BlockdevCacheOptions": "qmpd.api.structs.block_core",
+    "BlockdevDriver": "qmpd.api.enums",
+    "BlockdevOptionsFile": "qmpd.api.structs.block_core",
+    "BlockdevOptionsNull": "qmpd.api.structs.block_core",
+    "BlockdevOptionsGenericFormat": "qmpd.api.structs.block_core",
+    "BlockdevOptionsGenericCOWFormat": "qmpd.api.structs.block_core",
+    "Qcow2OverlapCheckMode": "qmpd.api.enums",
+    "Qcow2OverlapCheckFlags": "qmpd.api.structs.block_core",
+    "Qcow2OverlapChecks": "qmpd.api.structs.block_core",
+    "BlockdevOptionsQcow2": "qmpd.api.structs.block_core",
+    "BlockdevOptionsRaw": "qmpd.api.structs.block_core",
+    "OnCbwError": "qmpd.api.enums",
+    "BlockdevOptionsCbw": "qmpd.api.structs.block_core",
+    "QObjBlockdevOptionsBase": "qmpd.api.structs.block_core",
+    "BlockdevOptions": "qmpd.api.structs.block_core",
+    "BlockdevOptionsCopyBeforeWrite": "qmpd.api.structs.block_core",
+    "BlockdevOptionsFileBranch": "qmpd.api.structs.block_core",
+    "BlockdevOptionsHostDevice": "qmpd.api.structs.block_core",
+    "BlockdevOptionsNullAio": "qmpd.api.structs.block_core",
+    "BlockdevOptionsNullCo": "qmpd.api.structs.block_core",
+    "BlockdevOptionsQcow2Branch": "qmpd.api.structs.block_core",
+    "BlockdevOptionsRawBranch": "qmpd.api.structs.block_core",
+    "BlockdevRef": "qmpd.api.structs.block_core",
+    "BlockdevRefOrNull": "qmpd.api.structs.block_core",
+    "QObjBlockdevDelArg": "qmpd.api.structs.block_core",
+    "BlockdevCreateOptionsFile": "qmpd.api.structs.block_core",
+    "BlockdevQcow2Version": "qmpd.api.enums",
+    "BlockdevCreateOptionsQcow2": "qmpd.api.structs.block_core",
+    "QObjBlockdevCreateOptionsBase": "qmpd.api.structs.block_core",
+    "BlockdevCreateOptions": "qmpd.api.structs.block_core",
+    "BlockdevCreateOptionsCopyBeforeWrite": "qmpd.api.structs.block_core",
+    "BlockdevCreateOptionsFileBranch": "qmpd.api.structs.block_core",
+    "BlockdevCreateOptionsHostDevice": "qmpd.api.structs.block_core",
+    "BlockdevCreateOptionsNullAio": "qmpd.api.structs.block_core",
+    "BlockdevCreateOptionsNullCo": "qmpd.api.structs.block_core",
+    "BlockdevCreateOptionsQcow2Branch": "qmpd.api.structs.block_core",
+    "BlockdevCreateOptionsRaw": "qmpd.api.structs.block_core",
+    "QObjBlockdevCreateArg": "qmpd.api.structs.block_core",
+    "BlockdevAmendOptionsQcow2": "qmpd.api.structs.block_core",
+    "QObjBlockdevAmendOptionsBase": "qmpd.api.structs.block_core",
+    "BlockdevAmendOptions": "qmpd.api.structs.block_core",
+    "BlockdevAmendOptionsCopyBeforeWrite": "qmpd.api.structs.block_core",
+    "BlockdevAmendOptionsFile": "qmpd.api.structs.block_core",
+    "BlockdevAmendOptionsHostDevice": "qmpd.api.structs.block_core",
+    "BlockdevAmendOptionsNullAio": "qmpd.api.structs.block_core",
+    "BlockdevAmendOptionsNullCo": "qmpd.api.structs.block_core",
+    "BlockdevAmendOptionsQcow2Branch": "qmpd.api.structs.block_core",
+    "BlockdevAmendOptionsRaw": "qmpd.api.structs.block_core",
+    "QObjXBlockdevAmendArg": "qmpd.api.structs.block_core",
+    "QObjChangeBackingFileArg": "qmpd.api.structs.block_core",
+    "BlockErrorAction": "qmpd.api.enums",
+    "QObjBlockImageCorruptedArg": "qmpd.api.structs.block_core",
+    "QObjBlockIoErrorArg": "qmpd.api.structs.block_core",
+    "QObjBlockJobCompletedArg": "qmpd.api.structs.block_core",
+    "QObjBlockJobCancelledArg": "qmpd.api.structs.block_core",
+    "QObjBlockJobErrorArg": "qmpd.api.structs.block_core",
+    "QObjBlockJobReadyArg": "qmpd.api.structs.block_core",
+    "QObjBlockJobPendingArg": "qmpd.api.structs.block_core",
+    "QObjBlockWriteThresholdArg": "qmpd.api.structs.block_core",
+    "NbdServerOptions": "qmpd.api.structs.block_export",
+    "QObjNbdServerStartArg": "qmpd.api.structs.block_export",
+    "BlockExportOptionsNbdBase": "qmpd.api.structs.block_export",
+    "BlockExportOptionsNbd": "qmpd.api.structs.block_export",
+    "NbdServerAddOptions": "qmpd.api.structs.block_export",
+    "BlockExportRemoveMode": "qmpd.api.enums",
+    "QObjNbdServerRemoveArg": "qmpd.api.structs.block_export",
+    "BlockExportType": "qmpd.api.enums",
+    "QObjBlockExportOptionsBase": "qmpd.api.structs.block_export",
+    "BlockExportOptions": "qmpd.api.structs.block_export",
+    "BlockExportOptionsNbdBranch": "qmpd.api.structs.block_export",
+    "QObjBlockExportDelArg": "qmpd.api.structs.block_export",
+    "QObjBlockExportDeletedArg": "qmpd.api.structs.block_export",
+    "BlockExportInfo": "qmpd.api.structs.block_export",
+    "NameInfo": "qmpd.api.structs.misc",
+    "QMPCapability": "qmpd.api.enums",
+    "QObjQmpCapabilitiesArg": "qmpd.api.structs.control",
+    "VersionTriple": "qmpd.api.structs.control",
+    "VersionInfo": "qmpd.api.structs.control",
+    "CommandInfo": "qmpd.api.structs.control",
+    "MonitorMode": "qmpd.api.enums",
+    "MonitorOptions": "qmpd.api.structs.control",
+    "SchemaMetaType": "qmpd.api.enums",
+    "QObjSchemaInfoBase": "qmpd.api.structs.introspect",
+    "SchemaInfo": "qmpd.api.structs.introspect",
+    "SchemaInfoBuiltinBranch": "qmpd.api.structs.introspect",
+    "SchemaInfoEnumBranch": "qmpd.api.structs.introspect",
+    "SchemaInfoArrayBranch": "qmpd.api.structs.introspect",
+    "SchemaInfoObjectBranch": "qmpd.api.structs.introspect",
+    "SchemaInfoAlternateBranch": "qmpd.api.structs.introspect",
+    "SchemaInfoCommandBranch": "qmpd.api.structs.introspect",
+    "SchemaInfoEventBranch": "qmpd.api.structs.introspect",
+    "SchemaInfoBuiltin": "qmpd.api.structs.introspect",
+    "JSONType": "qmpd.api.enums",
+    "SchemaInfoEnum": "qmpd.api.structs.introspect",
+    "SchemaInfoEnumMember": "qmpd.api.structs.introspect",
+    "SchemaInfoArray": "qmpd.api.structs.introspect",
+    "SchemaInfoObject": "qmpd.api.structs.introspect",
+    "SchemaInfoObjectMember": "qmpd.api.structs.introspect",
+    "SchemaInfoObjectVariant": "qmpd.api.structs.introspect",
+    "SchemaInfoAlternate": "qmpd.api.structs.introspect",
+    "SchemaInfoAlternateMember": "qmpd.api.structs.introspect",
+    "SchemaInfoCommand": "qmpd.api.structs.introspect",
+    "SchemaInfoEvent": "qmpd.api.structs.introspect",
+    "Abort": "qmpd.api.structs.transaction",
+    "ActionCompletionMode": "qmpd.api.enums",
+    "TransactionActionKind": "qmpd.api.enums",
+    "AbortWrapper": "qmpd.api.structs.transaction",
+    "BlockDirtyBitmapAddWrapper": "qmpd.api.structs.transaction",
+    "BlockDirtyBitmapWrapper": "qmpd.api.structs.transaction",
+    "BlockDirtyBitmapMergeWrapper": "qmpd.api.structs.transaction",
+    "BlockdevBackupWrapper": "qmpd.api.structs.transaction",
+    "DriveBackupWrapper": "qmpd.api.structs.transaction",
+    "QObjTransactionActionBase": "qmpd.api.structs.transaction",
+    "TransactionAction": "qmpd.api.structs.transaction",
+    "TransactionActionAbort": "qmpd.api.structs.transaction",
+    "TransactionActionBlockDirtyBitmapAdd": "qmpd.api.structs.transaction",
+    "TransactionActionBlockDirtyBitmapRemove": "qmpd.api.structs.transaction",
+    "TransactionActionBlockDirtyBitmapClear": "qmpd.api.structs.transaction",
+    "TransactionActionBlockDirtyBitmapEnable": "qmpd.api.structs.transaction",
+    "TransactionActionBlockDirtyBitmapDisable": "qmpd.api.structs.transaction",
+    "TransactionActionBlockDirtyBitmapMerge": "qmpd.api.structs.transaction",
+    "TransactionActionBlockdevBackup": "qmpd.api.structs.transaction",
+    "TransactionActionDriveBackup": "qmpd.api.structs.transaction",
+    "TransactionProperties": "qmpd.api.structs.transaction",
+    "QObjTransactionArg": "qmpd.api.structs.transaction",
+}
+
 __all__ = [
     "QapiErrorClass",
     "IoOperationType",
     "OnOffAuto",
-    "NetworkAddressFamily",
-    "SocketAddressType",
-    "RunState",
-    "JobType",
-    "JobStatus",
-    "JobVerb",
-    "Qcow2BitmapInfoFlags",
-    "Qcow2CompressionType",
-    "ImageInfoSpecificKind",
-    "BlockDeviceIoStatus",
-    "XDbgBlockGraphNodeType",
-    "BlockPermission",
-    "BlockdevOnError",
-    "MirrorSyncMode",
-    "BitmapSyncMode",
-    "NewImageMode",
-    "PreallocMode",
-    "BlockdevDiscardOptions",
-    "BlockdevDetectZeroesOptions",
-    "BlockdevAioOptions",
-    "BlockdevDriver",
-    "Qcow2OverlapCheckMode",
-    "OnCbwError",
-    "BlockdevQcow2Version",
-    "BlockErrorAction",
-    "BlockExportRemoveMode",
-    "BlockExportType",
-    "QMPCapability",
-    "MonitorMode",
-    "SchemaMetaType",
-    "JSONType",
-    "ActionCompletionMode",
-    "TransactionActionKind",
     "String",
+    "NetworkAddressFamily",
     "InetSocketAddressBase",
     "InetSocketAddress",
     "UnixSocketAddress",
     "VsockSocketAddress",
+    "SocketAddressType",
     "QObjSocketAddressBase",
     "SocketAddress",
     "SocketAddressInet",
@@ -334,7 +496,11 @@ __all__ = [
     "SocketAddressLegacyUnix",
     "SocketAddressLegacyVsock",
     "SocketAddressLegacyFd",
+    "RunState",
     "StatusInfo",
+    "JobType",
+    "JobStatus",
+    "JobVerb",
     "QObjJobStatusChangeArg",
     "QObjJobPauseArg",
     "QObjJobResumeArg",
@@ -343,8 +509,11 @@ __all__ = [
     "QObjJobDismissArg",
     "QObjJobFinalizeArg",
     "JobInfo",
+    "Qcow2BitmapInfoFlags",
     "Qcow2BitmapInfo",
+    "Qcow2CompressionType",
     "ImageInfoSpecificQCow2",
+    "ImageInfoSpecificKind",
     "ImageInfoSpecificQCow2Wrapper",
     "QObjImageInfoSpecificBase",
     "ImageInfoSpecific",
@@ -353,6 +522,7 @@ __all__ = [
     "ImageInfo",
     "BlockdevCacheInfo",
     "BlockDeviceInfo",
+    "BlockDeviceIoStatus",
     "BlockDirtyInfo",
     "BlockInfo",
     "BlockDeviceTimedStats",
@@ -371,7 +541,9 @@ __all__ = [
     "BlockStats",
     "QObjQueryBlockstatsArg",
     "QObjQueryNamedBlockNodesArg",
+    "XDbgBlockGraphNodeType",
     "XDbgBlockGraphNode",
+    "BlockPermission",
     "XDbgBlockGraphEdge",
     "XDbgBlockGraph",
     "QObjBlockResizeArg",
@@ -380,6 +552,10 @@ __all__ = [
     "BlockDirtyBitmapOrStr",
     "BlockDirtyBitmapMerge",
     "BlockDirtyBitmapSha256",
+    "BlockdevOnError",
+    "MirrorSyncMode",
+    "BitmapSyncMode",
+    "NewImageMode",
     "BackupPerf",
     "BackupCommon",
     "DriveBackup",
@@ -392,15 +568,22 @@ __all__ = [
     "QObjBlockJobCompleteArg",
     "QObjBlockJobDismissArg",
     "QObjBlockJobFinalizeArg",
+    "PreallocMode",
+    "BlockdevDiscardOptions",
+    "BlockdevDetectZeroesOptions",
+    "BlockdevAioOptions",
     "BlockdevCacheOptions",
+    "BlockdevDriver",
     "BlockdevOptionsFile",
     "BlockdevOptionsNull",
     "BlockdevOptionsGenericFormat",
     "BlockdevOptionsGenericCOWFormat",
+    "Qcow2OverlapCheckMode",
     "Qcow2OverlapCheckFlags",
     "Qcow2OverlapChecks",
     "BlockdevOptionsQcow2",
     "BlockdevOptionsRaw",
+    "OnCbwError",
     "BlockdevOptionsCbw",
     "QObjBlockdevOptionsBase",
     "BlockdevOptions",
@@ -415,6 +598,7 @@ __all__ = [
     "BlockdevRefOrNull",
     "QObjBlockdevDelArg",
     "BlockdevCreateOptionsFile",
+    "BlockdevQcow2Version",
     "BlockdevCreateOptionsQcow2",
     "QObjBlockdevCreateOptionsBase",
     "BlockdevCreateOptions",
@@ -438,6 +622,7 @@ __all__ = [
     "BlockdevAmendOptionsRaw",
     "QObjXBlockdevAmendArg",
     "QObjChangeBackingFileArg",
+    "BlockErrorAction",
     "QObjBlockImageCorruptedArg",
     "QObjBlockIoErrorArg",
     "QObjBlockJobCompletedArg",
@@ -451,7 +636,9 @@ __all__ = [
     "BlockExportOptionsNbdBase",
     "BlockExportOptionsNbd",
     "NbdServerAddOptions",
+    "BlockExportRemoveMode",
     "QObjNbdServerRemoveArg",
+    "BlockExportType",
     "QObjBlockExportOptionsBase",
     "BlockExportOptions",
     "BlockExportOptionsNbdBranch",
@@ -459,11 +646,14 @@ __all__ = [
     "QObjBlockExportDeletedArg",
     "BlockExportInfo",
     "NameInfo",
+    "QMPCapability",
     "QObjQmpCapabilitiesArg",
     "VersionTriple",
     "VersionInfo",
     "CommandInfo",
+    "MonitorMode",
     "MonitorOptions",
+    "SchemaMetaType",
     "QObjSchemaInfoBase",
     "SchemaInfo",
     "SchemaInfoBuiltinBranch",
@@ -474,6 +664,7 @@ __all__ = [
     "SchemaInfoCommandBranch",
     "SchemaInfoEventBranch",
     "SchemaInfoBuiltin",
+    "JSONType",
     "SchemaInfoEnum",
     "SchemaInfoEnumMember",
     "SchemaInfoArray",
@@ -485,6 +676,8 @@ __all__ = [
     "SchemaInfoCommand",
     "SchemaInfoEvent",
     "Abort",
+    "ActionCompletionMode",
+    "TransactionActionKind",
     "AbortWrapper",
     "BlockDirtyBitmapAddWrapper",
     "BlockDirtyBitmapWrapper",
@@ -509,12 +702,8 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Fetch `name` from the module that defines it, once."""
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"the schema has no type '{name}'")
-    if name in _ENUMS:
-        from qmpd.api import enums as source
-    else:
-        from qmpd.api import structs as source  # type: ignore[no-redef]
-    found: object = getattr(source, name)
+    found: object = getattr(import_module(_HOMES[name]), name)
     globals()[name] = found
     return found

@@ -85,7 +85,12 @@ def _padded(size: int) -> int:
 
 def _coarser(bits: bitarray, factor: int) -> bitarray:
     """One bit for each `factor` (a power of two) bits of `bits`: set where any of them is."""
-    folded = bits + zeros(-len(bits) % factor, endian="little")
+    folded = bits + zeros(-len(bits) % max(factor, 8), endian="little")
+    while factor >= 8:
+        packed = bitarray(endian="little")
+        packed.pack(folded.tobytes())  # one bit for each byte, set unless the byte is zero
+        folded = packed
+        factor //= 8
     step = 1
     while step < factor:
         folded |= folded << step
@@ -366,12 +371,12 @@ class DirtyBitmap:
     def hide(self) -> None:
         """Be seen by no client; the name stays taken, and recording goes on."""
         self._hidden = True
-        self._restructured()
+        self._state_changed()
 
     def unhide(self) -> None:
         """Be seen again."""
         self._hidden = False
-        self._restructured()
+        self._state_changed()
 
     def enable(self) -> None:
         """Record writes from now on. Not while frozen."""
@@ -384,14 +389,14 @@ class DirtyBitmap:
     def lock(self) -> None:
         """Make it busy until as many `unlock` calls have come; the bits go on recording."""
         self._locks += 1
-        self._restructured()
+        self._state_changed()
 
     def unlock(self) -> None:
         """Take back one `lock`."""
         if self._locks == 0:
             raise RuntimeError(f"bitmap {self.name!r} is not locked")
         self._locks -= 1
-        self._restructured()
+        self._state_changed()
 
     def check(
         self, *, allow_busy: bool = False, allow_ro: bool = False, allow_inconsistent: bool = False
@@ -476,7 +481,8 @@ class DirtyBitmap:
         if self._successor is not None:
             raise RuntimeError(f"bitmap {self.name!r} is frozen")
         self._enabled = enabled
-        self._restructured()
+        if self._store is not None:
+            self._store.recording_changed()
 
     def _end_freeze(self) -> DirtyBitmap:
         successor = self._successor
@@ -484,6 +490,8 @@ class DirtyBitmap:
             raise RuntimeError(f"bitmap {self.name!r} is not frozen")
         self._successor = None
         self._enabled = successor._enabled
+        if self._store is not None:
+            self._store.recording_changed()
         if successor._store is not None:
             successor._store.discard(successor)
         return successor
@@ -504,10 +512,10 @@ class DirtyBitmap:
         if watched and self._store is not None:
             self._store.changed()
 
-    def _restructured(self) -> None:
-        """What records, or what a query tells of its state, has changed."""
+    def _state_changed(self) -> None:
+        """What a query tells of its state has changed."""
         if self._store is not None:
-            self._store.refresh()
+            self._store.changed()
 
 
 class BitmapStore:
@@ -523,20 +531,23 @@ class BitmapStore:
     def __init__(self, node_name: str, on_change: Callable[[], None] | None = None) -> None:
         self.node_name = node_name
         self.on_change = on_change
-        self._all: list[DirtyBitmap] = []
+        self._all: dict[DirtyBitmap, None] = {}
         self._by_name: dict[str, DirtyBitmap] = {}
-        self._recording: tuple[DirtyBitmap, ...] = ()
+        self._recording: tuple[DirtyBitmap, ...] | None = ()
 
     def __iter__(self) -> Iterator[DirtyBitmap]:
         """Every bitmap, nameless and hidden ones included, newest first."""
-        return iter(tuple(self._all))
+        return reversed(tuple(self._all))
 
     def __len__(self) -> int:
         return len(self._all)
 
     def mark(self, offset: int, length: int) -> None:
         """Record a write of `length` (> 0) bytes at `offset` in all that record. Call before the write."""
-        for bitmap in self._recording:
+        recording = self._recording
+        if recording is None:
+            recording = self._recording = tuple(bitmap for bitmap in self._all if bitmap.enabled)
+        for bitmap in recording:
             bitmap.set(offset, length)
 
     def add(self, bitmap: DirtyBitmap) -> None:
@@ -548,9 +559,9 @@ class BitmapStore:
         if name is not None:
             self.check_name(name)
             self._by_name[name] = bitmap
-        self._all.insert(0, bitmap)
+        self._all[bitmap] = None
         bitmap._store = self
-        self.refresh()
+        self.recording_changed()
 
     def check_name(self, name: str) -> None:
         """Raise `GenericError` unless a bitmap may be added under `name`."""
@@ -575,11 +586,11 @@ class BitmapStore:
         """
         if bitmap._store is not self:
             raise KeyError(bitmap)
-        self._all.remove(bitmap)
+        del self._all[bitmap]
         if bitmap.name is not None:
             del self._by_name[bitmap.name]
         bitmap._store = None
-        self.refresh()
+        self.recording_changed()
 
     def discard(self, bitmap: DirtyBitmap) -> None:
         """Disown `bitmap` if it is here."""
@@ -616,11 +627,11 @@ class BitmapStore:
 
     def info(self) -> list[BitmapInfo]:
         """`BlockDirtyInfo` of all, newest first; successors and jobs' own bitmaps come without a name."""
-        return [self._info_of(bitmap) for bitmap in self._all if not bitmap.hidden]
+        return [self._info_of(bitmap) for bitmap in self if not bitmap.hidden]
 
-    def refresh(self) -> None:
-        """Work out anew which bitmaps record; bitmaps call it when their state changes."""
-        self._recording = tuple(bitmap for bitmap in self._all if bitmap.enabled)
+    def recording_changed(self) -> None:
+        """Other bitmaps record now; bitmaps call it when that changes. Worked out at the next write."""
+        self._recording = None
         self.changed()
 
     def changed(self) -> None:

@@ -18,8 +18,14 @@ from qmpd.wire.encoding import encode
 JSONObject = dict[str, Any]
 
 
-def image_info(node: BlockNode) -> JSONObject:
-    """`ImageInfo` of a node."""
+def backing_of(node: BlockNode) -> BlockNode | None:
+    """The node that shows through where `node` stores nothing."""
+    child = node.children.get("backing")
+    return None if child is None else child.node
+
+
+def image_info(node: BlockNode, *, flat: bool = False) -> JSONObject:
+    """`ImageInfo` of a node, with the images below it unless `flat`."""
     driver = node.driver
     info: JSONObject = {
         "filename": driver.filename(),
@@ -30,10 +36,22 @@ def image_info(node: BlockNode) -> JSONObject:
     if actual is not None:
         info["actual-size"] = actual
     info.update(driver.image_details())
+    below = backing_of(node)
+    if below is not None and not flat:
+        info["backing-image"] = image_info(below)
     return info
 
 
-def device_info(node: BlockNode) -> JSONObject:
+def _chain(node: BlockNode) -> list[BlockNode]:
+    chain = []
+    below = backing_of(node)
+    while below is not None:
+        chain.append(below)
+        below = backing_of(below)
+    return chain
+
+
+def device_info(node: BlockNode, *, flat: bool = False) -> JSONObject:
     """`BlockDeviceInfo` of a node."""
     options = node.options
     info: JSONObject = {
@@ -41,7 +59,7 @@ def device_info(node: BlockNode) -> JSONObject:
         "node-name": node.node_name,
         "ro": node.read_only,
         "drv": node.driver.format_name,
-        "backing_file_depth": 0,
+        "backing_file_depth": 0 if flat else len(_chain(node)),
         "encrypted": False,
         "detect_zeroes": options.detect_zeroes,
         "bps": 0,
@@ -50,10 +68,13 @@ def device_info(node: BlockNode) -> JSONObject:
         "iops": 0,
         "iops_rd": 0,
         "iops_wr": 0,
-        "image": image_info(node),
+        "image": image_info(node, flat=flat),
         "cache": {"writeback": True, "direct": options.cache_direct, "no-flush": options.cache_no_flush},
         "write_threshold": node.write_threshold,
     }
+    backing = node.driver.backing_name()
+    if backing is not None:
+        info["backing_file"] = backing
     bitmaps = node.bitmaps.info()
     if bitmaps:
         info["dirty-bitmaps"] = bitmaps
@@ -64,26 +85,34 @@ class DeviceInfoCache:
     """Encoded `BlockDeviceInfo` of each node, kept as long as it is true."""
 
     def __init__(self) -> None:
-        self._kept: dict[int, tuple[tuple[object, ...], bytes]] = {}
+        self._kept: dict[tuple[int, bool], tuple[tuple[object, ...], bytes]] = {}
 
-    def encoded(self, node: BlockNode) -> bytes:
+    def encoded(self, node: BlockNode, *, flat: bool = False) -> bytes:
         """The JSON text for `node`."""
-        driver = node.driver
-        key = (node.revision, driver.actual_size(), driver.filename(), node.write_threshold)
-        kept = self._kept.get(node.node_id)
+        key = _state(node)
+        if not flat:
+            for below in _chain(node):
+                key += _state(below)
+        kept = self._kept.get((node.node_id, flat))
         if kept is not None and kept[0] == key:
             return kept[1]
-        text = encode(device_info(node))
-        self._kept[node.node_id] = (key, text)
+        text = encode(device_info(node, flat=flat))
+        self._kept[node.node_id, flat] = (key, text)
         return text
 
-    def all_nodes(self, graph: BlockGraph) -> bytes:
+    def all_nodes(self, graph: BlockGraph, *, flat: bool = False) -> bytes:
         """The JSON text of the list of all nodes, newest first."""
         nodes = graph.nodes
-        if len(self._kept) > 2 * len(nodes) + 64:
+        if len(self._kept) > 4 * len(nodes) + 64:
             alive = {node.node_id for node in nodes.values()}
-            self._kept = {key: value for key, value in self._kept.items() if key in alive}
-        return b"[" + b", ".join(self.encoded(node) for node in reversed(nodes.values())) + b"]"
+            self._kept = {key: value for key, value in self._kept.items() if key[0] in alive}
+        return b"[" + b", ".join(self.encoded(node, flat=flat) for node in reversed(nodes.values())) + b"]"
+
+
+def _state(node: BlockNode) -> tuple[object, ...]:
+    """What the answer for a node was made from."""
+    driver = node.driver
+    return (node.node_id, node.revision, driver.actual_size(), driver.filename(), node.write_threshold)
 
 
 def device_stats(stats: BackendStats, wr_highest_offset: int) -> JSONObject:
@@ -124,10 +153,19 @@ def node_stats(node: BlockNode) -> JSONObject:
     return info
 
 
+def chain_stats(node: BlockNode) -> JSONObject:
+    """`BlockStats` of a node with those of its backing files."""
+    info = node_stats(node)
+    below = backing_of(node)
+    if below is not None:
+        info["backing"] = chain_stats(below)
+    return info
+
+
 def backend_stats(backend: BlockBackend) -> JSONObject:
     """`BlockStats` of a named device."""
     node = backend.root.node if backend.root is not None else None
-    info = node_stats(node) if node is not None else {}
+    info = chain_stats(node) if node is not None else {}
     info["device"] = backend.name
     info["stats"] = device_stats(backend.stats, node.wr_highest_offset if node is not None else 0)
     return info

@@ -28,7 +28,7 @@ class IOPool:
     """
 
     def __init__(self, workers: int = 16) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop: asyncio.AbstractEventLoop
         self._limit = workers
         self._threads: list[threading.Thread] = []
         self._queue: SimpleQueue[_Job | None] = SimpleQueue()
@@ -50,6 +50,9 @@ class IOPool:
         """
         if self._closed:
             raise RuntimeError("the I/O pool has been closed")
+        if not self._threads:
+            # The first request belongs to the loop in which the pool serves from now on.
+            self._loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = self._loop.create_future()
         self._busy += 1
         if self._busy > len(self._threads) < self._limit:

@@ -294,9 +294,10 @@ class BlockNode:
     async def map(self, offset: int, length: int) -> list[Extent]:
         """How the range is stored; may end early, covers at least the first byte.
 
-        :raises OSError: EIO beyond the end.
+        :param length: may reach beyond the end; what is there is not described.
+        :raises OSError: EIO when `offset` is beyond the end.
         """
-        self._check(offset, min(length, MAX_REQUEST))
+        self._check(offset, 0)
         length = min(length, self.driver.length - offset)
         if length == 0:
             return []

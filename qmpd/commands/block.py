@@ -78,7 +78,7 @@ class BlockCommands:
     @command("query-named-block-nodes")
     def query_named_block_nodes(self, ctx: RequestContext, args: QObjQueryNamedBlockNodesArg) -> RawJSON:
         """All nodes, newest first."""
-        return RawJSON(self._infos.all_nodes(self._graph))
+        return RawJSON(self._infos.all_nodes(self._graph, flat=bool(args.flat)))
 
     @command("query-block")
     def query_block(self, ctx: RequestContext, args: None) -> list[dict[str, Any]]:

@@ -40,8 +40,10 @@ async def run(
             _print_result(result, as_json=as_json)
             return ExitStatus.OK
         names = list(dict.fromkeys(_job_ids(arguments)))
+        grouped = arguments.get("properties") == {"completion-mode": "grouped"}
         with _progress(as_json) as display:
-            ended = await JobWatch(session, display).until_over_known(names, timeout)
+            watch = JobWatch(session, display, groups=dict.fromkeys(names, "group") if grouped else None)
+            ended = await watch.until_over_known(names, timeout)
         return _outcome(ended)
 
 

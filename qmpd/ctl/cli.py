@@ -73,9 +73,7 @@ def run(
         ),
     ] = None,
     oob: Annotated[bool, typer.Option("--oob", help="Execute out of band.")] = False,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait until the jobs that it starts are over.")
-    ] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the jobs that it starts are over.")] = False,
     timeout: TimeoutOption = None,
     socket: SocketOption = None,
     as_json: JsonOption = False,
@@ -86,9 +84,7 @@ def run(
     options = Options(socket, as_json).or_else(context.obj)
     _perform(
         options,
-        lambda: actions.run(
-            _target(options), command, words or [], oob, wait, timeout, as_json=options.as_json
-        ),
+        lambda: actions.run(_target(options), command, words or [], oob, wait, timeout, as_json=options.as_json),
     )
 
 

@@ -41,9 +41,7 @@ def outline(value: Any, indent: int = 0) -> list[str]:
     """A JSON value as indented `name: value` lines, lists as dashes."""
     pad = "  " * indent
     if isinstance(value, Mapping):
-        return [
-            line for name, member in value.items() for line in _labelled(f"{pad}{name}:", member, indent + 1)
-        ]
+        return [line for name, member in value.items() for line in _labelled(f"{pad}{name}:", member, indent + 1)]
     if isinstance(value, list):
         return [line for element in value for line in _dashed(element, indent)]
     return [f"{pad}{scalar(value)}"]
@@ -218,8 +216,6 @@ def grouped(jobs: Iterable[Job]) -> list[tuple[str | None, list[Job]]]:
 
 
 def _add_group(table: Any, group: str, members: list[Job]) -> None:
-    from rich.progress_bar import ProgressBar
-
     total = sum(job.total for job in members)
     current = sum(job.current for job in members)
     done = sum(job.over for job in members)
@@ -227,7 +223,7 @@ def _add_group(table: Any, group: str, members: list[Job]) -> None:
         group,
         "group",
         f"{done} of {len(members)} over",
-        ProgressBar(total=max(total, 1), completed=current, width=30),
+        _bar(current / total if total else 0.0),
         f"{current / total if total else 0:4.0%}",
         f"{human_bytes(current)}/{human_bytes(total)}",
         style="bold",
@@ -235,7 +231,6 @@ def _add_group(table: Any, group: str, members: list[Job]) -> None:
 
 
 def _add_job(table: Any, job: Job, indent: str, rates: RateMeter | None) -> None:
-    from rich.progress_bar import ProgressBar
     from rich.text import Text
 
     rate = rates.rate(job) if rates is not None else 0.0
@@ -247,7 +242,14 @@ def _add_job(table: Any, job: Job, indent: str, rates: RateMeter | None) -> None
         Text(f"{indent}{job.job_id}"),
         job.job_type,
         Text(state, style=_STYLES.get(job.outcome, "") if job.outcome else ""),
-        ProgressBar(total=1.0, completed=job.fraction, width=30),
+        _bar(job.fraction),
         f"{job.fraction:4.0%}",
         amount,
     )
+
+
+def _bar(fraction: float) -> RenderableType:
+    """A bar in colours that every terminal has."""
+    from rich.progress_bar import ProgressBar
+
+    return ProgressBar(1.0, fraction, width=30, complete_style="cyan", finished_style="green")

@@ -78,9 +78,14 @@ class Job:
 
 
 class JobList:
-    """All jobs seen so far, those that are over included."""
+    """All jobs seen so far, those that are over included.
 
-    def __init__(self) -> None:
+    :param groups: job id to group, for jobs of which the caller knows it; a server that tells groups itself
+        (member `group` of a job) has the last word.
+    """
+
+    def __init__(self, groups: Mapping[str, str] | None = None) -> None:
+        self._groups = dict(groups or {})
         self._jobs: dict[str, Job] = {}
         self._verdicts: dict[str, Outcome] = {}
         self._ended: dict[str, Job] = {}
@@ -164,6 +169,8 @@ class JobList:
         self._store(replace(job, outcome=outcome))
 
     def _store(self, job: Job) -> None:
+        if job.group is None and job.job_id in self._groups:
+            job = replace(job, group=self._groups[job.job_id])
         self._jobs[job.job_id] = job
         if job.over:
             self._ended.setdefault(job.job_id, job)

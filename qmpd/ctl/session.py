@@ -95,9 +95,7 @@ class Session:
         # Kept over a cancelled wait: a task thrown away just as it finished would take its event with it.
         self._next: asyncio.Task[Message] | None = None
 
-    async def execute(
-        self, command: str, arguments: Mapping[str, object] | None = None, *, oob: bool = False
-    ) -> Any:
+    async def execute(self, command: str, arguments: Mapping[str, object] | None = None, *, oob: bool = False) -> Any:
         """Run one command and return what it returns.
 
         :raise CommandFailed: the server answered with an error.
@@ -177,7 +175,7 @@ async def connect(address: Address) -> AsyncIterator[Session]:
             await client.connect(address.for_client)
     except TimeoutError as error:
         raise ConnectFailed(
-            f"{address} accepted the connection but sent no greeting within {GREETING_SECONDS:.0f} s; "
+            f"{address} sent no greeting within {GREETING_SECONDS:.0f} s; "
             "a server that serves one client at a time may be busy with another"
         ) from error
     except ConnectError as error:

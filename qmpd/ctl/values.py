@@ -108,9 +108,7 @@ def _put(tree: Tree, key: str, value: str) -> None:
     for depth, name in enumerate(parents, 1):
         child = place.setdefault(name, {})
         if isinstance(child, Word):
-            raise UsageError(
-                f"'{'.'.join(parents[:depth])}' cannot be both a value and an object with members"
-            )
+            raise UsageError(f"'{'.'.join(parents[:depth])}' cannot be both a value and an object with members")
         place = child
     if isinstance(place.get(last), dict):
         raise UsageError(f"'{key}' cannot be both a value and an object with members")

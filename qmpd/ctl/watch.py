@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 from qemu.qmp import Message
@@ -40,6 +40,7 @@ class JobWatch:
 
     :param interval: seconds between two questions for progress.
     :param on_event: called with each event about a job, in order.
+    :param groups: job id to group, where the caller knows it.
     """
 
     def __init__(
@@ -48,8 +49,9 @@ class JobWatch:
         display: Display | None = None,
         interval: float = INTERVAL_SECONDS,
         on_event: Callable[[Message], None] | None = None,
+        groups: Mapping[str, str] | None = None,
     ) -> None:
-        self.list = JobList()
+        self.list = JobList(groups)
         self._session = session
         self._display = display or Silent()
         self._interval = interval

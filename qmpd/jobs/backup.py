@@ -257,9 +257,15 @@ class BackupJob(BlockJob):
     # The end.
 
     async def prepare(self) -> None:
-        """The target must be on stable storage before the bitmap forgets what was copied."""
+        """What is about to forget must not outlive what it forgets.
+
+        A persistent bitmap survives the machine, so the target has to be on stable storage before the bitmap gives
+        up its bits. Any other bitmap is lost together with the page cache; then, as in QEMU, the target is flushed
+        when it is closed.
+        """
         self._check_snapshot()
-        await self._target.flush()
+        if self._bitmap is not None and self._bitmap.persistent:
+            await self._target.flush()
 
     def commit(self) -> None:
         self._settle_bitmap(success=True)

@@ -273,8 +273,8 @@ class Job(ABC):
         self.stop_for_user()
 
     def stop_for_user(self) -> None:
-        """Hold the job as if the user had paused it (again)."""
-        if not self.user_paused:
+        """Hold the job as if the user had paused it (again). One that is cancelled just goes on to its end."""
+        if not self.user_paused and not self.cancelled:
             self.user_paused = True
             self._hold()
 

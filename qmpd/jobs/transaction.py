@@ -8,7 +8,8 @@ The story of a group is one coroutine, `_finish`, in a task of the manager's. It
     prepare all -> all pending -> (a client finalizes) -> commit all        nothing went wrong
     cancel the others -> wait for their `run` to end -> abort all           otherwise, from any point above
 
-The hooks and callbacks run in one go without an `await`, with the members' nodes drained and the graph held,
+Preparing comes before pending, so that a group for which a client is asked to finalize has nothing left that can
+fail. The hooks and callbacks run in one go without an `await`, with the members' nodes drained and the graph held,
 and with the first of them the group is *decided*. A verb comes before that, and then aborts the group, or
 counts as having come after the end. The last events follow when the graph has closed what the hooks let go
 of, so that a client that hears of the end finds nothing open any more. What was rejected: finishing job by

@@ -17,7 +17,7 @@ import socket
 import stat
 import sys
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -160,7 +160,7 @@ class _Listener:
         self._sockets: list[socket.socket] = []
         self._first: socket.socket | None = None
         self._servers: list[asyncio.Server] = []
-        self._file: tuple[str, os.stat_result] | None = None
+        self._file: tuple[Path, os.stat_result] | None = None
 
     async def open(self) -> None:
         address = self._options.address
@@ -187,7 +187,8 @@ class _Listener:
             os.fchmod(sock.fileno(), SOCKET_MODE)
             sock.bind(address.name)
             if not address.abstract:
-                self._file = address.path, Path(address.path).stat()
+                path = Path(address.path).absolute()  # the working directory may change
+                self._file = path, path.stat()
         except BaseException:
             sock.close()
             raise
@@ -328,11 +329,11 @@ def _remove_stale(path: str) -> None:
     raise OSError(f"another process listens on {path!r}")
 
 
-def _remove_own(path: str, created: os.stat_result) -> None:
+def _remove_own(path: Path, created: os.stat_result) -> None:
     """Remove the socket file, unless another has taken its place."""
     with contextlib.suppress(FileNotFoundError):
-        if os.path.samestat(Path(path).lstat(), created):
-            Path(path).unlink()
+        if os.path.samestat(path.lstat(), created):
+            path.unlink()
 
 
 def _inherited(address: FdAddress) -> socket.socket:
@@ -344,27 +345,31 @@ def _inherited(address: FdAddress) -> socket.socket:
 
 async def _resolve(address: InetAddress, flags: int = 0) -> list[Any]:
     loop = asyncio.get_running_loop()
-    return await loop.getaddrinfo(
-        address.host or None,
-        address.port,
-        family=address.family,
-        type=socket.SOCK_STREAM,
-        flags=flags,
-    )
+    try:
+        return await loop.getaddrinfo(
+            address.host or None,
+            address.port,
+            family=address.family,
+            type=socket.SOCK_STREAM,
+            flags=flags,
+        )
+    except socket.gaierror as error:  # its numbers are not errno's
+        raise OSError(f"address {address} has no meaning here: {error.strerror}") from error
 
 
 async def _bind_inet(address: InetAddress) -> list[socket.socket]:
     """A bound socket for each of the host's addresses; the ports up to `address.to` are tried in turn."""
-    first = int(address.port)
-    for port in range(first, max(first, address.to) + 1):
-        wanted = InetAddress(address.host, str(port), 0, address.ipv4, address.ipv6)
-        infos = await _resolve(wanted, socket.AI_PASSIVE)
+    ports = [address.port]
+    if address.to:
+        ports += map(str, range(int(address.port) + 1, address.to + 1))
+    failure = OSError(f"address {address} has no port to bind")
+    for port in ports:
+        infos = await _resolve(replace(address, port=port), socket.AI_PASSIVE)
         try:
             return _bind_all(infos)
-        except OSError:
-            if port >= address.to:
-                raise
-    raise AssertionError("unreachable")
+        except OSError as error:
+            failure = error
+    raise failure
 
 
 def _bind_all(infos: list[Any]) -> list[socket.socket]:

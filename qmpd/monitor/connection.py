@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 import socket
 import struct
 import time
@@ -94,6 +95,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._open = False
+        self._stopped = False
         self._input: deque[bytes] = deque()
         self._input_bytes = 0
         self._queue: deque[Incoming] = deque()
@@ -120,11 +122,16 @@ class Connection(asyncio.Protocol):
         transport.write(self._session.greeting(self._hub.version))
 
     def data_received(self, data: bytes) -> None:
+        if self._stopped:
+            return
         self._input.append(data)
         self._input_bytes += len(data)
         self._pump()
 
     def eof_received(self) -> bool:
+        if self._is_gone():
+            self.abort()
+            return False
         self._ended = True
         self._pump()
         return True  # `_pump` closes, once everything is answered
@@ -143,6 +150,15 @@ class Connection(asyncio.Protocol):
         self._forget()
         self._hub.closed(self)
 
+    def _is_gone(self) -> bool:
+        """After the end of input: whether the client has closed altogether, as far as the kernel can tell."""
+        sock = None if self._transport is None else self._transport.get_extra_info("socket")
+        if sock is None:
+            return False
+        poll = select.poll()
+        poll.register(sock.fileno(), 0)
+        return any(events & select.POLLHUP for _, events in poll.poll(0))
+
     # -- the monitor's side
 
     def send_event(self, line: bytes) -> None:
@@ -157,6 +173,11 @@ class Connection(asyncio.Protocol):
                 self._drop()
                 return
         self._schedule()
+
+    def stop(self) -> None:
+        """Take no more requests; the one that runs is still answered, and events still go out."""
+        self._stopped = True
+        self._forget_requests()
 
     def close(self) -> None:
         """Send what is ready, answer nothing more, close when the client has read it."""
@@ -173,10 +194,13 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _forget(self) -> None:
+    def _forget_requests(self) -> None:
         self._input.clear()
         self._input_bytes = 0
         self._queue.clear()
+
+    def _forget(self) -> None:
+        self._forget_requests()
         self._out.clear()
         self._hub.events.remove(self)
 
@@ -230,7 +254,7 @@ class Connection(asyncio.Protocol):
                     self._later()
                     break
                 deadline = deadline or now + SLICE_SECONDS
-                self._queue.extend(self._session.receive(self._next_slice()))
+                self._queue.extend(self._receive_slice())
             else:
                 break
 
@@ -240,13 +264,27 @@ class Connection(asyncio.Protocol):
             self._scheduled = True
             self._loop.call_soon(self._scheduled_pump)
 
-    def _next_slice(self) -> bytes:
+    def _receive_slice(self) -> list[Incoming]:
+        """The requests in the next slice of the input: whole lines if possible, else not more than is quick."""
         data = self._input.popleft()
-        if len(data) > SLICE_BYTES:
-            self._input.appendleft(data[SLICE_BYTES:])
-            data = data[:SLICE_BYTES]
-        self._input_bytes -= len(data)
-        return data
+        cut = len(data)
+        if cut > SLICE_BYTES:
+            cut = data.rfind(b"\n", 0, SLICE_BYTES) + 1
+            if not cut:
+                # A long line costs little if it is strict JSON, and may take long if it is anything else.
+                cut = data.find(b"\n", SLICE_BYTES) + 1 or len(data)
+                items = self._session.receive_strict(data[:cut])
+                if items is not None:
+                    self._put_back(data, cut)
+                    return items
+                cut = SLICE_BYTES
+        self._put_back(data, cut)
+        return self._session.receive(data[:cut])
+
+    def _put_back(self, data: bytes, taken: int) -> None:
+        self._input_bytes -= taken
+        if taken < len(data):
+            self._input.appendleft(data[taken:])
 
     def _answer_queue(self) -> bool:
         """Answer requests that were parsed; False when something stands in the way of the next."""
@@ -318,7 +356,7 @@ class Connection(asyncio.Protocol):
         self._queue.clear()
         self._sort_out(waiting)
         while self._input and len(self._queue) < QUEUE_LENGTH and self._writable:
-            self._sort_out(self._session.receive(self._next_slice()))
+            self._sort_out(self._receive_slice())
 
     def _sort_out(self, items: list[Incoming]) -> None:
         for item in items:

@@ -21,21 +21,26 @@ from qmpd.wire.encoding import encode
 log = logging.getLogger(__name__)
 
 _MARK = "__qmp_command__"
+_NONE_IF_EMPTY = "__qmp_none_if_empty__"
 _EMPTY_RESULT = b"{}"
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
-def command(name: str) -> Callable[[Method], Method]:
+def command(name: str, *, none_if_empty: bool = False) -> Callable[[Method], Method]:
     """Mark a method `(self, ctx, args)` as the handler of the schema's command `name`.
 
     A plain function answers at once and must not block; an `async def` runs as a task, and the session's next
     commands wait for it. The result is None (sent as `{}`), a model, a list of models, JSON-ready data, or
     `RawJSON`.
+
+    :param none_if_empty: the handler gets None instead of a model when no arguments are given, which spares an
+        idle daemon the making of models. Only for commands all of whose arguments are optional.
     """
 
     def mark(method: Method) -> Method:
         setattr(method, _MARK, name)
+        setattr(method, _NONE_IF_EMPTY, none_if_empty)
         return method
 
     return mark
@@ -59,7 +64,7 @@ class CommandInfo(Protocol):
 class Handler:
     """One command: the bound method that answers it and what the schema says of it."""
 
-    __slots__ = ("allow_oob", "call", "empty", "info", "is_async", "name", "takes_arguments")
+    __slots__ = ("allow_oob", "call", "empty", "info", "is_async", "name", "needs_model")
 
     def __init__(self, name: str, call: Callable[[RequestContext, Any], Any], info: CommandInfo) -> None:
         self.name = name
@@ -67,7 +72,7 @@ class Handler:
         self.info = info
         self.allow_oob = info.allow_oob
         self.is_async = inspect.iscoroutinefunction(call)
-        self.takes_arguments = info.arg_type is not None
+        self.needs_model = info.arg_type is not None and not getattr(call, _NONE_IF_EMPTY, False)
         self.empty: object = None
 
 
@@ -125,7 +130,7 @@ class Dispatcher:
         :raises GenericError: they are not what the schema says.
         """
         if not arguments:
-            if not handler.takes_arguments:
+            if not handler.needs_model:
                 return None
             if handler.empty is None:  # models are immutable: one will do for all
                 handler.empty = self._validate(handler, {})
@@ -136,9 +141,11 @@ class Dispatcher:
         try:
             return handler.info.validate(arguments)
         except ValueError as error:
-            from qmpd.qapi.explain import explain  # with pydantic: not before the first mistake
+            # Not before the first mistake: most daemons never make one.
+            from qmpd.api.keyval_types import TYPES
+            from qmpd.qapi.explain import explain
 
-            raise GenericError(explain(error, arguments)) from error
+            raise GenericError(explain(error, TYPES)) from error
 
     def run(self, handler: Handler, ctx: RequestContext, arguments: dict[str, object] | None) -> bytes:
         """Run a plain handler; the JSON text of its result."""

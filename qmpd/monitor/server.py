@@ -40,6 +40,7 @@ class Monitor:
         self.command_handlers = {name: handler for name, handler in handlers.items() if name != NEGOTIATION_COMMAND}
         self.connections: set[Connection] = set()
         self._on_closed: dict[Connection, Callable[[], None]] = {}
+        self._stopped = False
         self._all_closed = asyncio.Event()
         self._all_closed.set()
 
@@ -57,6 +58,8 @@ class Monitor:
         """`connection` has a client."""
         self.connections.add(connection)
         self._all_closed.clear()
+        if self._stopped:
+            connection.stop()
 
     def closed(self, connection: Connection) -> None:
         """`connection` has lost its client."""
@@ -66,6 +69,12 @@ class Monitor:
             self._all_closed.set()
         if on_closed is not None:
             on_closed()
+
+    def stop(self) -> None:
+        """Take no more requests; replies and events still go out."""
+        self._stopped = True
+        for connection in self.connections:
+            connection.stop()
 
     async def close(self) -> None:
         """End all sessions: send what is ready, and wait a moment for those that are slow to read it."""

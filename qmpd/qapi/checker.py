@@ -7,9 +7,9 @@ Source: "How to use the QAPI code generator", section "QAPI schema language" of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
-from qmpd.qapi.names import normalized, to_class
+from qmpd.qapi.names import normalized
 from qmpd.qapi.parser import ParsedSchema, Pragma, parse_file
 from qmpd.qapi.schema import (
     BUILTIN_JSON_TYPES,
@@ -69,6 +69,7 @@ def _collect(parsed: ParsedSchema, defined: frozenset[str]) -> Schema:
         {entity.name: entity for entity in entities if isinstance(entity, Command)},
         {entity.name: entity for entity in entities if isinstance(entity, Event)},
         tuple(entities),
+        tuple(parsed.free_docs),
     )
 
 
@@ -94,7 +95,6 @@ class _Checker:
             self._type(definition)
         for entity in self._schema.entities:
             self._entity(entity)
-        self._reject_class_clashes()
 
     def _type(self, definition: TypeDefinition) -> None:
         match definition:
@@ -228,26 +228,6 @@ class _Checker:
                 label = f"member '{member.name}' of {_quoted(owner)}"
                 raise SchemaError(member.info, f"{label} clashes with '{earlier.name}' at {earlier.info}")
 
-    def _reject_class_clashes(self) -> None:
-        """Generated classes need distinct names; only spelling variants can clash here."""
-        seen: dict[str, TypeDefinition] = {}
-        for definition in self._schema.types.values():
-            earlier = seen.setdefault(to_class(definition.name), definition)
-            if earlier is not definition:
-                raise SchemaError(
-                    definition.info,
-                    f"'{definition.name}' and '{earlier.name}' at {earlier.info} have the same Python name",
-                )
-
 
 def _quoted(owner: str) -> str:
     return owner if " " in owner else f"'{owner}'"
-
-
-def all_members(schema: Schema, name: str) -> Iterator[Member]:
-    """Every member that a value of object type `name` may have, those of all branches included."""
-    definition = schema.types[name]
-    yield from schema.members(name)
-    if isinstance(definition, Union):
-        for branch in definition.branches:
-            yield from schema.members(branch.type.name)

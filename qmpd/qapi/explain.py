@@ -16,6 +16,7 @@ from qmpd.qapi.keyval import AlternateType, EnumType, KeyvalType, StructType, Un
 from qmpd.qapi.schema import INTEGER_RANGES
 
 _LONGEST_SHOWN = 80
+_LONGEST_PATH = 200
 _TAG = re.compile(r"'([^']*)'")
 _JSON_KINDS = {
     "=string": "a string",
@@ -108,6 +109,10 @@ def _no_tag(details: Details, path: str, known: _Known) -> str:
     return _must_be(_join(path, member), "a string", value[member])
 
 
+def _too_deep(details: Details, path: str, known: _Known) -> str:
+    return f"{_subject(path)} is nested too deeply; refer to what exists by name instead of defining it in place"
+
+
 _HANDLERS: dict[str, Callable[[Details, str, _Known], str]] = {
     "missing": _missing,
     "extra_forbidden": _unknown,
@@ -115,6 +120,8 @@ _HANDLERS: dict[str, Callable[[Details, str, _Known], str]] = {
     "literal_error": _not_in_enum,
     "greater_than_equal": _out_of_range,
     "less_than_equal": _out_of_range,
+    "recursion_depth_exceeded": _too_deep,
+    "recursion_loop": _too_deep,
     "union_tag_invalid": _wrong_tag,
     "union_tag_not_found": _no_tag,
 }
@@ -196,6 +203,8 @@ def _is_missing(path: str, wanted: str) -> str:
 
 
 def _subject(path: str) -> str:
+    if len(path) > _LONGEST_PATH:
+        path = f"{path[:_LONGEST_PATH]}..."
     return f"parameter '{path}'" if path else "the argument"
 
 

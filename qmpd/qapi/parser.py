@@ -58,11 +58,15 @@ class Expression:
 
 @dataclass(slots=True)
 class ParsedSchema:
-    """All files of a schema: definitions in order (an included file's where it is included), and pragmas."""
+    """All files of a schema.
+
+    :param expressions: definitions in order, an included file's where it is included.
+    :param free_docs: documentation that belongs to no definition.
+    """
 
     expressions: list[Expression] = field(default_factory=list)
     pragma: Pragma = field(default_factory=Pragma)
-    modules: list[str] = field(default_factory=list)
+    free_docs: list[Doc] = field(default_factory=list)
 
 
 def parse_file(path: str) -> ParsedSchema:
@@ -96,7 +100,6 @@ class _Parser:
             raise SchemaError(blame, f"cannot read schema file '{path}': {reason}") from error
         self._open_files = (*self._open_files, path.resolve())
         self._seen.add(path.resolve())
-        self._result.modules.append(str(path))
         self._tokens = list(tokenize(text, self._info))
         doc: Doc | None = None
         while (token := self._peek()).kind is not TokenKind.END:
@@ -111,7 +114,10 @@ class _Parser:
     def _doc(self) -> Doc | None:
         token = self._next()
         doc = parse_doc(token.text, self._info.at_line(token.line))
-        return doc if doc.symbol is not None else None
+        if doc.symbol is None:
+            self._result.free_docs.append(doc)
+            return None
+        return doc
 
     def _expression(self, path: Path, doc: Doc | None) -> None:
         info = self._info.at_line(self._peek().line)

@@ -147,12 +147,14 @@ class Schema:
     """A whole schema, in the order in which it is written.
 
     :param types: by name; implicit types come right before what uses them.
+    :param free_docs: documentation that belongs to no definition.
     """
 
     types: dict[str, TypeDefinition]
     commands: dict[str, Command]
     events: dict[str, Event]
     entities: tuple[Command | Event, ...]
+    free_docs: tuple[Doc, ...]
 
     def members(self, name: str) -> Iterator[Member]:
         """The members of struct `name`, or of the base of union `name`; the base's first."""

@@ -324,32 +324,35 @@ class Shapes:
         for name, info in written.items():
             if name not in head.doc.members and not excused:
                 raise SchemaError(info, f"member '{name}' of '{head.name}' is not described")
-        self._check_feature_docs(head, head.doc, written_features=_written_features(head.value))
+        self._check_feature_docs(head, head.doc, excused=excused)
 
-    def _check_feature_docs(self, head: _Head, doc: Doc, *, written_features: set[str]) -> None:
+    def _check_feature_docs(self, head: _Head, doc: Doc, *, excused: bool) -> None:
+        written = _written_features(head)
         for name, section in doc.features.items():
-            if name not in written_features:
+            if name not in written:
                 raise SchemaError(section.info, f"feature '{name}' is described, but '{head.name}' lacks it")
-        for name in sorted(written_features - doc.features.keys()):
-            if self._pragma.doc_required:
+        for name in sorted(written - doc.features.keys()):
+            if not excused:
                 raise SchemaError(head.info, f"feature '{name}' of '{head.name}' is not described")
 
 
-def _written_features(value: object) -> set[str]:
-    """The names of all features that are written in an expression, those of its members included."""
-    found: set[str] = set()
-    if isinstance(value, Object):
-        features = value.get("features")
-        for item in features if isinstance(features, Array) else ():
-            name = item.get("name") if isinstance(item, Object) else item
-            found.add(str(name))
-        for key, nested in value.items():
-            if key != "features":
-                found |= _written_features(nested)
-    elif isinstance(value, Array):
-        for nested in value:
-            found |= _written_features(nested)
+def _written_features(head: _Head) -> set[str]:
+    """The names of all features of the definition and of its members, whatever their conditions."""
+    found = _feature_names(head.value)
+    for data in (head.value.get("data"), head.value.get("base")):
+        items = data.values() if isinstance(data, Object) else data if isinstance(data, Array) else ()
+        for item in items:
+            if isinstance(item, Object):
+                found |= _feature_names(item)
     return found
+
+
+def _feature_names(written: Object) -> set[str]:
+    items = written.get("features")
+    return {
+        str(item.get("name") if isinstance(item, Object) else item)
+        for item in (items if isinstance(items, Array) else ())
+    }
 
 
 def _written_names(head: _Head) -> dict[str, SourceInfo]:

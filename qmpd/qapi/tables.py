@@ -60,7 +60,7 @@ class CommandInfo:
         :raises pydantic.ValidationError: if it is not what the schema promises.
         """
         if self.ret_type is None:
-            _refuse_members(self.name, value or {})
+            _refuse_members(self.name, {} if value is None else value)
         else:
             validator(self.models, self.ret_type).validate_python(value, by_alias=True, by_name=False)
 
@@ -80,7 +80,7 @@ class EventInfo:
         :raises pydantic.ValidationError: if it is not what the schema promises.
         """
         if self.arg_type is None:
-            _refuse_members(self.name, data or {})
+            _refuse_members(self.name, {} if data is None else data)
         else:
             validator(self.models, self.arg_type).validate_python(data, by_alias=True, by_name=False)
 
@@ -92,7 +92,7 @@ def validator(models: str, type_name: str) -> SchemaValidator:
     """
     from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-    found: Any = getattr(import_module(models), type_name.strip("[]"))
+    found = _find(models, type_name.strip("[]"))
     if type_name.startswith("["):
         found = list.__class_getitem__(found)
     if isinstance(found, type) and issubclass(found, BaseModel):
@@ -100,6 +100,16 @@ def validator(models: str, type_name: str) -> SchemaValidator:
         return cast("SchemaValidator", found.__pydantic_validator__)
     adapter = TypeAdapter[Any](found, config=ConfigDict(strict=True, title=type_name.strip("[]")))
     return cast("SchemaValidator", adapter.validator)
+
+
+def _find(models: str, name: str) -> Any:
+    """The type of that name: the schema's, or a built-in one."""
+    module = import_module(models)
+    if name in module.__all__:
+        return getattr(module, name)
+    from qmpd.qapi import model
+
+    return {"str": str, "bool": bool, "float": float, "Any": Any}.get(name) or getattr(model, name)
 
 
 def _refuse_members(name: str, arguments: object) -> None:

@@ -58,6 +58,12 @@ class Framer:
             return self._lenient.feed(data)
         return values + self._lenient.feed(data[cut:])
 
+    def feed_strict(self, data: bytes) -> list[object] | None:
+        """Like `feed`, but only if that is quick: None (and nothing taken) when it wants the lenient parser."""
+        if not self._lenient.in_sync or len(data) > self._strict_limit:
+            return None
+        return _strict_lines(data) if data[-1:] in (b"\n", b"}") else None
+
     def _feed_rest(self, data: bytes) -> list[object]:
         """The rest of what the lenient parser has begun; what comes after its line may be strict again."""
         cut = data.find(b"\n") + 1

@@ -50,9 +50,7 @@ _DIGITS = re.compile(rb"[0-9]*+")
 _LETTERS = re.compile(rb"[a-z]*+")
 _SKIP = re.compile(rb"[^" + _CONTROL + rb"{}\[\]:,]*+")
 
-_ESCAPE = re.compile(
-    r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))"
-)
+_ESCAPE = re.compile(r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))")
 _SIMPLE_ESCAPES = {
     '"': '"',
     "'": "'",
@@ -386,9 +384,7 @@ class LenientParser:
         elif text == b"]":
             self._brackets -= 1
         if self._braces + self._brackets > self._max_nesting:
-            self._exceed(
-                f"The message is nested deeper than {self._max_nesting} levels, the most that is accepted"
-            )
+            self._exceed(f"The message is nested deeper than {self._max_nesting} levels, the most that is accepted")
 
     def _starts_request(self, kind: int, text: bytes) -> bool:
         """While skipping: whether this token is the first key of an object that looks like a request."""

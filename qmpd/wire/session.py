@@ -46,9 +46,7 @@ class Request:
 
     __slots__ = ("arguments", "id_text", "name", "oob")
 
-    def __init__(
-        self, name: str, arguments: dict[str, object] | None, id_text: bytes | None, oob: bool
-    ) -> None:
+    def __init__(self, name: str, arguments: dict[str, object] | None, id_text: bytes | None, oob: bool) -> None:
         self.name = name
         self.arguments = arguments
         self.id_text = id_text
@@ -105,6 +103,11 @@ class Session:
         """The requests (and refusals) that `data` completes, in order."""
         return [self._check(value) for value in self._framer.feed(data)]
 
+    def receive_strict(self, data: bytes) -> list[Incoming] | None:
+        """Like `receive` for complete lines of strict JSON; None, and nothing is taken, for anything else."""
+        values = self._framer.feed_strict(data)
+        return None if values is None else [self._check(value) for value in values]
+
     def admit(self, request: Request) -> None:
         """Whether the session's mode allows `request` now.
 
@@ -116,9 +119,7 @@ class Session:
             raise GenericError("Member 'exec-oob' needs the capability 'oob'; use 'execute'")
         if self.mode is Mode.COMMAND:
             if request.name == NEGOTIATION_COMMAND:
-                raise CommandNotFound(
-                    "Capabilities negotiation is already over; 'qmp_capabilities' is used once"
-                )
+                raise CommandNotFound("Capabilities negotiation is already over; 'qmp_capabilities' is used once")
         elif request.name != NEGOTIATION_COMMAND:
             raise CommandNotFound(
                 f"Command {request.name!r} is not available before the capabilities negotiation;"
@@ -193,9 +194,7 @@ def _check_odd(value: dict[str, object], id_text: bytes | None) -> Incoming:
     for member in value:
         if member not in _REQUEST_MEMBERS:
             return Refused(
-                GenericError(
-                    f"Member {member!r} of the request is unknown; 'execute', 'arguments', 'id' are"
-                ),
+                GenericError(f"Member {member!r} of the request is unknown; 'execute', 'arguments', 'id' are"),
                 id_text,
             )
     oob = "exec-oob" in value

@@ -143,5 +143,12 @@ def test_details_come_from_the_block_jobs() -> None:
     assert job.as_dict()["io-status"] == "nospace"
 
 
+def test_a_group_that_the_caller_knows_and_one_that_the_server_tells() -> None:
+    jobs = JobList({"j": "mine", "k": "mine"})
+    jobs.feed(change("created"))
+    jobs.update([answer("running"), {**answer("running", job_id="k"), "group": "theirs"}])
+    assert [job.group for job in jobs.jobs] == ["mine", "theirs"]
+
+
 def test_other_events_are_none_of_its_business() -> None:
     assert not JobList().feed({"event": "SHUTDOWN", "data": {}})

@@ -38,8 +38,9 @@ class Events:
     def named(self, name: str) -> list[dict[str, Any]]:
         return [data for event, data in self.all if event == name]
 
-    async def until(self, line: str) -> None:
-        while line not in self.lines:
+    async def until(self, line: str, times: int = 1) -> None:
+        """Wait until the event `line` has come so many times."""
+        while self.lines.count(line) < times:
             self._arrived.clear()
             await self._arrived.wait()
 

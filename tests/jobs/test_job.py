@@ -131,6 +131,18 @@ async def test_a_cancelled_job_unwinds_only_when_it_is_not_drained() -> None:
     await world.until_status(job, JobStatus.NULL)
 
 
+async def test_a_cancelled_job_is_stopped_by_nothing() -> None:
+    """Neither by an I/O error nor by a user whose pause comes too late."""
+    world = World()
+    job = await busy_job(world)
+    await world.jobs.cancel(job, force=True)
+    job.error_action("stop", EIO, is_read=False)
+    world.jobs.pause(job)
+    job.answer()
+    await world.until_status(job, JobStatus.NULL)
+    assert "paused" not in world.events.of("j0")
+
+
 async def test_a_drain_does_not_count_as_the_users_pause() -> None:
     world = World()
     job = world.add("j0")

@@ -8,8 +8,7 @@ And a group that succeeds must end like the same actions done one by one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +18,9 @@ from hypothesis import strategies as st
 
 from qmpd.api.models import BlockDirtyBitmap, BlockDirtyBitmapAdd, BlockDirtyBitmapMerge
 from qmpd.block.dirty_bitmap import BitmapStore, DirtyBitmap
+from qmpd.block.driver import BlockDriver, Buffer
+from qmpd.block.graph import BlockGraph
+from qmpd.block.node import BlockNode, NodeOptions
 from qmpd.errors import GenericError, QMPError
 from qmpd.jobs.job import Job
 from qmpd.jobs.manager import JobManager
@@ -26,7 +28,6 @@ from qmpd.transaction import kinds as kinds_package
 from qmpd.transaction.action import TransactionAction
 from qmpd.transaction.engine import ActionRequest, TransactionEngine, discover_kinds
 from qmpd.transaction.env import CompletionMode
-from tests.jobs.fakes import Events, Graph
 from tests.soak import count
 
 PIECE = 512
@@ -34,38 +35,30 @@ LENGTH = 40 * PIECE
 INDIVIDUAL, GROUPED = CompletionMode.INDIVIDUAL, CompletionMode.GROUPED
 
 
-@dataclass(eq=False)
-class Node:
-    """As much of a block node as bitmap actions and the graph stand-in look at."""
+class NoDisk(BlockDriver):
+    """As much of a driver as bitmap actions look at."""
 
-    node_name: str
-    length: int = LENGTH
-    persistent: bool = False
-    cluster_size: int | None = None
+    async def open(self, options: Any, context: Any) -> None:
+        raise AssertionError("never opened")
 
-    def __post_init__(self) -> None:
-        self.bitmaps = BitmapStore(self.node_name)
-        self.drains = 0
-        self.jobs: list[Any] = []
-        self.driver = SimpleNamespace(
-            cluster_size=self.cluster_size, supports_persistent_bitmaps=self.persistent, format_name="test"
-        )
+    async def preadv(self, offset: int, buffer: memoryview) -> None:
+        raise AssertionError("never read")
+
+    async def pwritev(self, offset: int, data: Buffer, fua: bool) -> None:
+        raise AssertionError("never written")
 
 
-class NamedGraph(Graph):
-    """The graph stand-in with nodes that can be found."""
+class BitmapDisk(NoDisk):
+    """A driver that could store bitmaps."""
 
-    def __init__(self, *nodes: Node) -> None:
-        super().__init__()
-        self.nodes = {node.node_name: node for node in nodes}
+    supports_persistent_bitmaps = True
 
-    def find(self, name: str) -> Node | None:
-        return self.nodes.get(name)
 
-    def lookup(self, name: str) -> Node:
-        if name not in self.nodes:
-            raise GenericError(f"no node '{name}'")
-        return self.nodes[name]
+class NoEvents:
+    """Nobody listens."""
+
+    def emit(self, name: str, data: Mapping[str, object] | None = None) -> None:
+        return
 
 
 class Copy(Job):
@@ -110,8 +103,8 @@ class CopyAction(TransactionAction):
 
     async def prepare(self) -> None:
         job_id, name = self.data
-        node: Any = self.env.graph.find("n0")
-        self.job = Copy(job_id, None if name is None else node.bitmaps.lookup(name))
+        bitmaps = self.env.graph.lookup("n0").bitmaps
+        self.job = Copy(job_id, None if name is None else bitmaps.lookup(name))
         self.env.jobs.add(self.job, self.env.group)
 
     def commit(self) -> None:
@@ -133,15 +126,20 @@ class FailAction(TransactionAction):
 
 
 class World:
-    """Two nodes of the same size, the real engine and the real job manager."""
+    """Two nodes of the same size under the real graph, engine and job manager."""
 
-    def __init__(self) -> None:
-        self.nodes = [Node("n0"), Node("n1")]
-        self.graph: Any = NamedGraph(*self.nodes)
-        self.jobs = JobManager(self.graph, Events())
+    def __init__(self, driver: type[BlockDriver] = NoDisk) -> None:
+        nothing: Any = None
+        self.graph = BlockGraph(nothing, NoEvents())
+        self.nodes = [self._add_node(name, driver("test")) for name in ("n0", "n1")]
+        self.jobs = JobManager(self.graph, NoEvents())
         kinds = {**discover_kinds(kinds_package), "copy": CopyAction, "fail": FailAction}
-        no_services: Any = None
-        self.engine = TransactionEngine(self.graph, self.jobs, Events(), no_services, kinds=kinds)
+        self.engine = TransactionEngine(self.graph, self.jobs, NoEvents(), nothing, kinds=kinds)
+
+    def _add_node(self, name: str, driver: BlockDriver) -> BlockNode:
+        driver.length = LENGTH
+        self.graph.nodes[name] = BlockNode(self.graph, name, driver, NodeOptions())
+        return self.graph.nodes[name]
 
     @property
     def store(self) -> BitmapStore:
@@ -241,8 +239,7 @@ class TestOneAction:
         assert world.bitmap("a").granularity == granularity
 
     async def test_add_persistent_where_it_can_be_stored(self) -> None:
-        world = World()
-        world.nodes[0].driver.supports_persistent_bitmaps = True
+        world = World(BitmapDisk)
         await world.run(INDIVIDUAL, add("a", persistent=True))
         assert world.bitmap("a").persistent
 
@@ -323,7 +320,7 @@ class TestOneAction:
 
     async def test_more_bits_than_memory_is_refused(self) -> None:
         world = World()
-        world.nodes[0].length = 1 << 62
+        world.nodes[0].driver.length = 1 << 62
         with pytest.raises(GenericError, match="granularity"):
             await world.run(INDIVIDUAL, add("a"))
 

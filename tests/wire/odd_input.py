@@ -44,7 +44,7 @@ SINGLE_ERROR: tuple[bytes, ...] = (
     b'{"execute":"no-such","id":"\\u0000"}',
     b'{"execute":"no-such","id":"\xc0\x80"}',
     b'{"execute":"no-such","id":"%s %d"}',
-    b'{"execute":"no-such","id":[0,-0,18446744073709551615,-9223372036854775808,1e5]}',
+    b'{"execute":"no-such","id":[0,-0,18446744073709551615,-9223372036854775808,15e-1]}',
     b'{"execute":"no-such","id":"\\ud83d"}',
     b'{"execute":"no-such","id":"\\ud83dx"}',
     b'{"execute":"no-such","id":"\\ude00"}',

@@ -57,9 +57,7 @@ def test_an_unknown_capability_leaves_the_mode_as_it_was() -> None:
         (Mode.COMMAND, True, b'{"exec-oob":"query-version"}', None),
     ],
 )
-def test_what_a_mode_admits(
-    mode: Mode, oob: bool, request_text: bytes, error: type[Exception] | None
-) -> None:
+def test_what_a_mode_admits(mode: Mode, oob: bool, request_text: bytes, error: type[Exception] | None) -> None:
     session = Session()
     session.mode, session.oob = mode, oob
     (request,) = session.receive(request_text)
@@ -141,9 +139,7 @@ def test_pretty_sessions_get_the_same_messages_over_several_lines() -> None:
 
 
 def test_events() -> None:
-    assert event_line("STOP", None, 1, 2) == (
-        b'{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "STOP"}\r\n'
-    )
+    assert event_line("STOP", None, 1, 2) == (b'{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "STOP"}\r\n')
     assert event_line("JOB", {"id": "j"}, 1, 2) == (
         b'{"timestamp": {"seconds": 1, "microseconds": 2}, "event": "JOB", "data": {"id": "j"}}\r\n'
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -19,6 +20,10 @@ async def tell(directory: Path, narrator: Narrator) -> None:
     :raise CheckFailed: something is not as it should be.
     :raise CtlError: the daemon refused or vanished.
     """
+    task = asyncio.current_task()
+    if task is not None:
+        # As Ctrl-C does: nothing may be left behind, neither a daemon nor files.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     server = Server(directory)
     async with server.running() as session:
         await Story(directory, server, session, narrator).tell()
@@ -33,7 +38,8 @@ def main() -> int:
         except (CheckFailed, CtlError, OSError) as error:
             narrator.failure(str(error))
             return 1
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            narrator.failure("interrupted")
             return 130
     narrator.summary()
     return 0

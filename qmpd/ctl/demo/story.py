@@ -7,9 +7,10 @@ are read directly, and bitmaps are held against the demo's own account of its wr
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,18 +95,14 @@ class Story:
             export = {"type": "nbd", "id": f"export-{disk.name}", "node-name": disk.name}
             await self._execute("block-export-add", {**export, "name": disk.name, "writable": True})
             with self._client(disk) as client:
-                self._check(
-                    client.size == disk.size, f"NBD export '{disk.name}' has {human_bytes(client.size)}"
-                )
+                self._check(client.size == disk.size, f"NBD export '{disk.name}' has {human_bytes(client.size)}")
 
     async def _full_backup(self) -> None:
         self._narrator.chapter("A full backup of both, as one transaction")
         self._narrator.say(
             "One command adds a dirty bitmap to each disk, which from now on notes every change, and copies"
         )
-        self._narrator.say(
-            "both disks as they stand at that moment. Grouped: all of it succeeds, or none of it."
-        )
+        self._narrator.say("both disks as they stand at that moment. Grouped: all of it succeeds, or none of it.")
         actions: list[dict[str, Any]] = []
         for disk in self._disks:
             target = empty_file(self._directory / f"{disk.name}-full.raw", disk.size)
@@ -124,40 +121,34 @@ class Story:
         self._narrator.chapter("The machine works on")
         self._narrator.say("It writes to both disks through NBD; qmpd marks each piece in the disk's bitmap.")
         tables, journal = self._disks
-        await asyncio.to_thread(
-            self._write, tables, [(2 * MIB, 2 * MIB), (64 * MIB, MIB), (110 * MIB, 3 * MIB)]
-        )
+        await asyncio.to_thread(self._write, tables, [(2 * MIB, 2 * MIB), (64 * MIB, MIB), (110 * MIB, 3 * MIB)])
         await asyncio.to_thread(self._write, journal, [(150 * MIB, 3 * MIB), (180 * MIB, 4 * MIB)])
         await self._check_bitmaps("the bitmaps hold exactly what was written")
 
     async def _incremental_backup(self) -> None:
         self._narrator.chapter("An incremental backup of both, while the machine keeps writing")
-        self._narrator.say(
-            "Only what the bitmaps name is copied, onto a copy of the full backup. The jobs are slowed"
-        )
-        self._narrator.say(
-            "down, so that the machine can overwrite data that they have not reached: qmpd saves the"
-        )
+        self._narrator.say("Only what the bitmaps name is copied, onto a copy of the full backup. The jobs are slowed")
+        self._narrator.say("down, so that the machine can overwrite data that they have not reached: qmpd saves the")
         self._narrator.say("old data first, and the backup still is the disks as they stood when it began.")
         command = await self._prepare_incremental("inc1", after="full")
         frozen = self._freeze("inc1")
         await self._execute("transaction", command)
         for disk in self._disks:
             disk.dirty.clear()
-        watching = asyncio.create_task(self._follow("inc1"))
-        tables, journal = self._disks
-        await asyncio.to_thread(
-            self._write, tables, [(111 * MIB, 2 * MIB), (64 * MIB, 300_000), (20 * MIB, 5000)]
-        )
-        await asyncio.to_thread(
-            self._write, journal, [(182 * MIB, 2 * MIB), (152 * MIB, 4096), (10 * MIB, 512)]
-        )
-        running = await self._running_jobs()
-        self._check(len(running) == 2, "both jobs were still running when the last write was done")
-        await self._hurry(running)
-        self._check(all_completed(await watching), "both jobs completed")
+        async with self._following("inc1") as watching:
+            await self._overwrite()
+            running = await self._running_jobs()
+            self._check(len(running) == 2, "both jobs were still running when the last write was done")
+            await self._hurry(running)
+            self._check(all_completed(await watching), "both jobs completed")
         await self._verify("inc1", frozen)
         await self._check_bitmaps("each bitmap was replaced by exactly what was written meanwhile")
+
+    async def _overwrite(self) -> None:
+        """Write to places that the jobs have not reached, and to others."""
+        tables, journal = self._disks
+        await asyncio.to_thread(self._write, tables, [(111 * MIB, 2 * MIB), (64 * MIB, 300_000), (20 * MIB, 5000)])
+        await asyncio.to_thread(self._write, journal, [(182 * MIB, 2 * MIB), (152 * MIB, 4096), (10 * MIB, 512)])
 
     async def _failing_backup(self) -> None:
         tables, journal = self._disks
@@ -166,15 +157,11 @@ class Story:
         await asyncio.to_thread(self._write, journal, [(100 * MIB, 3 * MIB), (300 * MIB, 2 * MIB)])
         command = await self._prepare_incremental("inc2", after="inc1")
         self._narrator.say("From here on the operating system refuses qmpd any write beyond the first")
-        self._narrator.say(
-            f"{human_bytes(FULL_AT)} of a file, as a full disk would. The journal's target will"
-        )
+        self._narrator.say(f"{human_bytes(FULL_AT)} of a file, as a full disk would. The journal's target will")
         self._narrator.say("run into that, the tables' will not.")
         with self._server.file_size_limit(FULL_AT):
             await self._fail_once(command)
-        await self._check_bitmaps(
-            "both bitmaps were given back: all they held, and what was written meanwhile"
-        )
+        await self._check_bitmaps("both bitmaps were given back: all they held, and what was written meanwhile")
         self._narrator.chapter("There is room again: the very same command, once more")
         frozen = self._freeze("inc2")
         await self._execute("transaction", command)
@@ -189,12 +176,12 @@ class Story:
         tables, journal = self._disks
         self._events.clear()
         await self._execute("transaction", command)
-        watching = asyncio.create_task(self._follow("inc2"))
-        await asyncio.to_thread(self._write, tables, [(90 * MIB, MIB)])
-        await asyncio.to_thread(self._write, journal, [(102 * MIB, 2 * MIB)])
-        # The tables' job stays slow, so that it is the failure that ends it.
-        await self._hurry([name for name in await self._running_jobs() if name.startswith(journal.name)])
-        outcomes = {job.job_id: job for job in await watching}
+        async with self._following("inc2") as watching:
+            await asyncio.to_thread(self._write, tables, [(90 * MIB, MIB)])
+            await asyncio.to_thread(self._write, journal, [(102 * MIB, 2 * MIB)])
+            # The tables' job stays slow, so that it is the failure that ends it.
+            await self._hurry([name for name in await self._running_jobs() if name.startswith(journal.name)])
+            outcomes = {job.job_id: job for job in await watching}
         for event in self._events:
             if event["event"] in ("BLOCK_JOB_COMPLETED", "BLOCK_JOB_CANCELLED"):
                 self._narrator.event(event)
@@ -203,9 +190,7 @@ class Story:
             failed.outcome is Outcome.FAILED and bool(failed.error),
             f"the journal's job says that it failed: {failed.error}",
         )
-        self._check(
-            cancelled.outcome is Outcome.CANCELLED, "the tables' job was cancelled with it, and says so"
-        )
+        self._check(cancelled.outcome is Outcome.CANCELLED, "the tables' job was cancelled with it, and says so")
 
     # What the chapters are made of
 
@@ -257,8 +242,19 @@ class Story:
         """Show the two jobs of that label until they are over."""
         names = [f"{disk.name}-{label}" for disk in self._disks]
         with self._narrator.progress() as display:
-            watch = JobWatch(self._session, display, on_event=self._events.append)
+            groups = dict.fromkeys(names, label)
+            watch = JobWatch(self._session, display, on_event=self._events.append, groups=groups)
             return await watch.until_over_known(names, _JOB_SECONDS)
+
+    @contextlib.asynccontextmanager
+    async def _following(self, label: str) -> AsyncIterator[asyncio.Task[list[Job]]]:
+        """Show the jobs of that label while the block does something else; the task gives how they ended."""
+        task = asyncio.create_task(self._follow(label))
+        try:
+            yield task
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
 
     async def _execute(self, command: str, arguments: Mapping[str, Any]) -> Any:
         self._narrator.sent(command, arguments)
@@ -290,9 +286,7 @@ class Story:
             target = self._directory / f"{name}.raw"
             difference = await asyncio.to_thread(first_difference, target, expected)
             if difference is not None:
-                raise CheckFailed(
-                    f"{target.name} differs from the disk as it stood, first at byte {difference}"
-                )
+                raise CheckFailed(f"{target.name} differs from the disk as it stood, first at byte {difference}")
             self._check(True, f"{target.name} is '{disk.name}' as it stood when the backup began")
             await self._compare_with_qemu_img(target, expected)
 

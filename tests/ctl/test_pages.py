@@ -1,7 +1,7 @@
-"""The README's tour works as printed: its commands are taken from the page and run, line by line.
+"""The pages say what works: the README's tour and the recipes for backups are taken from the pages and run.
 
-Lines after `$` go to a shell, lines after `(QEMU)` and `TRANS>` to qmp-shell; what the page shows as their output
-has to come, `...` standing for anything.
+In the tour, lines after `$` go to a shell, lines after `(QEMU)` and `TRANS>` to qmp-shell; what the page shows
+as their output has to come, `...` standing for anything.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from qmpd.ctl.nbdclient import NbdClient
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 60.0
@@ -141,6 +143,56 @@ def test_the_tour(tmp_path: Path, environment: dict[str, str], background: list[
             type_into_a_shell(line, directory, environment, background)
     assert background[0].wait(TIMEOUT) == 0
     assert not (directory / "qmp.sock").exists()
+
+
+def recipe(title: str) -> str:
+    """The script of one recipe."""
+    page = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    section = page.split(f"## {title}\n")[1].split("\n## ")[0]
+    scripts = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    assert len(scripts) == 1
+    return str(scripts[0])
+
+
+def test_the_recipes_for_backups(
+    tmp_path: Path, environment: dict[str, str], background: list[subprocess.Popen[bytes]]
+) -> None:
+    socket, nbd, disks, backups = (tmp_path / name for name in ("qmp.sock", "nbd.sock", "srv", "backup"))
+    words = ["qmpd", "--chardev", f"socket,id=q,path={socket},server=on,wait=off", "--monitor", "chardev=q"]
+    words += ["--nbd-server", f"addr.type=unix,addr.path={nbd}"]
+    for directory in (disks, backups):
+        directory.mkdir()
+    for name in ("d0", "d1"):
+        (disks / f"{name}.raw").write_bytes(os.urandom(1 << 20))
+        file = f"file.driver=file,file.filename={disks}/{name}.raw"
+        words += ["--blockdev", f"driver=raw,node-name={name},{file}"]
+        words += ["--export", f"type=nbd,id={name},node-name={name},writable=on"]
+    background.append(subprocess.Popen(words, cwd=tmp_path, env=environment))
+    wait_for(socket, background[-1])
+
+    def run(script: str) -> str:
+        script = script.replace("/srv/", f"{disks}/").replace("/backup/", f"{backups}/")
+        done = subprocess.run(
+            ["sh", "-e", "-c", script],
+            cwd=tmp_path,
+            env=environment | {"QMPD_SOCKET": str(socket)},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+        )
+        assert (done.returncode, done.stderr) == (0, ""), done
+        return done.stdout
+
+    assert "both disks are saved" in run(recipe("A full backup of several disks, and bitmaps to go on from"))
+    for name in ("d0", "d1"):
+        full = backups / f"{name}-full.raw"
+        assert full.read_bytes() == (disks / f"{name}.raw").read_bytes()
+        full.rename(backups / f"{name}-last.raw")
+        with NbdClient.connect_unix(nbd, name) as client:
+            client.write(300_000, os.urandom(100_000))
+    run(recipe("An incremental backup every night"))
+    for name in ("d0", "d1"):
+        assert (backups / f"{name}-last.raw").read_bytes() == (disks / f"{name}.raw").read_bytes()
 
 
 def test_the_links_of_the_documents_lead_somewhere() -> None:

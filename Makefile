@@ -1,0 +1,79 @@
+# What people and machines do with a checkout. `make install` once; every other target installs what it needs first.
+# PYTHON picks the interpreter for a new .venv: any Python 3.11 or newer.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME := $(VENV)/.runtime-installed
+DEVELOPMENT := $(VENV)/.development-installed
+COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
+SOURCES := qmpd tests iotests benchmarks
+
+# Debian packages of the programs that the black-box tests and the benchmarks run
+PACKAGES := qemu-utils qemu-system-common qemu-system-x86 libnbd-bin
+PROGRAMS := qemu-img qemu-io qemu-storage-daemon qemu-system-x86_64 nbdinfo nbdcopy
+
+.PHONY: install develop tools demo test iotests soak bench lint schema lock clean
+
+install: $(RUNTIME)
+
+develop: $(DEVELOPMENT)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "qmpd needs Python 3.11 or newer; run: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEVELOPMENT): requirements-dev.lock $(RUNTIME)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@
+
+# Root gets the missing programs installed; everybody else is told the one command.
+tools:
+	@for program in $(PROGRAMS); do command -v $$program >/dev/null || missing=yes; done; \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" = 0 ]; then \
+			{ apt-get update -qq && \
+			DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $(PACKAGES); } >/dev/null; \
+		else \
+			echo "programs are missing; run: sudo apt-get install -y $(PACKAGES)" >&2; exit 1; \
+		fi; \
+	fi
+
+demo: install
+	$(BIN)/python -m qmpd.ctl.demo
+
+test: develop tools
+	$(BIN)/python -m pytest tests iotests
+
+iotests: develop tools
+	$(BIN)/python -m pytest iotests
+
+soak: develop tools
+	QMPD_SOAK=1 $(BIN)/python -m pytest tests iotests
+
+bench: develop tools
+	$(BIN)/python -m benchmarks
+
+lint: develop
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy qmpd
+	$(BIN)/mypy --strict iotests benchmarks
+
+schema: develop
+	$(BIN)/python -m qmpd.qapi schema/qapi-schema.json qmpd/api --reference docs/qmp-reference.md
+
+lock: develop
+	$(COMPILE) --build-deps-for editable --output-file requirements.lock pyproject.toml
+	$(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["dev"], sep="\n")' \
+		| $(COMPILE) --constraint requirements.lock --output-file requirements-dev.lock -
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis benchmarks/results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,163 @@
+"""Commands on exports and the NBD server: the schema's models in, the export manager's settings out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qmpd.errors import GenericError
+from qmpd.export.base import ExportSettings
+from qmpd.export.nbd.export import BitmapReference, NbdSettings
+from qmpd.export.nbd.listener import ListenAddress
+from qmpd.monitor.chardev import FdAddress, InetAddress, UnixAddress
+from qmpd.monitor.context import RequestContext
+from qmpd.monitor.dispatcher import command
+
+if TYPE_CHECKING:
+    from qmpd.api.models import (
+        BlockDirtyBitmapOrStr,
+        BlockExportInfo,
+        BlockExportOptions,
+        InetSocketAddress,
+        NbdServerAddOptions,
+        QObjBlockExportDelArg,
+        QObjNbdServerRemoveArg,
+        QObjNbdServerStartArg,
+        SocketAddressLegacy,
+        UnixSocketAddress,
+    )
+    from qmpd.block.graph import BlockGraph
+    from qmpd.export.manager import ExportManager
+
+
+class ExportCommands:
+    """nbd-server-start, -stop, -add, -remove, block-export-add, block-export-del, query-block-exports."""
+
+    def __init__(self, graph: BlockGraph, exports: ExportManager) -> None:
+        self._graph = graph
+        self._exports = exports
+
+    @command("nbd-server-start")
+    async def nbd_server_start(self, ctx: RequestContext, args: QObjNbdServerStartArg) -> None:
+        """Start the NBD server.
+
+        :raises GenericError: it runs already, cannot listen there, or is to speak TLS.
+        """
+        if args.tls_creds is not None:
+            raise GenericError(f"There are no TLS credentials '{args.tls_creds}'; leave 'tls-creds' out")
+        await self._exports.start_nbd_server(listen_address(args.addr), args.max_connections or 0)
+
+    @command("nbd-server-stop")
+    async def nbd_server_stop(self, ctx: RequestContext, args: None) -> None:
+        """Remove all NBD exports and stop the server.
+
+        :raises GenericError: it does not run.
+        """
+        await self._exports.stop_nbd_server()
+
+    @command("block-export-add")
+    async def block_export_add(self, ctx: RequestContext, args: BlockExportOptions) -> None:
+        """Export a node.
+
+        :raises GenericError: see `ExportManager.add_nbd`; or an I/O thread was asked for.
+        """
+        if args.iothread is not None:
+            raise GenericError(f"There is no I/O thread '{args.iothread}'; leave 'iothread' out")
+        settings = ExportSettings(
+            args.id, args.node_name, writable=bool(args.writable), writethrough=bool(args.writethrough)
+        )
+        nbd = NbdSettings(
+            args.name,
+            args.description,
+            [_bitmap_reference(bitmap) for bitmap in args.bitmaps or ()],
+            bool(args.allocation_depth),
+        )
+        await self._exports.add_nbd(settings, nbd)
+
+    @command("block-export-del")
+    def block_export_del(self, ctx: RequestContext, args: QObjBlockExportDelArg) -> None:
+        """Begin to remove an export.
+
+        :raises GenericError: there is none, it is going already, or (mode safe) a client uses it.
+        """
+        self._remove(args.id, args.mode)
+
+    @command("nbd-server-add")
+    async def nbd_server_add(self, ctx: RequestContext, args: NbdServerAddOptions) -> None:
+        """Export a node in the older way: the name is the id too, and a read-only node is exported as it is.
+
+        :raises GenericError: no such node; see `ExportManager.add_nbd`.
+        """
+        self._exports.nbd.check_running()
+        node = self._graph.lookup(args.device)
+        name = args.device if args.name is None else args.name
+        settings = ExportSettings(name, node.node_name, writable=bool(args.writable) and not node.read_only)
+        bitmaps = [] if args.bitmap is None else [BitmapReference(args.bitmap)]
+        await self._exports.add_nbd(settings, NbdSettings(name, args.description, bitmaps))
+
+    @command("nbd-server-remove")
+    def nbd_server_remove(self, ctx: RequestContext, args: QObjNbdServerRemoveArg) -> None:
+        """Begin to remove an NBD export, by its id.
+
+        :raises GenericError: as for block-export-del.
+        """
+        self._remove(args.name, args.mode)
+
+    @command("query-block-exports")
+    def query_block_exports(self, ctx: RequestContext, args: None) -> list[BlockExportInfo]:
+        """All exports, newest first."""
+        from qmpd.api.models import BlockExportInfo, BlockExportType
+
+        return [
+            BlockExportInfo(
+                id=export.export_id,
+                type=BlockExportType(export.kind),
+                node_name=export.node_name,
+                shutting_down=export.shutting_down,
+            )
+            for export in self._exports.query()
+        ]
+
+    def _remove(self, export_id: str, mode: str | None) -> None:
+        if mode == "hard":
+            self._exports.remove_hard(export_id)
+        else:
+            self._exports.remove_safe(export_id)
+
+
+def listen_address(address: SocketAddressLegacy) -> ListenAddress:
+    """Where to listen.
+
+    :raises GenericError: a kind of address, or an option of one, that the NBD server does not have.
+    """
+    from qmpd.api.models import SocketAddressLegacyFd, SocketAddressLegacyInet, SocketAddressLegacyUnix
+
+    if isinstance(address, SocketAddressLegacyUnix):
+        return _unix_address(address.data)
+    if isinstance(address, SocketAddressLegacyInet):
+        return _inet_address(address.data)
+    if isinstance(address, SocketAddressLegacyFd):
+        number = address.data.str
+        if not (number.isascii() and number.isdigit()):
+            raise GenericError(
+                f"'addr.data.str' is '{number}'; it must be the number of an open file descriptor"
+            )
+        return FdAddress(int(number))
+    raise GenericError("'addr.type' is 'vsock', which the NBD server cannot listen at; use 'unix' or 'inet'")
+
+
+def _unix_address(data: UnixSocketAddress) -> UnixAddress:
+    return UnixAddress(data.path, bool(data.abstract), data.tight is not False)
+
+
+def _inet_address(data: InetSocketAddress) -> InetAddress:
+    if data.keep_alive:
+        raise GenericError("'addr.data.keep-alive' is for connecting; a socket that listens does not take it")
+    if data.mptcp:
+        raise GenericError("'addr.data.mptcp' is not available here; leave it out")
+    return InetAddress(data.host, data.port, data.to or 0, data.ipv4, data.ipv6)
+
+
+def _bitmap_reference(bitmap: BlockDirtyBitmapOrStr) -> BitmapReference:
+    if isinstance(bitmap, str):
+        return BitmapReference(bitmap)
+    return BitmapReference(bitmap.name, bitmap.node)

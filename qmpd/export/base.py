@@ -1,0 +1,80 @@
+"""What every kind of block export has in common.
+
+An export makes a node visible outside of the daemon. It holds a `BlockBackend` on the node, so the node cannot go
+away under it. Leans on `qmpd.block`; must never know how one kind of export talks to its clients.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from qmpd.block.backend import BlockBackend
+from qmpd.block.graph import BlockGraph
+from qmpd.block.permissions import Perm
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSettings:
+    """What all kinds of exports are told when they are made.
+
+    :param export_id: unique among all exports.
+    :param node_name: the node (or device) to export.
+    :param writable: clients may write.
+    :param writethrough: writes are on stable storage when they are answered.
+    """
+
+    export_id: str
+    node_name: str
+    writable: bool = False
+    writethrough: bool = False
+
+
+class ExportBlockBackend(BlockBackend):
+    """A backend that error messages name after its export."""
+
+    def __init__(self, graph: BlockGraph, export_id: str, perm: Perm, shared: Perm) -> None:
+        super().__init__(graph, "", perm, shared)
+        self._export_id = export_id
+
+    def describe(self) -> str:
+        """How error messages name this user of a node."""
+        return f"export '{self._export_id}'"
+
+
+class BlockExport(ABC):
+    """One export.
+
+    :cvar kind: its type as in the schema's `BlockExportType`.
+    :ivar shutting_down: it has been asked to go; it is gone when its clients are.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, export_id: str, backend: BlockBackend) -> None:
+        self.export_id = export_id
+        self.backend = backend
+        self.shutting_down = False
+
+    @property
+    def node_name(self) -> str:
+        """The name of the exported node, which is the topmost filter if there are any."""
+        return self.backend.node.node_name
+
+    @property
+    @abstractmethod
+    def in_use(self) -> bool:
+        """Clients are connected."""
+
+    @abstractmethod
+    def withdraw(self) -> None:
+        """Let no new client find it. First step of its end."""
+
+    @abstractmethod
+    async def disconnect(self) -> None:
+        """Send all clients away, and return when nothing of them is in flight. Second step of its end."""
+
+    @abstractmethod
+    def release(self) -> None:
+        """Give back everything; nothing is in flight. Last step of its end, within the graph's exclusive section."""

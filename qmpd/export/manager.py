@@ -1,0 +1,156 @@
+"""All exports of the daemon, of whatever kind: made, asked for, removed.
+
+An export ends in three steps: no new client finds it, its clients are sent away, it gives back its node. The last
+needs the graph's exclusive section, so removing is begun by a command and completed by a task that is owned here.
+Leans on the graph and the kinds of exports; must never know their protocols.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from qmpd.block.graph import BlockGraph
+from qmpd.errors import GenericError
+from qmpd.events import EventSink
+from qmpd.export.base import BlockExport, ExportSettings
+from qmpd.export.nbd.export import NbdExport, NbdSettings
+from qmpd.export.nbd.listener import ListenAddress
+from qmpd.export.nbd.server import NbdServer
+
+_WELL_FORMED = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportDescription:
+    """What there is to say about an export (the schema's `BlockExportInfo`)."""
+
+    export_id: str
+    kind: str
+    node_name: str
+    shutting_down: bool
+
+
+class ExportManager:
+    """The exports, by id, and the NBD server.
+
+    :param events: gets BLOCK_EXPORT_DELETED.
+    """
+
+    def __init__(self, graph: BlockGraph, events: EventSink, server: NbdServer | None = None) -> None:
+        self._graph = graph
+        self._events = events
+        self._exports: dict[str, BlockExport] = {}
+        self._removals: dict[str, asyncio.Task[None]] = {}
+        self.nbd = server or NbdServer()
+
+    async def start_nbd_server(self, address: ListenAddress, max_connections: int = 0) -> None:
+        """Start the NBD server.
+
+        :param max_connections: 0 for any number.
+        :raises GenericError: it runs already, or cannot listen there.
+        """
+        await self.nbd.start(address, max_connections)
+
+    async def stop_nbd_server(self) -> None:
+        """Remove all NBD exports, disconnect all clients, stop listening.
+
+        :raises GenericError: the server does not run.
+        """
+        self.nbd.check_running()
+        clients = self.nbd.stop()
+        await self._remove_all(NbdExport.kind)
+        for client in clients:
+            await client.wait_closed()
+
+    async def add_nbd(self, settings: ExportSettings, nbd: NbdSettings) -> None:
+        """Export a node over NBD.
+
+        :raises GenericError: see `NbdExport.open`; or the id is ill-formed or taken.
+        """
+        await self._add(settings.export_id, lambda: NbdExport.open(self._graph, self.nbd, settings, nbd))
+
+    async def _add(self, export_id: str, make: Callable[[], BlockExport]) -> None:
+        if not _WELL_FORMED.match(export_id):
+            raise GenericError(
+                f"'{export_id}' cannot be an export's id: it begins with a letter and has only letters, digits, "
+                "'-', '.' and '_'"
+            )
+        async with self._graph.exclusive():
+            if export_id in self._exports:
+                raise GenericError(f"The export id '{export_id}' is in use; choose another 'id'")
+            self._exports[export_id] = make()
+
+    def lookup(self, export_id: str) -> BlockExport:
+        """The export of that id.
+
+        :raises GenericError: there is none.
+        """
+        export = self._exports.get(export_id)
+        if export is None:
+            raise GenericError(f"There is no export with the id '{export_id}'")
+        return export
+
+    def remove_safe(self, export_id: str) -> None:
+        """Begin to remove an export that no client uses; BLOCK_EXPORT_DELETED tells when it is gone.
+
+        :raises GenericError: there is none, it is going already, or a client uses it.
+        """
+        export = self._removable(export_id)
+        if export.in_use:
+            raise GenericError(
+                f"Export '{export_id}' is still in use by a client; disconnect it, or remove with mode 'hard'"
+            )
+        self._begin_removal(export)
+
+    def remove_hard(self, export_id: str) -> None:
+        """Begin to remove an export, sending its clients away; BLOCK_EXPORT_DELETED tells when it is gone.
+
+        :raises GenericError: there is none, or it is going already.
+        """
+        self._begin_removal(self._removable(export_id))
+
+    def query(self) -> list[ExportDescription]:
+        """All exports, newest first."""
+        return [
+            ExportDescription(export.export_id, export.kind, export.node_name, export.shutting_down)
+            for export in reversed(self._exports.values())
+        ]
+
+    async def close(self) -> None:
+        """Remove everything; returns when nothing is in flight. For shutdown."""
+        clients = self.nbd.stop()
+        await self._remove_all(None)
+        for client in clients:
+            await client.wait_closed()
+
+    async def _remove_all(self, kind: str | None) -> None:
+        for export in list(self._exports.values()):
+            if kind in (None, export.kind) and not export.shutting_down:
+                self._begin_removal(export)
+        # Every export that is going now has a removal; those of other kinds that go anyway do no harm.
+        await asyncio.gather(*self._removals.values())
+
+    def _removable(self, export_id: str) -> BlockExport:
+        export = self.lookup(export_id)
+        if export.shutting_down:
+            raise GenericError(f"Export '{export_id}' is being removed already")
+        return export
+
+    def _begin_removal(self, export: BlockExport) -> None:
+        export.shutting_down = True
+        export.withdraw()
+        task = asyncio.get_running_loop().create_task(self._finish_removal(export))
+        self._removals[export.export_id] = task
+
+    async def _finish_removal(self, export: BlockExport) -> None:
+        try:
+            await export.disconnect()
+            async with self._graph.exclusive():
+                export.release()
+                del self._exports[export.export_id]
+                self._events.emit("BLOCK_EXPORT_DELETED", {"id": export.export_id})
+        finally:
+            del self._removals[export.export_id]

@@ -1,0 +1,398 @@
+"""The NBD protocol after the handshake, and the numbers both halves share (sans-I/O).
+
+What for: constants of the protocol, a decoder that turns received bytes into `Request`s in batches without
+copying payload, and encoders for replies. Follows the NBD project's `doc/proto.md` (sections "Transmission",
+"Structured replies"); where that leaves a choice, QEMU 7.2's server decides. Leans on nothing but `struct`;
+must never touch a socket, a block node or the event loop.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+from collections.abc import Sequence
+from enum import IntEnum, IntFlag
+from typing import NamedTuple
+
+MAX_STRING = 4096
+"""Longest export name, description and metadata context name (bytes of UTF-8)."""
+MAX_PAYLOAD = 32 << 20
+"""Largest read, write or cache request (bytes)."""
+MAX_STATUS_EXTENTS = (1 << 20) // 8
+"""Most extents in one block status chunk."""
+PREFERRED_BLOCK = 4096
+"""The preferred block size told to clients (bytes)."""
+
+
+class TransmissionFlag(IntFlag):
+    """What an export can do, told at the end of the handshake."""
+
+    HAS_FLAGS = 1 << 0
+    READ_ONLY = 1 << 1
+    SEND_FLUSH = 1 << 2
+    SEND_FUA = 1 << 3
+    ROTATIONAL = 1 << 4
+    SEND_TRIM = 1 << 5
+    SEND_WRITE_ZEROES = 1 << 6
+    SEND_DF = 1 << 7
+    CAN_MULTI_CONN = 1 << 8
+    SEND_RESIZE = 1 << 9
+    SEND_CACHE = 1 << 10
+    SEND_FAST_ZERO = 1 << 11
+
+
+class Command(IntEnum):
+    """Request types of the transmission phase."""
+
+    READ = 0
+    WRITE = 1
+    DISC = 2
+    FLUSH = 3
+    TRIM = 4
+    CACHE = 5
+    WRITE_ZEROES = 6
+    BLOCK_STATUS = 7
+
+
+class CommandFlag(IntFlag):
+    """Flags of a request."""
+
+    FUA = 1 << 0
+    NO_HOLE = 1 << 1
+    DF = 1 << 2
+    REQ_ONE = 1 << 3
+    FAST_ZERO = 1 << 4
+
+
+class StatusFlag(IntFlag):
+    """Flags of an extent in the contexts `base:allocation` and `qemu:dirty-bitmap:*`."""
+
+    HOLE = 1 << 0
+    ZERO = 1 << 1
+    DIRTY = 1 << 0
+
+
+class NbdError(IntEnum):
+    """Error numbers as they stand on the wire (Linux values, whatever the host's are)."""
+
+    EPERM = 1
+    EIO = 5
+    ENOMEM = 12
+    EINVAL = 22
+    ENOSPC = 28
+    EOVERFLOW = 75
+    ENOTSUP = 95
+    ESHUTDOWN = 108
+
+
+_WIRE_ERRORS = {
+    errno.EPERM: NbdError.EPERM,
+    errno.EROFS: NbdError.EPERM,
+    errno.EACCES: NbdError.EPERM,
+    errno.EIO: NbdError.EIO,
+    errno.ENOMEM: NbdError.ENOMEM,
+    errno.ENOSPC: NbdError.ENOSPC,
+    errno.EDQUOT: NbdError.ENOSPC,
+    errno.EFBIG: NbdError.ENOSPC,
+    errno.EOVERFLOW: NbdError.EOVERFLOW,
+    errno.ENOTSUP: NbdError.ENOTSUP,
+    errno.EOPNOTSUPP: NbdError.ENOTSUP,
+    errno.ESHUTDOWN: NbdError.ESHUTDOWN,
+}
+
+
+def wire_error(number: int | None) -> NbdError:
+    """The protocol's error for a host errno; what it has no word for is EINVAL, as in QEMU."""
+    return _WIRE_ERRORS.get(number or 0, NbdError.EINVAL)
+
+
+class ProtocolError(Exception):
+    """The peer's bytes cannot be made sense of; the connection can only be closed."""
+
+
+class RequestRefused(Exception):
+    """A well-framed request that breaks a rule; it is answered with `error` and `text`.
+
+    :param fatal: the connection cannot go on, since the request's payload was not read.
+    """
+
+    def __init__(self, error: NbdError, text: str, *, fatal: bool = False) -> None:
+        super().__init__(text)
+        self.error = error
+        self.text = text
+        self.fatal = fatal
+
+
+class Request(NamedTuple):
+    """One request; `payload` is a view that belongs to the decoder's buffer, None but for writes."""
+
+    flags: int
+    command: int
+    cookie: int
+    offset: int
+    length: int
+    payload: memoryview | None
+
+
+REQUEST_MAGIC = 0x25609513
+SIMPLE_REPLY_MAGIC = 0x67446698
+STRUCTURED_REPLY_MAGIC = 0x668E33EF
+
+REQUEST_HEADER = struct.Struct(">IHHQQI")
+"""magic, flags, command, cookie, offset, length"""
+SIMPLE_REPLY = struct.Struct(">IIQ")
+"""magic, error, cookie"""
+CHUNK_HEADER = struct.Struct(">IHHQI")
+"""magic, flags, type, cookie, payload length"""
+DATA_CHUNK = struct.Struct(">IHHQIQ")
+"""a chunk header followed by the data's offset"""
+_HOLE_CHUNK = struct.Struct(">IHHQIQI")
+_ERROR_CHUNK = struct.Struct(">IHHQIIH")
+_STATUS_CHUNK = struct.Struct(">IHHQII")
+
+_CHUNK_DONE = 1
+_CHUNK_NONE = 0
+_CHUNK_OFFSET_DATA = 1
+_CHUNK_OFFSET_HOLE = 2
+_CHUNK_BLOCK_STATUS = 5
+_CHUNK_ERROR = 0x8001
+
+_HEADER_SIZE = REQUEST_HEADER.size
+_WRITE = int(Command.WRITE)
+
+
+def simple_reply(cookie: int, error: int = 0) -> bytes:
+    """A simple reply without data; `error` 0 means success."""
+    return SIMPLE_REPLY.pack(SIMPLE_REPLY_MAGIC, error, cookie)
+
+
+def put_simple_header(buffer: memoryview, cookie: int) -> None:
+    """Write the head of a successful simple reply (`SIMPLE_REPLY.size` bytes) to the front of `buffer`."""
+    SIMPLE_REPLY.pack_into(buffer, 0, SIMPLE_REPLY_MAGIC, 0, cookie)
+
+
+def error_reply(cookie: int, error: int, text: str, *, structured: bool) -> bytes:
+    """A reply that refuses a request; `text` travels only in structured ones, cut to the protocol's limit."""
+    if not structured:
+        return simple_reply(cookie, error)
+    message = text.encode()[:MAX_STRING]
+    return (
+        _ERROR_CHUNK.pack(
+            STRUCTURED_REPLY_MAGIC, _CHUNK_DONE, _CHUNK_ERROR, cookie, 6 + len(message), error, len(message)
+        )
+        + message
+    )
+
+
+def done_chunk(cookie: int) -> bytes:
+    """The empty chunk that ends a structured reply."""
+    return CHUNK_HEADER.pack(STRUCTURED_REPLY_MAGIC, _CHUNK_DONE, _CHUNK_NONE, cookie, 0)
+
+
+def put_data_header(buffer: memoryview, cookie: int, offset: int, length: int, *, final: bool) -> None:
+    """Write the head of a data chunk (`DATA_CHUNK.size` bytes) to the front of `buffer`."""
+    DATA_CHUNK.pack_into(
+        buffer, 0, STRUCTURED_REPLY_MAGIC, int(final), _CHUNK_OFFSET_DATA, cookie, length + 8, offset
+    )
+
+
+def hole_chunk(cookie: int, offset: int, length: int, *, final: bool) -> bytes:
+    """A chunk that says: these bytes read as zeroes."""
+    return _HOLE_CHUNK.pack(
+        STRUCTURED_REPLY_MAGIC, int(final), _CHUNK_OFFSET_HOLE, cookie, 12, offset, length
+    )
+
+
+def status_chunk(cookie: int, context: int, extents: Sequence[tuple[int, int]], *, final: bool) -> bytes:
+    """A block status chunk of one metadata context; `extents` are (length, flags)."""
+    head = _STATUS_CHUNK.pack(
+        STRUCTURED_REPLY_MAGIC, int(final), _CHUNK_BLOCK_STATUS, cookie, 4 + 8 * len(extents), context
+    )
+    return head + struct.pack(f">{2 * len(extents)}I", *(value for extent in extents for value in extent))
+
+
+class RequestChecker:
+    """The rules of one negotiated export that a request can be held against without doing it.
+
+    :param length: the export's length in bytes.
+    """
+
+    __slots__ = ("_block_status", "_length", "_read_only", "_structured")
+
+    def __init__(self, length: int, *, read_only: bool, structured: bool, block_status: bool) -> None:
+        self._length = length
+        self._read_only = read_only
+        self._structured = structured
+        self._block_status = block_status
+
+    def check(self, request: Request) -> None:
+        """Raise `RequestRefused` with the error QEMU gives, in the order in which QEMU looks."""
+        command = request.command
+        if request.length > MAX_PAYLOAD and command in _SIZED:
+            raise RequestRefused(
+                NbdError.EINVAL,
+                f"length {request.length} exceeds the maximum of {MAX_PAYLOAD} bytes",
+                fatal=command == Command.WRITE,
+            )
+        if self._read_only and command in _MODIFYING:
+            raise RequestRefused(NbdError.EPERM, "the export is read-only")
+        if request.offset + request.length > self._length:
+            raise RequestRefused(
+                NbdError.ENOSPC if command in _ALLOCATING else NbdError.EINVAL,
+                f"the range of {request.length} bytes at {request.offset} passes the end of the export "
+                f"({self._length} bytes)",
+            )
+        if request.flags & ~self._valid_flags(command):
+            raise RequestRefused(
+                NbdError.EINVAL, f"flags {request.flags:#x} are not valid for command {command}"
+            )
+        self._check_kind(request)
+
+    def _valid_flags(self, command: int) -> int:
+        if command == Command.READ and self._structured:
+            return CommandFlag.FUA | CommandFlag.DF
+        if command == Command.WRITE_ZEROES:
+            return CommandFlag.FUA | CommandFlag.NO_HOLE | CommandFlag.FAST_ZERO
+        if command == Command.BLOCK_STATUS:
+            return CommandFlag.FUA | CommandFlag.REQ_ONE
+        return CommandFlag.FUA
+
+    def _check_kind(self, request: Request) -> None:
+        if request.command == Command.BLOCK_STATUS:
+            if not request.length:
+                raise RequestRefused(NbdError.EINVAL, "block status needs a length above zero")
+            if not self._block_status:
+                raise RequestRefused(NbdError.EINVAL, "no metadata context was negotiated for block status")
+        elif request.command not in _KNOWN:
+            raise RequestRefused(NbdError.EINVAL, f"command {request.command} is not known")
+
+
+_KNOWN = frozenset(Command)
+_SIZED = frozenset({Command.READ, Command.WRITE, Command.CACHE})
+_MODIFYING = frozenset({Command.WRITE, Command.WRITE_ZEROES, Command.TRIM})
+_ALLOCATING = frozenset({Command.WRITE, Command.WRITE_ZEROES})
+
+
+class Chunk:
+    """A receive buffer; `users` counts the writes that still read from it."""
+
+    __slots__ = ("data", "users", "view")
+
+    def __init__(self, size: int) -> None:
+        self.data = bytearray(size)
+        self.view = memoryview(self.data)
+        self.users = 0
+
+
+class RequestDecoder:
+    """Cuts a byte stream into requests; a payload is handed out as a view of the buffer it was received into.
+
+    Use: receive into `buffer()`, tell the count to `received()`, work on its requests, and only then ask for
+    `buffer()` again. A payload that somebody still needs by then is kept alive with `lend()` and freed with
+    `give_back()`. A payload too large for the shared buffer is received straight into one of its own. Either
+    way a request is not seen before its payload is complete. What is no request sets `broken`: nothing after
+    it can be understood any more.
+    """
+
+    CHUNK = 128 << 10
+    """Bytes of a shared receive buffer."""
+    _LARGE = 48 << 10
+    _SHORT = 4 << 10
+    _SPARE = 8
+
+    def __init__(self) -> None:
+        self._chunk = Chunk(self.CHUNK)
+        self._spare: list[Chunk] = []
+        self._start = 0
+        self._end = 0
+        self._large: Request | None = None
+        self._filled = 0
+        self._expect_large = False
+        self.broken: str | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Nothing of an unfinished request has been received."""
+        return self._large is None and self._start == self._end
+
+    def buffer(self) -> memoryview:
+        """Where the next bytes belong; never empty. Invalidates the payloads of the last batch not lent."""
+        large = self._large
+        if large is not None and large.payload is not None:
+            return large.payload[self._filled :]
+        if self._chunk.users:
+            self._change_chunk()
+        elif self._start:
+            self._chunk.view[: self._end - self._start] = bytes(self._chunk.view[self._start : self._end])
+            self._end -= self._start
+            self._start = 0
+        if self._expect_large:
+            # The payload that is likely to follow goes into its own buffer: take little more than its header.
+            return self._chunk.view[self._end : self._end + self._SHORT]
+        return self._chunk.view[self._end :]
+
+    def received(self, count: int) -> list[Request]:
+        """Account for `count` bytes put into `buffer()`; give the requests they complete."""
+        requests: list[Request] = []
+        if self._large is not None:
+            self._filled += count
+            if self._filled < self._large.length:
+                return requests
+            requests.append(self._large)
+            self._large = None
+            return requests
+        self._end += count
+        self._parse(requests)
+        return requests
+
+    def _parse(self, requests: list[Request]) -> None:
+        chunk, position, end = self._chunk, self._start, self._end
+        self._expect_large = False
+        while end - position >= _HEADER_SIZE:
+            magic, flags, command, cookie, offset, length = REQUEST_HEADER.unpack_from(chunk.data, position)
+            if magic != REQUEST_MAGIC:
+                self.broken = f"a request starts with {magic:#x} in place of {REQUEST_MAGIC:#x}"
+                break
+            body = position + _HEADER_SIZE
+            if command != _WRITE or length > MAX_PAYLOAD:
+                # An oversized write is fatal and its payload not even looked at: framing no longer matters.
+                requests.append(Request(flags, command, cookie, offset, length, None))
+                position = body
+            elif length <= end - body:
+                payload = chunk.view[body : body + length]
+                requests.append(Request(flags, command, cookie, offset, length, payload))
+                position = body + length
+            elif length > self._LARGE:
+                self._begin_large(Request(flags, command, cookie, offset, length, None), body)
+                return
+            else:
+                break
+        if position == end:
+            position = end = 0
+        self._start, self._end = position, end
+
+    def _begin_large(self, request: Request, body: int) -> None:
+        payload = memoryview(bytearray(request.length))
+        self._filled = self._end - body
+        payload[: self._filled] = self._chunk.view[body : self._end]
+        self._large = request._replace(payload=payload)
+        self._start = self._end = 0
+        self._expect_large = True
+
+    def lend(self) -> Chunk:
+        """Keep the payloads of the last batch intact until `give_back()`; call while working on the batch."""
+        self._chunk.users += 1
+        return self._chunk
+
+    def give_back(self, chunk: Chunk) -> None:
+        """Undo one `lend()`."""
+        chunk.users -= 1
+        if not chunk.users and chunk is not self._chunk and len(self._spare) < self._SPARE:
+            self._spare.append(chunk)
+
+    def _change_chunk(self) -> None:
+        fresh = self._spare.pop() if self._spare else Chunk(self.CHUNK)
+        rest = self._end - self._start
+        fresh.view[:rest] = self._chunk.view[self._start : self._end]
+        self._chunk = fresh
+        self._start, self._end = 0, rest

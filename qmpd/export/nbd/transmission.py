@@ -1,0 +1,363 @@
+"""Carries out the requests of one connection on its export and hands over the replies.
+
+What for: the transmission phase between the decoder (bytes to requests) and the connection (the socket). Each
+request is one coroutine that is started inline and becomes a task only when it has to wait; what waits is
+counted and bounded. Leans on `protocol` and an `ExportBackend`; must never touch the socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from qmpd.block import inline
+from qmpd.block.dirty_bitmap import DirtyBitmap
+from qmpd.block.extents import Extent
+from qmpd.export.backend import ExportBackend
+from qmpd.export.nbd.negotiation import Outcome
+from qmpd.export.nbd.protocol import (
+    DATA_CHUNK,
+    MAX_STATUS_EXTENTS,
+    SIMPLE_REPLY,
+    Chunk,
+    Command,
+    CommandFlag,
+    NbdError,
+    Request,
+    RequestChecker,
+    RequestDecoder,
+    RequestRefused,
+    TransmissionFlag,
+    done_chunk,
+    error_reply,
+    hole_chunk,
+    put_data_header,
+    put_simple_header,
+    simple_reply,
+    status_chunk,
+    wire_error,
+)
+from qmpd.export.nbd.status import map_runs, status_source
+
+log = logging.getLogger(__name__)
+
+Part = bytes | memoryview
+Spawn = Callable[[Coroutine[Any, Any, None]], Any]
+
+_READ = int(Command.READ)
+_WRITE = int(Command.WRITE)
+_DISC = int(Command.DISC)
+_FUA = int(CommandFlag.FUA)
+_SPARSE_READ = 64 << 10
+"""Structured reads of at least so many bytes look for holes first; below, asking costs more than it saves."""
+_LOOK_AHEAD = 8 << 20
+"""How far such a look goes, so that sequential reads rarely need one (bytes)."""
+_CACHE_PIECE = 1 << 20
+"""Bytes read at a time on behalf of a cache request."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportAccess:
+    """What the requests of a connection work on.
+
+    :param writethrough: every write is on stable storage before it is answered.
+    :param bitmaps: by the names under which clients see them.
+    """
+
+    backend: ExportBackend
+    bitmaps: dict[str, DirtyBitmap]
+    writethrough: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client may tie up.
+
+    :param requests: requests in flight that had to wait for something.
+    :param bytes: data of those requests (one request may exceed it alone).
+    :param unsent: bytes of replies that the client has not taken.
+    """
+
+    requests: int = 64
+    bytes: int = 64 << 20
+    unsent: int = 1 << 20
+
+
+class Outbox:
+    """Replies on their way to the socket; a reply's parts stay together."""
+
+    __slots__ = ("parts", "size")
+
+    def __init__(self) -> None:
+        self.parts: deque[Part] = deque()
+        self.size = 0
+
+    def put(self, *parts: Part) -> None:
+        """Append a whole reply."""
+        for part in parts:
+            if part:
+                self.parts.append(part)
+                self.size += len(part)
+
+    def clear(self) -> None:
+        """Drop everything."""
+        self.parts.clear()
+        self.size = 0
+
+    def sent(self, count: int) -> None:
+        """The first `count` bytes have left."""
+        self.size -= count
+        parts = self.parts
+        while count:
+            first = parts[0]
+            if count < len(first):
+                parts[0] = memoryview(first)[count:]
+                return
+            count -= len(first)
+            parts.popleft()
+
+
+class Transmission:
+    """The transmission phase of one connection.
+
+    :param settled: called (not from within `run`) when a request that had to wait is over.
+    """
+
+    def __init__(
+        self,
+        access: ExportAccess,
+        outcome: Outcome,
+        outbox: Outbox,
+        *,
+        limits: Limits,
+        settled: Callable[[], None],
+    ) -> None:
+        self.decoder = RequestDecoder()
+        self.ended = False
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._limits = limits
+        self._outbox = outbox
+        self._settled = settled
+        self._backend = access.backend
+        self._writethrough = access.writethrough
+        self._structured = outcome.structured
+        self._waiting: deque[Request] = deque()
+        self._bytes = 0
+        self._length = outcome.export.length
+        # A stretch that was data when last looked at. It may have holes by now, and to send those as data is
+        # never wrong, so this needs no upkeep.
+        self._data_start = self._data_end = 0
+        self._statuses = [
+            status_source(number, name, access.backend, access.bitmaps) for number, name in outcome.contexts
+        ]
+        self._checker = RequestChecker(
+            outcome.export.length,
+            read_only=bool(outcome.export.flags & TransmissionFlag.READ_ONLY),
+            structured=outcome.structured,
+            block_status=bool(self._statuses),
+        )
+        self._handlers: dict[int, Callable[[Request], Awaitable[None]]] = {
+            Command.READ: self._read,
+            Command.WRITE: self._write,
+            Command.FLUSH: self._flush,
+            Command.TRIM: self._trim,
+            Command.CACHE: self._cache,
+            Command.WRITE_ZEROES: self._write_zeroes,
+            Command.BLOCK_STATUS: self._block_status,
+        }
+
+    def received(self, count: int) -> None:
+        """Take `count` bytes that were put into `decoder.buffer()`, which needs `wants_input`.
+
+        When they are no requests, what came before them is still carried out, and then the phase has ended.
+        """
+        self._waiting.extend(self.decoder.received(count))
+
+    def preload(self, data: bytes) -> None:
+        """Take bytes that arrived together with the end of the handshake."""
+        # Fits: the handshake reads less at a time than the decoder does.
+        self.decoder.buffer()[: len(data)] = data
+        self.received(len(data))
+
+    @property
+    def wants_input(self) -> bool:
+        """Everything received so far has been started, so the decoder's buffer may be filled again."""
+        return not self._waiting and not self.ended
+
+    @property
+    def busy(self) -> bool:
+        """Requests are waiting to be started or are under way."""
+        return bool(self._waiting or self.tasks)
+
+    def run(self, unsent: int) -> bool:
+        """Start received requests, as many as the limits admit.
+
+        :returns: True when `unsent` bytes of replies, which have to be sent first, keep requests waiting.
+        """
+        waiting, outbox = self._waiting, self._outbox
+        while waiting and self._admits(waiting[0]):
+            request = waiting.popleft()
+            if request.command == _DISC:
+                self.end()
+                break
+            self._start(request)
+            if outbox.size >= unsent:
+                break
+        if self.decoder.broken and not waiting:
+            self.end()
+        return bool(waiting) and outbox.size >= unsent
+
+    def end(self) -> None:
+        """Start nothing any more; what is under way goes on."""
+        self.ended = True
+        self._waiting.clear()
+
+    def _admits(self, request: Request) -> bool:
+        limits = self._limits
+        if self._outbox.size >= limits.unsent:
+            return False
+        if not self.tasks:
+            return True
+        return len(self.tasks) < limits.requests and self._bytes + request.length <= limits.bytes
+
+    def _start(self, request: Request) -> None:
+        inline.start(self._serve(request), partial(self._spawn, request))
+
+    def _spawn(self, request: Request, rest: Coroutine[Any, Any, None]) -> None:
+        chunk = self.decoder.lend() if request.payload is not None else None
+        size = request.length if request.command in (_READ, _WRITE) else 0
+        self._bytes += size
+        self.tasks.add(asyncio.get_running_loop().create_task(self._finish(rest, chunk, size)))
+
+    async def _finish(self, rest: Coroutine[Any, Any, None], chunk: Chunk | None, size: int) -> None:
+        try:
+            await rest
+        finally:
+            # Done here and not in a callback of the task, which would cost one more turn of the event loop.
+            task = asyncio.current_task()
+            if task is not None:
+                self.tasks.discard(task)
+            self._bytes -= size
+            if chunk is not None:
+                self.decoder.give_back(chunk)
+            self._settled()
+
+    async def _serve(self, request: Request) -> None:
+        try:
+            self._checker.check(request)
+            await self._handlers[request.command](request)
+        except RequestRefused as refusal:
+            self._fail(request, refusal.error, refusal.text)
+            if refusal.fatal:
+                self.end()
+        except OSError as error:
+            self._fail(request, wire_error(error.errno), error.strerror or str(error))
+        except Exception:
+            # A bug, but not one that this client's other requests or anybody else should feel.
+            log.exception("an NBD request failed unexpectedly: command %d", request.command)
+            self._fail(request, NbdError.EIO, "internal error")
+
+    def _fail(self, request: Request, error: int, text: str) -> None:
+        self._outbox.put(error_reply(request.cookie, error, text, structured=self._structured))
+
+    async def _read(self, request: Request) -> None:
+        if request.flags & _FUA:
+            await self._backend.flush()
+        if not self._structured:
+            await self._read_simple(request)
+        elif request.length >= _SPARSE_READ and await self._may_have_holes(request):
+            await self._read_sparse(request)
+        elif request.length:
+            self._outbox.put(await self._data(request.cookie, request.offset, request.length, final=True))
+        else:
+            self._outbox.put(done_chunk(request.cookie))
+
+    async def _read_simple(self, request: Request) -> None:
+        head = SIMPLE_REPLY.size
+        reply = memoryview(bytearray(head + request.length))
+        put_simple_header(reply, request.cookie)
+        await self._backend.preadv(request.offset, reply[head:])
+        self._outbox.put(reply)
+
+    async def _data(self, cookie: int, offset: int, length: int, *, final: bool) -> memoryview:
+        head = DATA_CHUNK.size
+        reply = memoryview(bytearray(head + length))
+        put_data_header(reply, cookie, offset, length, final=final)
+        await self._backend.preadv(offset, reply[head:])
+        return reply
+
+    async def _may_have_holes(self, request: Request) -> bool:
+        if request.flags & CommandFlag.DF:
+            return False
+        start, end = request.offset, request.offset + request.length
+        if not self._data_start <= start < end <= self._data_end:
+            window = min(max(request.length, _LOOK_AHEAD), self._length - start)
+            first = (await map_runs(self._backend, start, window, _zero, 1))[0]
+            if not first[1]:
+                self._data_start, self._data_end = start, start + first[0]
+        return not self._data_start <= start < end <= self._data_end
+
+    async def _read_sparse(self, request: Request) -> None:
+        cookie, offset = request.cookie, request.offset
+        end = offset + request.length
+        parts: list[Part] = []
+        for length, zero in await map_runs(self._backend, offset, request.length, _zero, MAX_STATUS_EXTENTS):
+            final = offset + length == end
+            if zero:
+                parts.append(hole_chunk(cookie, offset, length, final=final))
+            else:
+                parts.append(await self._data(cookie, offset, length, final=final))
+            offset += length
+        self._outbox.put(*parts)
+
+    async def _write(self, request: Request) -> None:
+        payload = request.payload
+        if payload is not None:
+            fua = self._writethrough or bool(request.flags & _FUA)
+            await self._backend.pwritev(request.offset, payload, fua)
+        self._outbox.put(simple_reply(request.cookie))
+
+    async def _flush(self, request: Request) -> None:
+        await self._backend.flush()
+        self._outbox.put(simple_reply(request.cookie))
+
+    async def _trim(self, request: Request) -> None:
+        await self._backend.pdiscard(request.offset, request.length)
+        if self._writethrough or request.flags & _FUA:
+            await self._backend.flush()
+        self._outbox.put(simple_reply(request.cookie))
+
+    async def _cache(self, request: Request) -> None:
+        scratch = memoryview(bytearray(min(_CACHE_PIECE, request.length)))
+        end = request.offset + request.length
+        for offset in range(request.offset, end, _CACHE_PIECE):
+            await self._backend.preadv(offset, scratch[: end - offset])
+        self._outbox.put(simple_reply(request.cookie))
+
+    async def _write_zeroes(self, request: Request) -> None:
+        await self._backend.pwrite_zeroes(
+            request.offset,
+            request.length,
+            may_unmap=not request.flags & CommandFlag.NO_HOLE,
+            no_fallback=bool(request.flags & CommandFlag.FAST_ZERO),
+            fua=self._writethrough or bool(request.flags & _FUA),
+        )
+        self._outbox.put(simple_reply(request.cookie))
+
+    async def _block_status(self, request: Request) -> None:
+        limit = 1 if request.flags & CommandFlag.REQ_ONE else MAX_STATUS_EXTENTS
+        replies = []
+        for source in self._statuses:
+            runs = await source.runs(request.offset, request.length, limit)
+            final = source is self._statuses[-1]
+            replies.append(status_chunk(request.cookie, source.number, runs, final=final))
+        self._outbox.put(*replies)
+
+
+def _zero(extent: Extent) -> int:
+    return extent.reads_zero

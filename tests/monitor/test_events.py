@@ -1,0 +1,116 @@
+"""The event bus: who gets what, in what order, and how often."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from qmpd.monitor import events as events_module
+from qmpd.monitor.events import EventBus, RateLimit
+
+
+class Receiver:
+    def __init__(self, pretty: bool = False) -> None:
+        self.pretty = pretty
+        self.lines: list[bytes] = []
+
+    def send_event(self, line: bytes) -> None:
+        self.lines.append(line)
+
+    def numbers(self) -> list[object]:
+        return [json.loads(line)["data"]["n"] for line in self.lines]
+
+
+class Clock:
+    """A loop's timers, turned by hand."""
+
+    def __init__(self) -> None:
+        self.due: list[tuple[float, object, tuple[object, ...]]] = []
+
+    def call_later(self, delay: float, function: object, *args: object) -> Clock:
+        self.due.append((delay, function, args))
+        return self
+
+    def cancel(self) -> None:
+        self.due.clear()
+
+    def turn(self) -> None:
+        due, self.due = self.due, []
+        for _, function, args in due:
+            function(*args)  # type: ignore[operator]
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(events_module.asyncio, "get_running_loop", lambda: clock)
+    return clock
+
+
+def test_every_receiver_gets_every_event_once_in_order() -> None:
+    bus = EventBus()
+    first, second, gone = Receiver(), Receiver(pretty=True), Receiver()
+    for receiver in (first, second, gone):
+        bus.add(receiver)
+    bus.add(first)
+    bus.remove(gone)
+    bus.remove(gone)
+    for number in range(5):
+        bus.emit("X", {"n": number})
+    assert first.numbers() == second.numbers() == list(range(5))
+    assert gone.lines == []
+    assert first.lines[0].startswith(b'{"timestamp": {"seconds": ')
+    assert second.lines[0].startswith(b"{\n    ")
+
+
+def test_listeners_get_name_and_data() -> None:
+    bus = EventBus()
+    heard: list[object] = []
+    end = bus.listen(lambda name, data: heard.append((name, data)))
+    bus.emit("X", {"n": 1})
+    bus.emit("Y")
+    end()
+    bus.emit("Z")
+    assert heard == [("X", {"n": 1}), ("Y", {})]
+
+
+def test_a_limited_event_comes_at_once_then_its_last_state(clock: Clock) -> None:
+    bus = EventBus({"X": RateLimit(1.0)})
+    receiver = Receiver()
+    bus.add(receiver)
+    for number in range(4):
+        bus.emit("X", {"n": number})
+    assert receiver.numbers() == [0]
+    clock.turn()
+    assert receiver.numbers() == [0, 3]
+    bus.emit("X", {"n": 4})  # still within a second of the one before
+    assert receiver.numbers() == [0, 3]
+    clock.turn()
+    clock.turn()
+    assert clock.due == []
+    bus.emit("X", {"n": 5})
+    assert receiver.numbers() == [0, 3, 4, 5]
+
+
+def test_limits_may_count_per_object(clock: Clock) -> None:
+    bus = EventBus({"X": RateLimit(1.0, "id")})
+    receiver = Receiver()
+    bus.add(receiver)
+    for number in range(6):
+        bus.emit("X", {"id": "ab"[number % 2], "n": number})
+    assert receiver.numbers() == [0, 1]
+    clock.turn()
+    assert receiver.numbers() == [0, 1, 4, 5]
+    bus.close()
+
+
+def test_events_are_checked_when_asked() -> None:
+    def check(name: str, data: object) -> None:
+        if data != {"n": 1}:
+            raise ValueError(name)
+
+    bus = EventBus(check=check)
+    bus.emit("X", {"n": 1})
+    with pytest.raises(ValueError, match="X"):
+        bus.emit("X", {"n": 2})
