@@ -23,28 +23,25 @@ async def test_read_back(seed: int, tmp_path: Path) -> None:
     path = tmp_path / "image.qcow2"
     create(path, size, **options)
     commands: list[str] = []
+    cluster = int(str(options["cluster_size"]))
+    if options["refcount_bits"] != 1:
+        # First and each once: qemu-io itself leaves errors behind when it compresses over data or counts in one bit.
+        for offset in sorted({chance.randrange(size) // cluster * cluster for _ in range(6)}):
+            commands.append(f"write -c -P {chance.randrange(256)} {offset} {min(cluster, size - offset)}")
     for _ in range(40):
         offset = chance.randrange(size // 512) * 512
         length = min(chance.randrange(1, 400) * 512, size - offset)
-        cluster = int(str(options["cluster_size"]))
         kinds = ["plain", "plain", "plain", "zero", "unmap", "discard"]
-        if options["refcount_bits"] != 1:
-            # With one-bit counts qemu-io itself leaves a corrupt image when it packs compressed clusters.
-            kinds.append("compressed")
         kind = chance.choice(kinds)
         pattern = chance.randrange(1, 256)
         if kind == "plain":
             commands.append(f"write -P {pattern} {offset} {length}")
-        elif kind == "compressed":
-            offset = offset // cluster * cluster
-            commands.append(f"write -c -P {pattern} {offset} {min(cluster, size - offset)}")
         elif kind == "discard":
             commands.append(f"discard {offset} {length}")
         else:
             commands.append(f"write -z {'-u ' if kind == 'unmap' else ''}{offset} {length}")
     arguments = [part for command in commands for part in ("-c", command)]
-    # A compressed write over existing data is an error to qemu-io.
-    tool("qemu-io", "-d", "unmap", *arguments, path, ok=(0, 1))
+    tool("qemu-io", "-d", "unmap", *arguments, path)
     check(path)
     plain = tmp_path / "plain.raw"
     tool("qemu-img", "convert", "-O", "raw", path, plain)
