@@ -31,6 +31,7 @@ from qmpd.commands.bitmaps import BitmapCommands
 from qmpd.commands.block import BlockCommands
 from qmpd.commands.control import VERSION, ControlCommands
 from qmpd.commands.exports import ExportCommands
+from qmpd.commands.images import ImageCommands
 from qmpd.commands.jobs import JobCommands
 from qmpd.commands.transaction import TransactionCommands
 from qmpd.errors import QMPError, os_error_text
@@ -102,6 +103,7 @@ class Daemon:
         """All command families."""
         yield ControlCommands(lambda: self.dispatcher.handlers, self.request_shutdown)
         yield BlockCommands(self.graph)
+        yield ImageCommands(self.graph, self.jobs)
         yield BitmapCommands(self.graph, self.engine)
         yield JobCommands(self.jobs)
         yield BackupCommands(self.engine)

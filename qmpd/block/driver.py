@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from qmpd.block.extents import Extent, ExtentKind, HostFile
 from qmpd.block.permissions import Perm
+from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
     from qmpd.block.child import Child
@@ -69,13 +70,13 @@ class BlockDriver(ABC):
     :cvar is_filter: the node shows exactly the data of its main child.
     :cvar is_protocol: the node stores its bytes outside the graph.
     :cvar main_child: the name of the child that a filter filters, or that a format stores its data in.
-    :cvar supports_persistent_bitmaps: the format can store dirty bitmaps.
+    :ivar supports_persistent_bitmaps: the image can store dirty bitmaps.
     """
 
     is_filter: ClassVar[bool] = False
     is_protocol: ClassVar[bool] = False
     main_child: ClassVar[str | None] = None
-    supports_persistent_bitmaps: ClassVar[bool] = False
+    supports_persistent_bitmaps: bool = False
 
     format_name: str
     length: int = 0
@@ -199,6 +200,16 @@ class BlockDriver(ABC):
     def backing_name(self) -> str | None:
         """The `backing_file` member of `BlockDeviceInfo`."""
         return None
+
+    def check_can_store_bitmap(self, name: str, length: int, granularity: int) -> None:
+        """Pass if a new bitmap over `length` bytes can be stored with the image.
+
+        :raises GenericError: it cannot.
+        """
+        raise GenericError(
+            f"Node '{self.node.node_name}' cannot store bitmaps (driver '{self.format_name}'); "
+            "'persistent' has to be false"
+        )
 
     def driver_stats(self) -> Mapping[str, object] | None:
         """The `driver-specific` member of query-blockstats."""

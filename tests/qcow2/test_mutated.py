@@ -73,7 +73,8 @@ def _mutate(chance: random.Random, data: bytearray) -> None:
             data[place] ^= 1 << chance.randrange(8)
         else:
             start = place & ~7
-            value = chance.choice([0, (1 << 64) - 1, 1 << 63, chance.randrange(1 << 40), chance.randrange(64) << 9 | 1 << 63])
+            near, far = chance.randrange(64) << 9 | 1 << 63, chance.randrange(1 << 40)
+            value = chance.choice([0, (1 << 64) - 1, 1 << 63, far, near])
             data[start : start + 8] = value.to_bytes(8, "big")
     if chance.random() < 0.1:
         del data[chance.randrange(len(data)) :]

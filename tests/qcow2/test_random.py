@@ -54,11 +54,14 @@ class Run:
         backing: list[object] = []
         if self.random.random() < 0.5 and "data_file_raw" not in self.options:
             length = max(512, int(self.size * self.random.choice([0.5, 1, 1.5])) // 512 * 512)
-            data = b"".join(self.random.randbytes(512) if self.random.random() < 0.7 else bytes(512) for _ in range(length // 512))
-            (self.folder / "base.raw").write_bytes(data)
+            pick = self.random
+            parts = [pick.randbytes(512) if pick.random() < 0.7 else bytes(512) for _ in range(length // 512)]
+            data = b"".join(parts)
+            plain = self.folder / "base.raw"
+            plain.write_bytes(data)
             self.model[:] = data[: self.size].ljust(self.size, b"\0")
             if self.random.random() < 0.5:
-                tool("qemu-img", "convert", "-f", "raw", "-O", "qcow2", self.folder / "base.raw", self.folder / "base.qcow2")
+                tool("qemu-img", "convert", "-f", "raw", "-O", "qcow2", plain, self.folder / "base.qcow2")
                 backing = ["-b", "base.qcow2", "-F", "qcow2"]
             else:
                 backing = ["-b", "base.raw", "-F", "raw"]

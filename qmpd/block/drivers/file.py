@@ -444,4 +444,34 @@ def create_driver(name: str) -> FileDriver:
     return FileDriver(name)
 
 
+def create_file(path: str, size: int, preallocation: str) -> None:
+    """Make a file of `size` bytes, or make an existing one so. Blocks: to be run in a worker.
 
+    :param preallocation: `off`, `falloc` or `full`.
+    :raises GenericError: it cannot be made, or another program uses it.
+    """
+    if preallocation not in ("off", "falloc", "full"):
+        raise GenericError(f"'preallocation' is '{preallocation}'; a file takes 'off', 'falloc' and 'full'")
+    if "\0" in path:
+        raise GenericError("'filename' holds a null character, which no path can")
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            if locks_supported(fd):
+                ImageLock(path).adjust(fd, Perm.WRITE | Perm.RESIZE, Perm.ALL & ~Perm.RESIZE)
+            os.ftruncate(fd, 0)
+            os.ftruncate(fd, size)
+            if preallocation == "falloc" and size:
+                _fallocate(fd, 0, 0, size)
+            elif preallocation == "full":
+                _write_zeroes(fd, size)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise GenericError(f"File '{path}' cannot be made: {os_error_text(error)}") from error
+
+
+def _write_zeroes(fd: int, size: int) -> None:
+    zeroes = bytes(1 << 20)
+    for offset in range(0, size, len(zeroes)):
+        _write(fd, offset, zeroes[: size - offset], False)

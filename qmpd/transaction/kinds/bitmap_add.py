@@ -59,11 +59,8 @@ class BitmapAdd(TransactionAction):
         if granularity is None:
             granularity = default_granularity(node.driver.cluster_size)
         check_granularity(granularity)
-        if data.persistent and not node.driver.supports_persistent_bitmaps:
-            raise GenericError(
-                f"Node '{node.node_name}' cannot store bitmaps (driver '{node.driver.format_name}'); "
-                "'persistent' has to be false"
-            )
+        if data.persistent:
+            node.driver.check_can_store_bitmap(data.name, node.length, granularity)
         try:
             return DirtyBitmap(
                 data.name,

@@ -46,7 +46,7 @@ class NewImage:
         :raises GenericError: the options contradict the format or each other.
         """
         if not 512 <= self.cluster_size <= 2 << 20 or self.cluster_size & (self.cluster_size - 1):
-            raise GenericError(f"'cluster-size' is {self.cluster_size}; it has to be a power of two from 512 to 2097152")
+            raise GenericError(f"'cluster-size' is {self.cluster_size}; a power of two from 512 to 2097152 is needed")
         if self.refcount_bits not in (1, 2, 4, 8, 16, 32, 64):
             raise GenericError(f"'refcount-bits' is {self.refcount_bits}; it has to be a power of two up to 64")
         if self.version < 3:
@@ -96,7 +96,7 @@ class NewImage:
         if self.version >= 3 and len(made.encode()) + len(names) + 8 <= self.cluster_size:
             made.extensions.append(Extension(headers.EXT_FEATURE_NAMES, names))
         if made.l1_entries_for(size) * 8 > headers.MAX_L1_BYTES:
-            raise GenericError(f"'size' is {self.size}, too large for clusters of {self.cluster_size}; make those larger")
+            raise GenericError(f"'size' is {self.size}, too large for clusters of {self.cluster_size}")
         return made
 
     def _set_features(self, made: Header) -> None:

@@ -22,7 +22,7 @@ from qmpd.block.drivers.qcow2 import compression
 from qmpd.block.drivers.qcow2.header import Header
 from qmpd.block.drivers.qcow2.mapping import ALL_ALLOCATED, ALL_ZERO, Kind, Mapping, Run
 from qmpd.block.drivers.qcow2.metadata import COMPRESSED, COPIED, OFFSET_MASK, ZERO, L2Table, Metadata
-from qmpd.block.drivers.qcow2.ranges import RangeLocks
+from qmpd.block.drivers.qcow2.ranges import Claim, RangeLocks
 from qmpd.block.drivers.qcow2.refcounts import Corruption, Refcounts
 from qmpd.block.drivers.qcow2.store import FileStore
 from qmpd.block.extents import Extent, ExtentKind, HostFile
@@ -130,7 +130,7 @@ class DataPath:
     async def _inflate(self, entry: int) -> bytes:
         place = self.mapping.compressed(entry)
         if place.offset >= self.store.length:
-            raise Corruption(f"A compressed cluster lies at {place.offset:#x}, beyond the end of the file", place.offset)
+            raise Corruption("A compressed cluster lies beyond the end of the file", place.offset)
         raw = await self.store.read(place.offset, place.length)
         return await self.pool.run(
             compression.decompress, self.header.compression, bytes(raw), self.mapping.cluster_size
@@ -274,7 +274,8 @@ class DataPath:
 
     async def _write_over_zero(self, place: _Filled, position: int, view: memoryview) -> int:
         stop = min(position + len(view), place.guest + self.mapping.cluster_size)
-        await self._store_with_edges(place, place.guest, place.guest + self.mapping.cluster_size, position, view[: stop - position])
+        end = place.guest + self.mapping.cluster_size
+        await self._store_with_edges(place, place.guest, end, position, view[: stop - position])
         table = await self.meta.writable(position >> self.mapping.l1_shift)
         index = self.mapping.index(position)
         table.entries[index] = place.host | COPIED
@@ -586,7 +587,7 @@ class DataPath:
         """Have the kernel copy pieces of host files into guest addresses."""
         if self.mapping.extended:
             raise not_supported()
-        claims = []
+        claims: list[Claim] = []
         try:
             for piece in sorted(pieces, key=lambda one: one.offset):
                 start, end = self._aligned(piece.offset, piece.offset + piece.length)

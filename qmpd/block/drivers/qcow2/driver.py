@@ -10,14 +10,18 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+from array import array
 from collections.abc import Mapping as MappingABC
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, not_supported
-from qmpd.block.drivers.qcow2 import backing, header as headers, packing, resizing, snapshots
+from qmpd.block.drivers.qcow2 import backing, bitmaps, packing, resizing, snapshots
+from qmpd.block.drivers.qcow2 import header as headers
+from qmpd.block.drivers.qcow2.bitmaps import StoredBitmaps
 from qmpd.block.drivers.qcow2.datapath import DataPath
 from qmpd.block.drivers.qcow2.header import Compatible, Compression, Header, Incompatible
+from qmpd.block.drivers.qcow2.mapping import Mapping
 from qmpd.block.drivers.qcow2.metadata import COMPRESSED, OFFSET_MASK, ZERO, Metadata
 from qmpd.block.drivers.qcow2.refcounts import TABLE_OFFSET_MASK, Corruption, Refcounts
 from qmpd.block.drivers.qcow2.snapshots import Snapshot
@@ -33,7 +37,6 @@ MAX_BACKING_DEPTH = 128
 DEFAULT_L2_CACHE = 32 << 20
 MIN_REFCOUNT_CACHE = 1 << 20
 _MAX_CACHE = 1 << 40
-_OFF, _FORMATS = "0.10", "1.1"
 
 
 class Qcow2Options(Protocol):
@@ -70,6 +73,8 @@ class Qcow2Driver(BlockDriver):
     def __init__(self, format_name: str = "qcow2") -> None:
         super().__init__(format_name)
         self.snapshots: list[Snapshot] = []
+        self.bitmaps = StoredBitmaps(self)
+        self.checking = False
         self.corrupted = False
         self._reported = False
         self._opened = False
@@ -115,7 +120,7 @@ class Qcow2Driver(BlockDriver):
         self.header = header = headers.parse(bytes(cluster), store.length)
         self.length = header.size
         self.cluster_size = header.cluster_size
-        if header.incompatible & Incompatible.CORRUPT and not self.node.read_only:
+        if header.incompatible & Incompatible.CORRUPT and not self.node.read_only and not self.checking:
             raise GenericError(
                 f"The qcow2 image '{self.filename()}' is marked as corrupt; open it read-only, or repair it first"
             )
@@ -127,16 +132,46 @@ class Qcow2Driver(BlockDriver):
         data = await self._open_data_file(options, context)
         fixed, tables = _metadata_clusters(header, l1, table, self.snapshots, store.length)
         forbidden = fixed | tables
+        self._refcount_bytes = refcount_bytes
         self.refcounts = Refcounts(store, header, table, forbidden, self.write_header, refcount_bytes)
         self.meta = Metadata(store, header, l1, self.refcounts, forbidden, l2_bytes, data.sync)
         self.meta.distrust(fixed & tables)
         self.meta.before_lazy = self._mark_dirty
         self.path = DataPath(header, store, data, self.meta, self.refcounts, context.pool)
+        self.supports_persistent_bitmaps = header.version >= 3
         await self._open_backing(options, context)
         self._set_up_options(options)
-        if not self.node.read_only:
-            await self._get_ready_to_write()
+        await self.bitmaps.read_directory()
+        if not self.checking:
+            await self.bitmaps.load()
+            if not self.node.read_only:
+                await self._get_ready_to_write()
         self._opened = True
+
+    def adopt_refcounts(self, table: array[int], end: int) -> None:
+        """Use other refcount structures from now on: those that the header points to.
+
+        :param end: the first host cluster after everything.
+        """
+        initial_length = self.refcounts.initial_length
+        forbidden = self.meta.forbidden
+        bits = self.header.cluster_bits
+        for entry in self.refcounts.table:
+            forbidden.discard((entry & TABLE_OFFSET_MASK) >> bits)
+        forbidden.add(0)
+        first = self.header.refcount_table_offset >> bits
+        forbidden.update(range(first, first + self.header.refcount_table_clusters))
+        forbidden.update((entry & TABLE_OFFSET_MASK) >> bits for entry in table)
+        self.refcounts = Refcounts(
+            self.store, self.header, table, forbidden, self.write_header, self._refcount_bytes
+        )
+        self.refcounts.initial_length, self.refcounts.fresh_from = initial_length, end
+        self.meta.refcounts = self.path.refcounts = self.refcounts
+
+    def meta_changed(self) -> None:
+        """The header's version has changed: entries mean something else."""
+        self.path.mapping = Mapping(self.header)
+        self.supports_persistent_bitmaps = self.header.version >= 3
 
     async def _open_data_file(self, options: Qcow2Options, context: OpenContext) -> FileStore:
         given = options.data_file
@@ -204,6 +239,7 @@ class Qcow2Driver(BlockDriver):
         if header.unknown_autoclear:
             header.clear_unknown_autoclear()
             await self.write_header()
+        await self.bitmaps.mark_in_use()
 
     # Closing.
 
@@ -218,14 +254,22 @@ class Qcow2Driver(BlockDriver):
 
     async def _settle(self) -> None:
         await self.meta.settle()
-        if self.header.incompatible & Incompatible.DIRTY:
-            await self.store.sync()
-            self.header.incompatible &= ~Incompatible.DIRTY
-            await self.write_header()
+        if not self.checking:
+            await self.bitmaps.store()
+            await self.meta.settle()
+        await self.clear_dirty()
         end = max(self.refcounts.fresh_from << self.header.cluster_bits, self.refcounts.initial_length)
         if end < self.store.length:
             await self._trim(end)
         await self.store.sync()
+
+    async def clear_dirty(self) -> None:
+        """All reference counts are written: take the dirty bit away."""
+        if self.header.incompatible & Incompatible.DIRTY and not self.checking:
+            await self.meta.settle()
+            await self.store.sync()
+            self.header.incompatible &= ~Incompatible.DIRTY
+            await self.write_header()
 
     async def _trim(self, end: int) -> None:
         try:
@@ -430,6 +474,9 @@ class Qcow2Driver(BlockDriver):
             "extended-l2": header.extended_l2,
             "compression-type": Compression(header.compression).name.lower(),
         }
+        stored = self.bitmaps.info()
+        if stored:
+            data["bitmaps"] = stored
         if header.has_data_file:
             if header.data_file_name is not None:
                 data["data-file"] = header.data_file_name
@@ -445,8 +492,15 @@ class Qcow2Driver(BlockDriver):
         known = [size for size in sizes if size is not None]
         return sum(known) if known else None
 
-    def runtime_options(self) -> dict[str, Any]:
-        return {}
+    def check_can_store_bitmap(self, name: str, length: int, granularity: int) -> None:
+        if self.header.version < 3:
+            raise GenericError(f"Node '{self.node.node_name}' is a version 2 image, which cannot store bitmaps")
+        if self.node.read_only:
+            raise GenericError(f"Node '{self.node.node_name}' is read-only and cannot store bitmaps")
+        if -(-length // granularity) > bitmaps.MAX_BYTES * 8:
+            raise GenericError(f"Bitmap '{name}' is too large to be stored; 'granularity' has to be larger")
+        if sum(one.persistent for one in self.node.bitmaps) >= bitmaps.MAX_BITMAPS:
+            raise GenericError(f"Node '{self.node.node_name}' stores {bitmaps.MAX_BITMAPS} bitmaps, the most it can")
 
 
 def _backing_permissions(perm: Perm, shared: Perm) -> tuple[Perm, Perm]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
+from itertools import pairwise
 
 from qmpd.errors import GenericError
 
@@ -222,7 +223,7 @@ class Header:
         total = length + len(extensions) + len(name)
         if total > self.cluster_size:
             raise GenericError(
-                f"The header takes {total} bytes with all its extensions; it has to fit a cluster of {self.cluster_size}"
+                f"The header takes {total} bytes with all its extensions; a cluster has {self.cluster_size}"
             )
         main = _V2.pack(
             MAGIC,
@@ -281,10 +282,9 @@ def parse(cluster: bytes, file_length: int) -> Header:
     """
     cluster_size = header_extent(cluster)
     cluster = cluster.ljust(cluster_size, b"\0")
-    (_, version, name_offset, name_size, bits, size, crypt, l1_size, l1_offset, rt_offset, rt_clusters, snaps, snap_at) = (
-        _V2.unpack_from(cluster)
-    )
-    header = Header(version, bits, size // SECTOR * SECTOR, l1_offset, l1_size, rt_offset, rt_clusters, snaps, snap_at)
+    _, version, name_offset, name_size, bits, size, crypt, *tables = _V2.unpack_from(cluster)
+    l1_size, l1_offset, *rest = tables
+    header = Header(version, bits, size // SECTOR * SECTOR, l1_offset, l1_size, *rest)
     length = V2_LENGTH
     if version >= 3:
         length = _parse_v3(header, cluster)
@@ -395,6 +395,6 @@ def _check_tables(header: Header, file_length: int) -> None:
         if offset >= file_length:
             raise _refuse(f"its {name} lies at {offset}, beyond the {file_length} bytes of the file")
     regions.sort(key=lambda region: region[1])
-    for (name, offset, length), (other, start, _) in zip(regions, regions[1:], strict=False):
+    for (name, offset, length), (other, start, _) in pairwise(regions):
         if offset + length > start:
             raise _refuse(f"its {name} and its {other} overlap at {start}")

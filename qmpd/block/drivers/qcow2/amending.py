@@ -1,0 +1,171 @@
+"""Changing what an image says of itself: version, backing file, lazy refcounts, width of reference counts.
+
+The node is drained. Each change becomes real with a header write; what has to come before it (other reference
+counts, data where only a flag stood) is on stable storage by then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qmpd.block.drivers.qcow2 import header as headers
+from qmpd.block.drivers.qcow2.header import Compatible, Compression
+from qmpd.block.drivers.qcow2.mapping import Kind
+from qmpd.block.drivers.qcow2.metadata import OFFSET_MASK, ZERO
+from qmpd.errors import GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.drivers.qcow2.driver import Qcow2Driver
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What to change; None for what stays. An empty backing file name is for none."""
+
+    version: int | None = None
+    backing_file: str | None = None
+    backing_format: str | None = None
+    lazy_refcounts: bool | None = None
+    refcount_bits: int | None = None
+
+
+async def amend(driver: Qcow2Driver, changes: Changes) -> None:
+    """Make the changes, one after the other.
+
+    :raises GenericError: one of them cannot be made.
+    :raises OSError: reading or writing failed.
+    """
+    name, header = driver.node.node_name, driver.header
+    if driver.node.read_only:
+        raise GenericError(f"Node '{name}' is read-only and cannot be changed")
+    version = changes.version or header.version
+    if version < 3 and changes.lazy_refcounts:
+        raise GenericError("'lazy-refcounts' needs an image of version 3")
+    if version < 3 and changes.refcount_bits not in (None, 16):
+        raise GenericError("'refcount-bits' needs an image of version 3")
+    await driver.meta.settle()
+    if version > header.version:
+        await _upgrade(driver)
+    if changes.refcount_bits is not None and changes.refcount_bits != header.refcount_bits:
+        await _change_width(driver, changes.refcount_bits)
+    if changes.backing_file is not None or changes.backing_format is not None:
+        await set_backing_name(driver, changes.backing_file, changes.backing_format)
+    if changes.lazy_refcounts is not None:
+        await _set_lazy(driver, changes.lazy_refcounts)
+    if version < header.version:
+        await _downgrade(driver)
+    driver.node.changed()
+
+
+async def _commit_header(driver: Qcow2Driver) -> None:
+    await driver.store.sync()
+    await driver.write_header()
+    await driver.store.sync()
+    driver.node.changed()
+
+
+async def set_backing_name(driver: Qcow2Driver, name: str | None, backing_format: str | None = None) -> None:
+    """Write the name and format of a backing file into the header; None leaves one as it is, an empty name is none.
+
+    :raises GenericError: it does not fit, or the image is read-only.
+    """
+    header = driver.header
+    if driver.node.read_only:
+        raise GenericError(f"Node '{driver.node.node_name}' is read-only and cannot be changed")
+    if name is not None and len(name.encode("utf-8", "surrogateescape")) > headers.MAX_BACKING_NAME:
+        raise GenericError(f"'backing-file' has more than {headers.MAX_BACKING_NAME} bytes")
+    if name and header.data_file_raw:
+        raise GenericError("An image whose data file is a raw image can have no backing file")
+    before = header.backing_file, [headers.Extension(one.kind, one.data) for one in header.extensions]
+    if name is not None:
+        header.backing_file = name or None
+    if backing_format is not None:
+        header.set_extension(headers.EXT_BACKING_FORMAT, backing_format.encode() or None)
+    if header.backing_file is None:
+        header.set_extension(headers.EXT_BACKING_FORMAT, None)
+    try:
+        await _commit_header(driver)
+    except (OSError, GenericError):
+        header.backing_file, header.extensions = before
+        raise
+
+
+async def _set_lazy(driver: Qcow2Driver, lazy: bool) -> None:
+    header = driver.header
+    if lazy and header.has_data_file:
+        raise GenericError("'lazy-refcounts' and an external data file cannot go together")
+    if lazy:
+        header.compatible |= Compatible.LAZY_REFCOUNTS
+    else:
+        header.compatible &= ~Compatible.LAZY_REFCOUNTS
+        await driver.clear_dirty()
+    driver.meta.lazy = lazy
+    await _commit_header(driver)
+
+
+async def _upgrade(driver: Qcow2Driver) -> None:
+    header = driver.header
+    header.version = 3
+    header.unknown_fields = header.unknown_fields or bytes(8)
+    driver.meta_changed()
+    await _commit_header(driver)
+
+
+async def _change_width(driver: Qcow2Driver, bits: int) -> None:
+    from qmpd.block.drivers.qcow2 import checking
+
+    if bits not in (1, 2, 4, 8, 16, 32, 64):
+        raise GenericError(f"'refcount-bits' is {bits}; it has to be a power of two up to 64")
+    await checking.change_width(driver, bits.bit_length() - 1)
+
+
+async def _downgrade(driver: Qcow2Driver) -> None:
+    """Make a version 2 image: whatever that version cannot say has to go first."""
+    header = driver.header
+    reasons = {
+        "reference counts of other than 16 bits": header.refcount_bits != 16,
+        "an external data file": header.has_data_file,
+        "extended L2 entries": header.extended_l2,
+        f"compression by {Compression(header.compression).name.lower()}": header.compression != Compression.ZLIB,
+        "internal snapshots": bool(driver.snapshots),
+        "stored bitmaps": bool(driver.bitmaps.directory),
+    }
+    for reason, present in reasons.items():
+        if present:
+            raise GenericError(f"The image has {reason}, which version 2 does not know")
+    header.compatible = 0
+    driver.meta.lazy = False
+    await driver.clear_dirty()
+    await _expand_zeroes(driver)
+    await driver.meta.settle()
+    header.version = 2
+    header.incompatible = header.autoclear = 0
+    header.unknown_fields = b""
+    header.set_extension(headers.EXT_FEATURE_NAMES, None)
+    driver.meta_changed()
+    await _commit_header(driver)
+
+
+async def _expand_zeroes(driver: Qcow2Driver) -> None:
+    """Turn clusters that only a flag makes zero into unallocated ones, or into zeroes where a backing file shows."""
+    path, meta = driver.path, driver.meta
+    size = path.mapping.cluster_size
+    for index in range(len(meta.l1)):
+        if not meta.l1[index] & OFFSET_MASK:
+            continue
+        table = await meta.writable(index)
+        for at in range(len(table.entries)):
+            position = (index << path.mapping.l1_shift) + at * size
+            if path.mapping.kind_of(table.entries[at]) is not Kind.ZERO:
+                continue
+            if path.backing is not None and position < min(path.backing.length, path.length):
+                await path.write(position, bytes(min(size, path.length - position)))
+            else:
+                clusters = path.mapping.host_clusters(table.entries[at] & ~ZERO)
+                table.entries[at] = 0
+                meta.touch(table, at, at + 1)
+                if clusters[1]:
+                    meta.free_later(*clusters)
+            table = await meta.writable(index)
+        await meta.relieve()

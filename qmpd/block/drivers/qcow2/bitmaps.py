@@ -1,0 +1,317 @@
+"""Dirty bitmaps stored in the image: the bitmaps extension, its directory, tables and data.
+
+While the image is open for writing, every entry of the directory carries the flag `in use`: what is stored is not
+true any more, what is in memory is. On closing, all of it is written anew beside the old, the header is switched,
+and the old is given back. After a crash the flags still stand, so the bitmaps appear as inconsistent. Bitmaps that
+were inconsistent, or of a kind that is not known here, keep their entry as it is until they are removed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+from array import array
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import TYPE_CHECKING
+
+from bitarray import bitarray
+
+from qmpd.block.dirty_bitmap import DirtyBitmap
+from qmpd.block.drivers.qcow2 import packing
+from qmpd.block.drivers.qcow2.header import EXT_BITMAPS, Autoclear
+from qmpd.block.drivers.qcow2.refcounts import Corruption
+
+if TYPE_CHECKING:
+    from qmpd.block.drivers.qcow2.driver import Qcow2Driver
+
+_EXTENSION = struct.Struct(">IIQQ")
+_ENTRY = struct.Struct(">QIIBBHI")
+_DIRTY_TRACKING = 1
+MAX_BITMAPS = 65535
+MAX_DIRECTORY = 64 << 20
+MAX_BYTES = 512 << 20
+_MIN_GRANULARITY_BITS, _MAX_GRANULARITY_BITS = 9, 31
+_MAX_NAME = 1023
+_OFFSET = 0x00FF_FFFF_FFFF_FE00
+_ALL_ONES = 1
+
+
+class Flag(IntFlag):
+    """What an entry of the directory says of its bitmap."""
+
+    IN_USE = 1
+    AUTO = 2
+    EXTRA_COMPATIBLE = 4
+
+
+@dataclass(slots=True)
+class Entry:
+    """One entry of the directory. `table_size` in table entries."""
+
+    table_offset: int
+    table_size: int
+    flags: int
+    kind: int
+    granularity_bits: int
+    name: bytes
+    extra: bytes = b""
+
+    def encode(self) -> bytes:
+        """The entry as it stands in the directory."""
+        head = _ENTRY.pack(
+            self.table_offset,
+            self.table_size,
+            self.flags,
+            self.kind,
+            self.granularity_bits,
+            len(self.name),
+            len(self.extra),
+        )
+        data = head + self.extra + self.name
+        return data + bytes(-len(data) % 8)
+
+    @property
+    def usable(self) -> bool:
+        """It can be loaded, and changed."""
+        known = self.kind == _DIRTY_TRACKING and not self.flags & ~(Flag.IN_USE | Flag.AUTO | Flag.EXTRA_COMPATIBLE)
+        compatible = not self.extra or bool(self.flags & Flag.EXTRA_COMPATIBLE)
+        return known and compatible and not self.flags & Flag.IN_USE
+
+    def info(self) -> dict[str, object]:
+        """`Qcow2BitmapInfo`."""
+        names = {Flag.IN_USE: "in-use", Flag.AUTO: "auto"}
+        return {
+            "name": self.name.decode("utf-8", "replace"),
+            "granularity": 1 << self.granularity_bits,
+            "flags": [name for flag, name in names.items() if self.flags & flag],
+        }
+
+
+class StoredBitmaps:
+    """The bitmaps of one image, as far as they are stored in it."""
+
+    def __init__(self, driver: Qcow2Driver) -> None:
+        self._driver = driver
+        self.directory: list[Entry] = []
+        self._offset = 0
+        self._size = 0
+
+    # Loading.
+
+    async def load(self) -> None:
+        """Read all bitmaps of the directory into the node.
+
+        :raises Corruption: they cannot be.
+        """
+        for entry in self.directory:
+            await self._load_one(entry)
+
+    async def read_directory(self) -> None:
+        """Read the directory.
+
+        :raises Corruption: they cannot be.
+        """
+        driver = self._driver
+        data = driver.header.extension(EXT_BITMAPS)
+        if data is None:
+            return
+        if not driver.header.autoclear & Autoclear.BITMAPS:
+            # Somebody who does not know bitmaps has changed the image: they say nothing any more.
+            driver.header.set_extension(EXT_BITMAPS, None)
+            return
+        if len(data) != _EXTENSION.size:
+            raise Corruption(f"The bitmaps extension has {len(data)} bytes; it has to have {_EXTENSION.size}")
+        count, _, size, offset = _EXTENSION.unpack(data)
+        if offset % driver.header.cluster_size or not offset or offset + size > driver.store.length:
+            raise Corruption("The bitmap directory lies where it cannot be", offset)
+        if not 0 < count <= MAX_BITMAPS or not 0 < size <= MAX_DIRECTORY:
+            raise Corruption(f"The bitmap directory is said to have {count} entries in {size} bytes", offset)
+        self._offset, self._size = offset, size
+        self.directory = _parse(bytes(await driver.store.read(offset, size)), count)
+        self._protect()
+
+    def _protect(self) -> None:
+        bits = self._driver.header.cluster_bits
+        end = self._offset + self._size + self._driver.header.cluster_size - 1
+        self._driver.meta.forbidden.update(range(self._offset >> bits, end >> bits))
+
+    async def _load_one(self, entry: Entry) -> None:
+        node, header = self._driver.node, self._driver.header
+        name = entry.name.decode("utf-8", "replace")
+        if not _MIN_GRANULARITY_BITS <= entry.granularity_bits <= _MAX_GRANULARITY_BITS:
+            raise Corruption(f"Bitmap '{name}' has a granularity of 2^{entry.granularity_bits}")
+        if entry.table_offset % header.cluster_size or not 0 < len(entry.name) <= _MAX_NAME:
+            raise Corruption(f"The directory entry of bitmap '{name}' cannot be")
+        if node.bitmaps.find(name) is not None:
+            raise Corruption(f"There are two bitmaps named '{name}'")
+        granularity = 1 << entry.granularity_bits
+        usable = entry.usable
+        bitmap = DirtyBitmap(name, header.size, granularity, persistent=True, disabled=True)
+        if usable:
+            bitmap.merge_bits(await self._bits(entry, name), granularity)
+            if entry.flags & Flag.AUTO:
+                bitmap.enable()
+            bitmap.read_only = node.read_only
+        else:
+            bitmap.inconsistent = True
+        node.bitmaps.add(bitmap)
+
+    async def _bits(self, entry: Entry, name: str) -> bitarray:
+        header, store = self._driver.header, self._driver.store
+        size = -(-header.size // (1 << entry.granularity_bits))
+        length = -(-size // 8)
+        if length > MAX_BYTES or entry.table_size != -(-length // header.cluster_size):
+            raise Corruption(f"Bitmap '{name}' does not have the size that its granularity asks for")
+        table = await self._table(entry)
+        data = bytearray()
+        for value in table:
+            offset = value & _OFFSET
+            if offset % header.cluster_size or offset >= max(store.length, 1):
+                raise Corruption(f"A part of bitmap '{name}' lies at {offset:#x}, where it cannot be", offset)
+            if offset:
+                data += await store.read(offset, header.cluster_size)
+            else:
+                data += (b"\xff" if value & _ALL_ONES else b"\0") * header.cluster_size
+        bits = bitarray(endian="little")
+        bits.frombytes(bytes(data[:length]))
+        return bits[:size]
+
+    async def _table(self, entry: Entry) -> array[int]:
+        store = self._driver.store
+        if entry.table_size * 8 > MAX_BYTES or entry.table_offset >= store.length + 1:
+            raise Corruption("A bitmap table lies beyond the end of the file", entry.table_offset)
+        return packing.words(await store.read(entry.table_offset, entry.table_size * 8))
+
+    async def mark_in_use(self) -> None:
+        """Say in the image that what is stored is not true any more; before the first write to it."""
+        if all(entry.flags & Flag.IN_USE for entry in self.directory):
+            return
+        for entry in self.directory:
+            if entry.usable:
+                entry.flags |= Flag.IN_USE
+        await self._driver.store.write(self._offset, b"".join(entry.encode() for entry in self.directory))
+        await self._driver.store.sync()
+
+    # Storing.
+
+    async def store(self) -> None:
+        """Write all persistent bitmaps of the node, and drop those that are not there any more."""
+        driver = self._driver
+        wanted = [one for one in driver.node.bitmaps if one.persistent and one.name is not None and not one.hidden]
+        if not wanted and not self.directory:
+            return
+        old = {entry.name: entry for entry in self.directory}
+        fresh: list[Entry] = []
+        dropped = dict(old)
+        for bitmap in reversed(wanted):
+            name = (bitmap.name or "").encode()
+            if bitmap.inconsistent:
+                if name in old:
+                    fresh.append(old[name])
+                    del dropped[name]
+                continue
+            fresh.append(await self._store_one(bitmap, name, old.get(name)))
+        offset, size = await self._store_directory(fresh)
+        await driver.meta.write_back(everything=True)
+        await driver.store.sync()
+        await self._switch(fresh, offset, size, list(dropped.values()))
+
+    async def _store_one(self, bitmap: DirtyBitmap, name: bytes, before: Entry | None) -> Entry:
+        driver = self._driver
+        cluster = driver.header.cluster_size
+        length = -(-bitmap.size // 8)
+        data = bitmap.snapshot().tobytes()[:length]
+        chunks = [data[at : at + cluster] for at in range(0, length, cluster)]
+        table = array("Q")
+        for chunk in chunks:
+            if not any(chunk):
+                table.append(0)
+                continue
+            place, _ = await driver.refcounts.allocate(1)
+            await driver.store.write(place << driver.header.cluster_bits, chunk.ljust(cluster, b"\0"))
+            table.append(place << driver.header.cluster_bits)
+        offset = 0
+        if chunks:
+            count = -(-len(table) * 8 // cluster)
+            offset = await driver.refcounts.allocate_exactly(count) << driver.header.cluster_bits
+            await driver.store.write(offset, packing.word_bytes(table).ljust(count * cluster, b"\0"))
+        flags = Flag.AUTO if bitmap.recording else Flag(0)
+        extra = b"" if before is None else before.extra
+        if extra:
+            flags |= Flag.EXTRA_COMPATIBLE
+        bits = bitmap.granularity.bit_length() - 1
+        return Entry(offset, len(table), int(flags), _DIRTY_TRACKING, bits, name, extra)
+
+    async def _store_directory(self, entries: list[Entry]) -> tuple[int, int]:
+        data = b"".join(entry.encode() for entry in entries)
+        if not data:
+            return 0, 0
+        driver = self._driver
+        count = -(-len(data) // driver.header.cluster_size)
+        offset = await driver.refcounts.allocate_exactly(count) << driver.header.cluster_bits
+        await driver.store.write(offset, data.ljust(count * driver.header.cluster_size, b"\0"))
+        return offset, len(data)
+
+    async def _switch(self, entries: list[Entry], offset: int, size: int, dropped: list[Entry]) -> None:
+        driver = self._driver
+        header = driver.header
+        if entries:
+            header.set_extension(EXT_BITMAPS, _EXTENSION.pack(len(entries), 0, size, offset))
+            header.autoclear |= Autoclear.BITMAPS
+        else:
+            header.set_extension(EXT_BITMAPS, None)
+            header.autoclear &= ~Autoclear.BITMAPS
+        await driver.write_header()
+        await driver.store.sync()
+        old = self._offset, self._size
+        self.directory = [dataclasses.replace(entry) for entry in entries]
+        self._offset, self._size = offset, size
+        for entry in dropped:
+            await self._release(entry)
+        if old[1]:
+            await driver.meta.release(old[0] >> header.cluster_bits, -(-old[1] // header.cluster_size))
+
+    async def _release(self, entry: Entry) -> None:
+        header, meta = self._driver.header, self._driver.meta
+        if not entry.table_size:
+            return
+        for value in await self._table(entry):
+            if value & _OFFSET:
+                await meta.release((value & _OFFSET) >> header.cluster_bits, 1)
+        await meta.release(entry.table_offset >> header.cluster_bits, -(-entry.table_size * 8 // header.cluster_size))
+
+    # What others need to know.
+
+    def info(self) -> list[dict[str, object]]:
+        """The stored bitmaps that have not been removed since."""
+        names = {bitmap.name for bitmap in self._driver.node.bitmaps if not bitmap.hidden}
+        return [entry.info() for entry in self.directory if entry.name.decode("utf-8", "replace") in names]
+
+    async def places(self) -> list[tuple[int, int]]:
+        """All that the bitmaps take in the file: (offset, bytes)."""
+        header = self._driver.header
+        found = [(self._offset, self._size)] if self._size else []
+        for entry in self.directory:
+            if entry.table_size:
+                found.append((entry.table_offset, entry.table_size * 8))
+                found += [(one & _OFFSET, header.cluster_size) for one in await self._table(entry) if one & _OFFSET]
+        return found
+
+
+def _parse(data: bytes, count: int) -> list[Entry]:
+    entries = []
+    at = 0
+    for _ in range(count):
+        if at + _ENTRY.size > len(data):
+            raise Corruption("The bitmap directory ends within an entry")
+        offset, size, flags, kind, bits, name_size, extra_size = _ENTRY.unpack_from(data, at)
+        end = at + _ENTRY.size + extra_size + name_size
+        if end > len(data):
+            raise Corruption("The bitmap directory ends within an entry")
+        extra = data[at + _ENTRY.size : at + _ENTRY.size + extra_size]
+        entries.append(Entry(offset, size, flags, kind, bits, data[end - name_size : end], extra))
+        at = end + (-(end - at) % 8)
+    if at != len(data):
+        raise Corruption("The bitmap directory is longer than its entries")
+    return entries
