@@ -1,0 +1,160 @@
+"""Bitmaps stored in the image, from both sides: ours for QEMU's tools, theirs for us."""
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+
+from qmpd.block.dirty_bitmap import DirtyBitmap
+from qmpd.block.node import BlockNode
+from tests.qcow2.support import check, create, lab, tool
+from tests.soak import count
+
+MIB = 1 << 20
+
+
+def add(node: BlockNode, name: str, granularity: int = 65536, *, disabled: bool = False) -> DirtyBitmap:
+    """A new persistent bitmap."""
+    node.driver.check_can_store_bitmap(name, node.length, granularity)
+    bitmap = DirtyBitmap(name, node.length, granularity, persistent=True, disabled=disabled)
+    node.bitmaps.add(bitmap)
+    return bitmap
+
+
+def listed(path: Path) -> dict[str, dict[str, object]]:
+    """What qemu-img info tells about the stored bitmaps."""
+    info = json.loads(tool("qemu-img", "info", "--output=json", path))
+    return {one["name"]: one for one in info["format-specific"]["data"].get("bitmaps", [])}
+
+
+def dirty_by_qemu(path: Path, name: str, scratch: Path) -> list[tuple[int, int]]:
+    """The dirty extents of a bitmap as qemu-nbd and nbdinfo see them."""
+    del scratch
+    text = tool(
+        "nbdinfo",
+        "--json",
+        f"--map=qemu:dirty-bitmap:{name}",
+        "--",
+        *("[", "qemu-nbd", "-r", "-f", "qcow2", "-B", name, path, "]"),
+    )
+    merged: list[tuple[int, int]] = []
+    for one in json.loads(text):
+        if one["type"] == 1:
+            if merged and sum(merged[-1]) == one["offset"]:
+                merged[-1] = (merged[-1][0], merged[-1][1] + one["length"])
+            else:
+                merged.append((one["offset"], one["length"]))
+    return merged
+
+
+async def test_ours_are_seen(tmp_path: Path) -> None:
+    path = tmp_path / "image.qcow2"
+    create(path, 64 * MIB)
+    async with lab() as opened:
+        node, _ = await opened.open_qcow2(path)
+        add(node, "one")
+        add(node, "two", 4096, disabled=True)
+        await node.pwritev(5 * MIB + 7, b"x" * 100000)
+        await opened.close(node)
+        assert not opened.events.seen
+    check(path)
+    bitmaps = listed(path)
+    assert bitmaps["one"] == {"name": "one", "granularity": 65536, "flags": ["auto"]}
+    assert bitmaps["two"] == {"name": "two", "granularity": 4096, "flags": []}
+    assert dirty_by_qemu(path, "one", tmp_path) == [(5 * MIB, 2 * 65536)]
+    tool("qemu-img", "bitmap", "--merge", "one", path, "two")
+    assert dirty_by_qemu(path, "two", tmp_path) == [(5 * MIB, 2 * 65536)]
+
+
+async def test_theirs_are_used(tmp_path: Path) -> None:
+    path = tmp_path / "image.qcow2"
+    create(path, 64 * MIB)
+    tool("qemu-img", "bitmap", "--add", "-g", 32768, path, "theirs")
+    tool("qemu-io", "-c", "write 1M 64k", path)
+    async with lab() as opened:
+        node, _ = await opened.open_qcow2(path)
+        bitmap = node.bitmaps.lookup("theirs")
+        assert list(bitmap.dirty_extents()) == [(MIB, 65536)]
+        assert listed_while_open(path)["theirs"]["flags"] == ["in-use", "auto"]
+        await node.pwritev(3 * MIB, b"x")
+        await opened.close(node)
+    check(path)
+    assert dirty_by_qemu(path, "theirs", tmp_path) == [(MIB, 65536), (3 * MIB, 32768)]
+
+
+def listed_while_open(path: Path) -> dict[str, dict[str, object]]:
+    """As `listed`, of an image that somebody has open."""
+    info = json.loads(tool("qemu-img", "info", "-U", "--output=json", path))
+    return {one["name"]: one for one in info["format-specific"]["data"].get("bitmaps", [])}
+
+
+async def test_left_in_use_is_inconsistent(tmp_path: Path) -> None:
+    path = tmp_path / "image.qcow2"
+    create(path, 4 * MIB)
+    tool("qemu-img", "bitmap", "--add", path, "left")
+    tool("qemu-img", "bitmap", "--add", path, "gone")
+    before = path.read_bytes()
+    async with lab() as opened:
+        node, _ = await opened.open_qcow2(path)
+        crashed = path.read_bytes()
+        await opened.close(node)
+    assert crashed != before
+    path.write_bytes(crashed)
+    async with lab() as opened:
+        node, _ = await opened.open_qcow2(path)
+        assert node.bitmaps.lookup("left").inconsistent
+        node.bitmaps.remove(node.bitmaps.lookup("gone"))
+        await opened.close(node)
+    check(path)
+    assert list(listed(path)) == ["left"]
+    assert listed(path)["left"]["flags"] == ["in-use", "auto"]
+
+
+async def test_read_only(tmp_path: Path) -> None:
+    path = tmp_path / "image.qcow2"
+    create(path, 4 * MIB)
+    tool("qemu-img", "bitmap", "--add", path, "b")
+    before = path.read_bytes()
+    async with lab() as opened:
+        node, _ = await opened.open_qcow2(path, read_only=True)
+        assert node.bitmaps.lookup("b").read_only
+        await opened.close(node)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("seed", range(count(8, 100)), ids=lambda seed: f"seed-{seed}")
+async def test_many_restarts(seed: int, tmp_path: Path) -> None:
+    """Bitmaps come, record and go over clean restarts, some by qemu-img; a model says what they have to hold."""
+    chance = random.Random(seed)
+    path = tmp_path / "image.qcow2"
+    size = chance.randrange(1, 2000) * 512
+    create(path, size, cluster_size=chance.choice([512, 4096, 65536]), refcount_bits=chance.choice([1, 16, 64]))
+    model: dict[str, tuple[int, set[int]]] = {}
+    for number in range(6):
+        async with lab() as opened:
+            node, _ = await opened.open_qcow2(path)
+            assert {one.name for one in node.bitmaps} == set(model)
+            for name, (granularity, pieces) in model.items():
+                bitmap = node.bitmaps.lookup(name)
+                found = {at for at in range(0, size, granularity) if bitmap.get(at)}
+                assert found == pieces
+            if model and chance.random() < 0.4:
+                name = chance.choice(list(model))
+                node.bitmaps.remove(node.bitmaps.lookup(name))
+                del model[name]
+            name, granularity = f"bitmap-{number}", 1 << chance.randrange(9, 17)
+            add(node, name, granularity)
+            model[name] = granularity, set()
+            for _ in range(5):
+                offset = chance.randrange(size)
+                length = chance.randrange(1, min(size - offset, 50000) + 1)
+                await node.pwritev(offset, chance.randbytes(length))
+                for granularity, pieces in model.values():
+                    pieces.update(range(offset // granularity * granularity, offset + length, granularity))
+            await opened.close(node)
+            assert not opened.events.seen
+        check(path)
+        if chance.random() < 0.5:
+            tool("qemu-img", "bitmap", "--add", "-g", 65536, path, f"img-{number}")
+            model[f"img-{number}"] = 65536, set()
