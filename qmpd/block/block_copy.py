@@ -80,6 +80,11 @@ class ExtentWindow:
         self._starts = [extent.offset for extent in extents]
         self._end = extents[-1].end
 
+    @property
+    def extents(self) -> list[Extent]:
+        """All that is known, in order."""
+        return self._extents
+
     def at(self, offset: int) -> Extent:
         """The extent that holds a known byte."""
         return self._extents[bisect_right(self._starts, offset) - 1]
@@ -97,10 +102,13 @@ class BlockCopy:
 
     :param cluster_size: bytes that are copied as a whole.
     :param todo: one bit for each cluster, 1 for those to be copied. Owned by the copy from now on.
+    :param compress: the target gets its data in compressed form, cluster by cluster.
     :ivar on_copied: called with the number of bytes after each task that went well.
     """
 
-    def __init__(self, source: BlockNode, target: BlockNode, cluster_size: int, todo: bitarray) -> None:
+    def __init__(
+        self, source: BlockNode, target: BlockNode, cluster_size: int, todo: bitarray, *, compress: bool = False
+    ) -> None:
         self.source = source
         self.target = target
         self.cluster_size = cluster_size
@@ -109,7 +117,8 @@ class BlockCopy:
         self._claimed: list[CopyTask] = []
         self._source_map = ExtentWindow(source)
         self._target_map = ExtentWindow(target)
-        self._kernel_copy = True
+        self._kernel_copy = not compress
+        self._compress = compress
         self.on_copied: Callable[[int], None] | None = None
 
     @property
@@ -234,6 +243,25 @@ class BlockCopy:
         if first < end:
             self.todo[first:end] = 0
 
+    async def forget_unallocated(self) -> None:
+        """Leave out what the source itself does not store (sync=top): its backing files have it.
+
+        :raises CopyError: the source cannot tell.
+        """
+        offset = 0
+        while offset < self.length:
+            await self._load(self._source_map, offset, is_read=True)
+            for extent in self._source_map.extents:
+                if extent.depth or extent.kind is ExtentKind.UNALLOCATED:
+                    self._forget_idle(extent)
+                offset = extent.end
+
+    def _forget_idle(self, extent: Extent) -> None:
+        end = -(-extent.end // self.cluster_size) if extent.end == self.length else extent.end // self.cluster_size
+        first = -(-extent.offset // self.cluster_size)
+        if first < end:
+            self.todo[first:end] = 0
+
     # How a task is done.
 
     async def _load(self, window: ExtentWindow, offset: int, *, is_read: bool) -> None:
@@ -252,12 +280,24 @@ class BlockCopy:
         for first, stop in task.runs:
             offset = first * self.cluster_size
             end = min(stop * self.cluster_size, self.length)
+            if self._compress:
+                await self._plan_whole_clusters(plan, offset, end)
+                continue
             while offset < end:
                 extent = await self._extent_at(self._source_map, offset, is_read=True)
                 length = min(extent.end, end) - offset
                 self._place(plan, extent, offset, length)
                 offset += length
         return plan
+
+    async def _plan_whole_clusters(self, plan: _Plan, offset: int, end: int) -> None:
+        """Let each cluster be zeroed or copied as a whole: compressed data comes in clusters only."""
+        while offset < end:
+            extent = await self._extent_at(self._source_map, offset, is_read=True)
+            stop = min(offset + self.cluster_size, end)
+            places = plan.zeroes if extent.reads_zero and extent.end >= stop else plan.through_memory
+            places.append((offset, stop - offset))
+            offset = stop
 
     def _place(self, plan: _Plan, extent: Extent, offset: int, length: int) -> None:
         if extent.reads_zero:
@@ -290,7 +330,10 @@ class BlockCopy:
             except OSError as error:
                 raise CopyError(True, error) from error
             try:
-                await self.target.pwritev(offset, part)
+                if self._compress:
+                    await self.target.pwrite_compressed(offset, part)
+                else:
+                    await self.target.pwritev(offset, part)
             except OSError as error:
                 raise CopyError(False, error) from error
             offset += len(part)
@@ -300,7 +343,7 @@ class BlockCopy:
         while offset < end:
             extent = await self._extent_at(self._target_map, offset, is_read=False)
             step = min(extent.end, end) - offset
-            if extent.kind is not ExtentKind.ZERO:
+            if not extent.reads_zero:
                 await self._write_zeroes(offset, step)
             offset += step
 

@@ -71,12 +71,14 @@ class BlockDriver(ABC):
     :cvar is_protocol: the node stores its bytes outside the graph.
     :cvar main_child: the name of the child that a filter filters, or that a format stores its data in.
     :ivar supports_persistent_bitmaps: the image can store dirty bitmaps.
+    :ivar supports_compression: the image can be written in compressed form.
     """
 
     is_filter: ClassVar[bool] = False
     is_protocol: ClassVar[bool] = False
     main_child: ClassVar[str | None] = None
     supports_persistent_bitmaps: bool = False
+    supports_compression: bool = False
 
     format_name: str
     length: int = 0

@@ -52,6 +52,8 @@ class BackupSettings:
 
     :ivar copies_all: the background copies everything that the bitmap, if any, does not exclude; False for sync=none.
     :ivar copy_bitmap: only what is dirty in the bitmap is copied (sync=incremental or bitmap).
+    :ivar only_top: what the source does not store itself is left out (sync=top).
+    :ivar compress: the target gets its data in compressed form.
     :ivar speed: bytes per second, 0 for no limit.
     :ivar max_chunk: bytes, 0 for the default.
     """
@@ -59,6 +61,8 @@ class BackupSettings:
     job_id: str
     copies_all: bool = True
     copy_bitmap: bool = False
+    only_top: bool = False
+    compress: bool = False
     bitmap: str | None = None
     bitmap_mode: BitmapMode | None = None
     speed: int = 0
@@ -142,7 +146,9 @@ class BackupJob(BlockJob):
         if bitmap is not None:
             bitmap.freeze()
             self._bitmap = bitmap
-        self._driver = CopyBeforeWriteDriver.for_job(cluster_size, bitmap if settings.copy_bitmap else None)
+        self._driver = CopyBeforeWriteDriver.for_job(
+            cluster_size, bitmap if settings.copy_bitmap else None, compress=settings.compress
+        )
         self._filter = self._graph.insert_filter(
             self._driver, self._source, settings.filter_node_name, {"target": self._target}
         )
@@ -166,6 +172,8 @@ class BackupJob(BlockJob):
 
     async def run(self) -> None:
         try:
+            if self._settings.only_top:
+                await self._leave_out_backing()
             if self._settings.copies_all:
                 await self._copy_background()
             else:
@@ -173,6 +181,13 @@ class BackupJob(BlockJob):
         finally:
             while self._running:
                 await asyncio.wait(self._running)
+
+    async def _leave_out_backing(self) -> None:
+        try:
+            await self.copy.forget_unallocated()
+        except CopyError as error:
+            raise error.cause from error
+        self.progress.set_total(self.progress.current + min(self.copy.remaining, self._source.length))
 
     async def _stand_guard(self) -> None:
         while True:

@@ -74,14 +74,18 @@ class CopyBeforeWriteDriver(FilterDriver):
         self.on_broken: Callable[[], None] | None = None
         self._cluster_size = DEFAULT_CLUSTER_SIZE
         self._bitmap: DirtyBitmap | None = None
+        self._compress = False
 
     @classmethod
-    def for_job(cls, cluster_size: int, todo_from: DirtyBitmap | None) -> CopyBeforeWriteDriver:
+    def for_job(
+        cls, cluster_size: int, todo_from: DirtyBitmap | None, *, compress: bool = False
+    ) -> CopyBeforeWriteDriver:
         """A filter for a backup job, to be put in with `BlockGraph.insert_filter` and the child `target`."""
         driver = cls()
         driver.on_cbw_error = BREAK_SNAPSHOT
         driver._cluster_size = cluster_size
         driver._bitmap = todo_from
+        driver._compress = compress
         return driver
 
     async def open(self, options: CopyBeforeWriteOptions, context: OpenContext) -> None:
@@ -105,7 +109,7 @@ class CopyBeforeWriteDriver(FilterDriver):
         target = self.node.children["target"].node
         self._cluster_size = max(self._cluster_size, target.driver.cluster_size or 0)
         todo = cluster_bits(self.length, self._cluster_size, self._bitmap)
-        self.copy = BlockCopy(self.below, target, self._cluster_size, todo)
+        self.copy = BlockCopy(self.below, target, self._cluster_size, todo, compress=self._compress)
 
     def child_permissions(self, name: str, perm: Perm, shared: Perm) -> tuple[Perm, Perm]:
         if name == "target":

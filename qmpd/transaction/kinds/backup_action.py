@@ -66,6 +66,8 @@ def settings_from(data: BackupCommon, job_id: str) -> BackupSettings:
         job_id=job_id,
         copies_all=sync != "none",
         copy_bitmap=sync in _BITMAP_SYNCS,
+        only_top=sync == "top",
+        compress=bool(data.compress),
         bitmap=data.bitmap,
         bitmap_mode=bitmap_mode(sync, data.bitmap, str(data.bitmap_mode) if data.bitmap_mode else None),
         speed=_given(data.speed, 0),
@@ -111,7 +113,7 @@ class BackupAction(TransactionAction):
         if source is target:
             raise GenericError("'device' and 'target' are the same node; a backup needs two")
         target.blockers.check(BlockOp.BACKUP_TARGET)
-        if self.data.compress:
+        if self.data.compress and not target.driver.supports_compression:
             raise GenericError(f"'compress' needs a format that can; '{target.driver.format_name}' cannot")
         if source.length != target.length:
             raise GenericError(

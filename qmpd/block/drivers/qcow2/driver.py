@@ -139,6 +139,7 @@ class Qcow2Driver(BlockDriver):
         self.meta.before_lazy = self._mark_dirty
         self.path = DataPath(header, store, data, self.meta, self.refcounts, context.pool)
         self.supports_persistent_bitmaps = header.version >= 3
+        self.supports_compression = not header.has_data_file
         await self._open_backing(options, context)
         self._set_up_options(options)
         await self.bitmaps.read_directory()
