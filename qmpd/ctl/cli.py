@@ -11,6 +11,8 @@ import os
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -40,6 +42,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+class RepairChoice(StrEnum):
+    """What `check` may repair."""
+
+    LEAKS = "leaks"
+    ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +150,23 @@ def jobs(
         )
     else:
         _perform(options, lambda: actions.list_jobs(_target(options), names, as_json=options.as_json))
+
+
+@app.command(epilog=EPILOG)
+def check(
+    context: typer.Context,
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="A qcow2 image that nobody uses now.")],
+    repair: Annotated[
+        RepairChoice | None, typer.Option("--repair", "-r", help="Repair leaks only, or all that can be.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the consistency of a qcow2 image file; needs no server. Exit status 0 if nothing is wrong."""
+    from qmpd.ctl import check as image_check
+
+    options = Options(None, as_json).or_else(context.obj)
+    wanted = "nothing" if repair is None else repair.value
+    _perform(options, lambda: image_check.check(image, wanted, as_json=options.as_json))
 
 
 @app.command(epilog=EPILOG)

@@ -273,6 +273,7 @@ class Checker:
             words = packing.words(await self._driver.store.read(offset, self._header.cluster_size))
             for word in words[::step]:
                 place = word & OFFSET_MASK
+                found += word & (COMPRESSED | COPIED) == COMPRESSED | COPIED
                 if place and not word & COMPRESSED and not self._header.has_data_file:
                     found += bool(word & COPIED) != (await refcounts.get(place >> self._bits) == 1)
         if found:

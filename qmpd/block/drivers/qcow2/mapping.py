@@ -129,6 +129,11 @@ class Mapping:
                 stop += size
                 index += 1
             return Run(kind, offset + inside, min(stop, end) - position)
+        if not entry:
+            # Empty stretches are long; this saves a call for each of their clusters.
+            while stop < end and index < last and not entries[index]:
+                stop += size
+                index += 1
         while stop < end and index < last and self.kind_of(entries[index]) is kind:
             stop += size
             index += 1

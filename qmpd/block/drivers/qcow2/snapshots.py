@@ -349,9 +349,13 @@ async def refresh_copied(driver: Qcow2Driver) -> None:
             continue
         for at in range(0, len(table.entries), step):
             entry = table.entries[at]
-            if not entry & OFFSET_MASK or entry & COMPRESSED:
+            if not entry:
                 continue
-            own = await refcounts.get((entry & OFFSET_MASK) >> bits) == 1
+            own = False
+            if not entry & COMPRESSED:
+                if not entry & OFFSET_MASK:
+                    continue
+                own = await refcounts.get((entry & OFFSET_MASK) >> bits) == 1
             wanted = entry | COPIED if own else entry & ~COPIED
             if wanted != entry:
                 table.entries[at] = wanted
