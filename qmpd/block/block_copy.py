@@ -248,19 +248,16 @@ class BlockCopy:
 
         :raises CopyError: the source cannot tell.
         """
-        offset = 0
+        offset = start = 0
         while offset < self.length:
             await self._load(self._source_map, offset, is_read=True)
             for extent in self._source_map.extents:
-                if extent.depth or extent.kind is ExtentKind.UNALLOCATED:
-                    self._forget_idle(extent)
+                if not extent.depth and extent.kind is not ExtentKind.UNALLOCATED:
+                    self.forget(start, extent.offset - start)
+                    start = extent.end
                 offset = extent.end
-
-    def _forget_idle(self, extent: Extent) -> None:
-        end = -(-extent.end // self.cluster_size) if extent.end == self.length else extent.end // self.cluster_size
-        first = -(-extent.offset // self.cluster_size)
-        if first < end:
-            self.todo[first:end] = 0
+        last = -(-self.length // self.cluster_size) * self.cluster_size
+        self.forget(start, last - start)
 
     # How a task is done.
 

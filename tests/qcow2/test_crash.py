@@ -80,9 +80,7 @@ def test_kill(seed: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.qcow2.test_crash", str(path), str(seed)]
     writer = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2])
     assert writer.stdout is not None
-    story: list[str] = []
-    for _ in range(chance.randrange(1, 120)):
-        story.append(writer.stdout.readline().decode().strip())
+    story = [writer.stdout.readline().decode().strip() for _ in range(chance.randrange(1, 120))]
     writer.send_signal(signal.SIGKILL)
     story += [line.strip() for line in writer.stdout.read().decode().splitlines()]
     writer.wait()

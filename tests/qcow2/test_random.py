@@ -4,11 +4,13 @@ Each run is made from one number, which names it in the report: `-k "seed-17"` r
 """
 
 import asyncio
+import os
 import random
 from pathlib import Path
 
 import pytest
 
+from qmpd.block.driver import HostPiece
 from qmpd.block.drivers.qcow2 import snapshots
 from qmpd.block.node import BlockNode
 from tests.qcow2.support import Lab, check, create, lab, read, same, tool
@@ -80,7 +82,7 @@ class Run:
     async def step(self, opened: Lab, node: BlockNode) -> BlockNode:
         """One operation; gives the node to go on with."""
         kinds = ["write"] * 6 + ["zero"] * 2 + ["discard", "compressed", "read", "read", "flush", "many", "many"]
-        kinds += ["resize", "snapshot", "unsnapshot", "reopen"]
+        kinds += ["resize", "snapshot", "unsnapshot", "reopen", "copy", "map"]
         kind = self.random.choice(kinds)
         handler = getattr(self, f"do_{kind}")
         result = await handler(opened, node)
@@ -139,6 +141,43 @@ class Run:
     async def do_read(self, opened: Lab, node: BlockNode) -> None:
         offset, length = self.place()
         assert await read(node, offset, length) == self.model[offset : offset + length]
+
+    async def do_copy(self, opened: Lab, node: BlockNode) -> None:
+        """Pieces of another file, copied by the kernel."""
+        if "extended_l2" in self.options:
+            return
+        source = self.folder / "source.bin"
+        data = self.random.randbytes(128 * KIB)
+        source.write_bytes(data)
+        with source.open("rb") as file:
+            pieces = []
+            position = 0
+            while position < self.size and len(pieces) < 5:
+                position += self.random.choice([0, 512, 4096, 65536, 100000])
+                length = min(self.random.choice([512, 4096, 65536, 99999]), self.size - position)
+                if length <= 0:
+                    break
+                start = self.random.randrange(len(data) - length)
+                pieces.append(HostPiece(file, start, position, length))
+                self.model[position : position + length] = data[start : start + length]
+                position += length
+            self.random.shuffle(pieces)
+            await node.copy_from_host(pieces)
+
+    async def do_map(self, opened: Lab, node: BlockNode) -> None:
+        """What map says must agree with what is read, and with what lies in the host file."""
+        position = 0
+        while position < self.size:
+            for extent in await node.map(position, self.size - position):
+                assert extent.offset == position
+                assert extent.length > 0
+                expected = self.model[extent.offset : extent.end]
+                if extent.reads_zero:
+                    assert not any(expected)
+                elif extent.host is not None:
+                    found = os.pread(extent.host.fileno(), extent.length, extent.host_offset)
+                    assert found.ljust(extent.length, b"\0") == expected
+                position = extent.end
 
     async def do_flush(self, opened: Lab, node: BlockNode) -> None:
         await node.flush()

@@ -361,7 +361,7 @@ async def change_width(driver: Qcow2Driver, order: int) -> None:
     refcounts, bits = driver.refcounts, driver.header.cluster_bits
     references = References(0)
     largest = (1 << (1 << order)) - 1
-    own = {(entry & TABLE_OFFSET_MASK) >> bits for entry in refcounts.table}
+    own = {(entry & TABLE_OFFSET_MASK) >> bits for entry in refcounts.table if entry & TABLE_OFFSET_MASK}
     first = driver.header.refcount_table_offset >> bits
     own.update(range(first, first + driver.header.refcount_table_clusters))
     for index in range(len(refcounts.table)):

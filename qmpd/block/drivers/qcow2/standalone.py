@@ -17,7 +17,7 @@ from qmpd.errors import GenericError, os_error_text
 
 
 class _NoEvents:
-    def emit(self, name: str, data: Mapping[str, object]) -> None:
+    def emit(self, name: str, data: Mapping[str, object] | None = None) -> None:
         """Nobody listens."""
 
 

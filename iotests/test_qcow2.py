@@ -1,0 +1,437 @@
+"""qcow2 images: what queries tell of them, backing chains, making them, bitmaps in them, backups of them."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from iotests.harness import Launcher, QMPRefused, Scratch, Server
+from iotests.harness.images import KIB, MIB
+from iotests.harness.tools import qemu_img, run
+from iotests.harness.tools import qemu_io as qemu_io_on
+
+SIZE = 16 * MIB
+
+
+def add_qcow2(server: Server, path: Path, node: str = "disk", **options: Any) -> None:
+    """blockdev-add of a qcow2 node on a file node named after it."""
+    file = {"driver": "file", "filename": str(path), "node-name": f"{node}-file"}
+    server.qmp.command(
+        "blockdev-add", {"driver": "qcow2", "node-name": node, "file": file, "discard": "unmap", **options}
+    )
+
+
+def info_of(server: Server, node: str, **arguments: Any) -> dict[str, Any]:
+    """A node's entry in query-named-block-nodes, without what differs from host to host and run to run."""
+    nodes = server.qmp.command("query-named-block-nodes", **arguments)
+    return without_sizes(next(entry for entry in nodes if entry["node-name"] == node))
+
+
+def without_sizes(value: Any) -> Any:
+    """`value` without space taken on the host."""
+    if isinstance(value, dict):
+        return {key: without_sizes(inner) for key, inner in value.items() if key != "actual-size"}
+    return [without_sizes(inner) for inner in value] if isinstance(value, list) else value
+
+
+def qemu_io(image: Path | str, *commands: str, image_format: str = "qcow2") -> None:
+    """Have qemu-io carry out commands on an image."""
+    qemu_io_on(image, *commands, image_format=image_format)
+
+
+def checked(path: Path) -> None:
+    """Fail if qemu-img check finds anything."""
+    qemu_img("check", "-q", path)
+
+
+def chain_of_two(scratch: Scratch) -> Path:
+    """An overlay with a snapshot and bitmap on a qcow2 base on a raw one, by relative names."""
+    raw = scratch.disk("bottom", SIZE, seed=5)
+    raw.path.rename(scratch / "bottom.raw")
+    qemu_img("create", "-q", "-f", "qcow2", "-b", "bottom.raw", "-F", "raw", scratch / "middle.qcow2")
+    top = scratch / "top.qcow2"
+    qemu_img("create", "-q", "-f", "qcow2", "-b", "middle.qcow2", "-F", "qcow2", top)
+    qemu_img("snapshot", "-c", "before", top)
+    qemu_img("bitmap", "--add", top, "b0")
+    qemu_io(top, "write -P 7 1M 300k")
+    return top
+
+
+class TestQueries:
+    """What query-named-block-nodes tells must be what QEMU tells, member by member."""
+
+    OPTIONS: tuple[tuple[str, ...], ...] = (
+        (),
+        ("-o", "compat=0.10"),
+        ("-o", "cluster_size=512,refcount_bits=1"),
+        ("-o", "lazy_refcounts=on,extended_l2=on"),
+        ("-o", "compression_type=zstd,cluster_size=2M,refcount_bits=64"),
+        ("-o", "data_file=DATA,data_file_raw=on"),
+    )
+
+    @pytest.mark.parametrize("flat", [False, True])
+    @pytest.mark.qmpd_only("compares with the real daemon itself")
+    def test_same_as_qemu(self, launch: Launcher, scratch: Scratch, flat: bool) -> None:
+        top = chain_of_two(scratch)
+        images = [top]
+        for number, options in enumerate(self.OPTIONS):
+            path = scratch / f"image{number}.qcow2"
+            words = [word.replace("DATA", str(scratch / "data.raw")) for word in options]
+            qemu_img("create", "-q", "-f", "qcow2", *words, path, "10M")
+            images.append(path)
+        answers = []
+        for server in (launch(), launch.peer("qsd")):
+            told = []
+            for number, path in enumerate(images):
+                add_qcow2(server, path, f"n{number}")
+                told.append(info_of(server, f"n{number}", flat=flat))
+            answers.append(told)
+            server.terminate()
+        for ours, theirs in zip(*answers, strict=True):
+            for one in (ours, theirs):
+                # The newest bitmap comes first or last; snapshots have equal ids anyway.
+                one.get("dirty-bitmaps", []).sort(key=lambda bitmap: bitmap["name"])
+            assert ours == theirs
+
+
+class TestChains:
+    """Backing files."""
+
+    def test_contents(self, server: Server, scratch: Scratch) -> None:
+        top = chain_of_two(scratch)
+        qemu_img("convert", "-O", "raw", top, scratch / "expected.raw")
+        add_qcow2(server, top)
+        uri = server.export("disk", writable=False)
+        run("qemu-img", "compare", "-f", "raw", "-F", "raw", uri, scratch / "expected.raw")
+
+    def test_json_name(self, server: Server, scratch: Scratch) -> None:
+        bottom = scratch.disk("bottom", SIZE, seed=6)
+        name = json.dumps({"driver": "raw", "file.driver": "file", "file.filename": str(bottom.path)})
+        qemu_img("create", "-q", "-f", "qcow2", "-b", f"json:{name}", "-F", "raw", scratch / "top.qcow2")
+        add_qcow2(server, scratch / "top.qcow2")
+        uri = server.export("disk", writable=False)
+        run("qemu-img", "compare", "-f", "raw", "-F", "raw", uri, bottom.path)
+
+    def test_none_by_option(self, server: Server, scratch: Scratch) -> None:
+        top = chain_of_two(scratch)
+        add_qcow2(server, top, backing=None)
+        assert "backing-image" not in info_of(server, "disk")["image"]
+
+    def test_by_node_name(self, server: Server, scratch: Scratch) -> None:
+        top = chain_of_two(scratch)
+        other = scratch.full_disk("other", SIZE, seed=9)
+        server.add_raw(other, "other", read_only=True)
+        add_qcow2(server, top, backing="other")
+        assert info_of(server, "disk")["image"]["backing-image"]["filename"] == str(other.path)
+        with pytest.raises(QMPRefused):
+            server.qmp.command("blockdev-del", node_name="other")
+
+    def test_a_loop_is_refused(self, server: Server, scratch: Scratch) -> None:
+        for name in ("a", "b"):
+            qemu_img("create", "-q", "-f", "qcow2", scratch / f"{name}.qcow2", "1M")
+        for name, other in (("a", "b"), ("b", "a")):
+            qemu_img("rebase", "-u", "-b", f"{other}.qcow2", "-F", "qcow2", scratch / f"{name}.qcow2")
+        with pytest.raises(QMPRefused):
+            add_qcow2(server, scratch / "a.qcow2")
+        assert server.node_names() == set()
+
+    def test_missing(self, server: Server, scratch: Scratch) -> None:
+        top = chain_of_two(scratch)
+        (scratch / "middle.qcow2").unlink()
+        with pytest.raises(QMPRefused):
+            add_qcow2(server, top)
+        assert server.node_names() == set()
+
+
+def create(server: Server, **options: Any) -> None:
+    """blockdev-create, to its end."""
+    server.qmp.command("blockdev-create", {"job-id": "create", "options": options})
+    server.qmp.wait_job("create", "concluded")
+    job = server.qmp.job("create")
+    server.qmp.command("job-dismiss", id="create")
+    assert job is not None
+    assert "error" not in job, job
+
+
+class TestCreate:
+    """blockdev-create."""
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"version": "v2"},
+            {"cluster-size": 512, "refcount-bits": 64},
+            {"cluster-size": 2 * MIB, "refcount-bits": 1, "lazy-refcounts": True},
+            {"extended-l2": True, "compression-type": "zstd"},
+            {"preallocation": "metadata"},
+            {"preallocation": "falloc"},
+            {"preallocation": "full", "cluster-size": 4096},
+        ],
+        ids=str,
+    )
+    def test_as_asked(self, server: Server, scratch: Scratch, options: dict[str, Any]) -> None:
+        path = scratch / "new.qcow2"
+        create(server, driver="file", filename=str(path), size=0)
+        file = {"driver": "file", "filename": str(path)}
+        create(server, driver="qcow2", file=file, size=3 * MIB + 512, **options)
+        checked(path)
+        info = json.loads(qemu_img("info", "--output=json", path))
+        data = info["format-specific"]["data"]
+        assert info["virtual-size"] == 3 * MIB + 512
+        assert info["cluster-size"] == options.get("cluster-size", 64 * KIB)
+        assert data["compat"] == ("0.10" if options.get("version") == "v2" else "1.1")
+        assert data["refcount-bits"] == options.get("refcount-bits", 16)
+        assert data.get("extended-l2", False) == options.get("extended-l2", False)
+        assert data.get("compression-type", "zlib") == options.get("compression-type", "zlib")
+        mapped = json.loads(qemu_img("map", "--output=json", path))
+        stored = sum(extent["length"] for extent in mapped if "offset" in extent)
+        assert bool(stored) == ("preallocation" in options)
+
+    def test_with_backing(self, server: Server, scratch: Scratch) -> None:
+        base = scratch.disk("base", SIZE, seed=3)
+        path = scratch / "new.qcow2"
+        create(server, driver="file", filename=str(path), size=0)
+        server.qmp.command("blockdev-add", {"driver": "file", "node-name": "f", "filename": str(path)})
+        backing = {"backing-file": str(base.path), "backing-fmt": "raw"}
+        create(server, driver="qcow2", file="f", size=SIZE, **backing)
+        server.qmp.command("blockdev-del", node_name="f")
+        run("qemu-img", "compare", path, base.path)
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"cluster-size": 1000},
+            {"refcount-bits": 3},
+            {"version": "v2", "refcount-bits": 8},
+            {"extended-l2": True, "cluster-size": 4096},
+            {"backing-fmt": "raw"},
+        ],
+        ids=str,
+    )
+    def test_refused(self, server: Server, scratch: Scratch, options: dict[str, Any]) -> None:
+        path = scratch / "new.qcow2"
+        path.touch()
+        file = {"driver": "file", "filename": str(path)}
+        arguments = {"job-id": "create", "options": {"driver": "qcow2", "file": file, "size": MIB, **options}}
+        try:
+            server.qmp.command("blockdev-create", arguments)
+        except QMPRefused:
+            return
+        server.qmp.wait_job("create", "concluded")
+        job = server.qmp.job("create")
+        assert job is not None
+        assert job["error"]
+
+
+class TestAmend:
+    """x-blockdev-amend and change-backing-file."""
+
+    @pytest.mark.qmpd_only("QEMU changes encryption by this command, nothing else")
+    @pytest.mark.parametrize(
+        ("before", "changes"),
+        [
+            ("compat=1.1", {"refcount-bits": 64}),
+            ("compat=1.1,cluster_size=512", {"refcount-bits": 1, "lazy-refcounts": True}),
+            ("compat=0.10", {"version": "v3"}),
+            ("compat=1.1", {"version": "v2"}),
+            ("compat=1.1", {"backing-file": "other.raw", "backing-fmt": "raw"}),
+        ],
+    )
+    def test_amend(self, server: Server, scratch: Scratch, before: str, changes: dict[str, Any]) -> None:
+        path = scratch / "image.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", "-o", before, path, "8M")
+        qemu_io(path, "write -P 3 1M 300k", "write -z 3M 200k" if "1.1" in before else "read 0 1k")
+        qemu_img("convert", "-O", "raw", path, scratch / "expected.raw")
+        (scratch / "other.raw").write_bytes(bytes(8 * MIB))
+        add_qcow2(server, path, backing=None)
+        options = {"driver": "qcow2", **changes}
+        server.qmp.command("x-blockdev-amend", {"job-id": "amend", "node-name": "disk", "options": options})
+        server.qmp.wait_job("amend", "concluded")
+        job = server.qmp.job("amend")
+        assert job is not None
+        assert "error" not in job, job
+        server.qmp.command("job-dismiss", id="amend")
+        server.qmp.command("blockdev-del", node_name="disk")
+        checked(path)
+        run("qemu-img", "compare", path, scratch / "expected.raw")
+        info = json.loads(qemu_img("info", "--output=json", path))
+        data = info["format-specific"]["data"]
+        if "refcount-bits" in changes:
+            assert data["refcount-bits"] == changes["refcount-bits"]
+        if "version" in changes:
+            assert data["compat"] == {"v2": "0.10", "v3": "1.1"}[changes["version"]]
+        if "backing-file" in changes:
+            assert info["backing-filename"] == "other.raw"
+
+    def test_change_backing_file(self, server: Server, scratch: Scratch) -> None:
+        top = chain_of_two(scratch)
+        add_qcow2(server, top)
+        server.qmp.command("change-backing-file", device="disk", image_node_name="disk", backing_file="else.qcow2")
+        server.terminate()
+        assert json.loads(qemu_img("info", "--output=json", top))["backing-filename"] == "else.qcow2"
+
+
+class TestResize:
+    """block_resize."""
+
+    def test_grow_and_shrink(self, server: Server, scratch: Scratch) -> None:
+        path = scratch / "image.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", path, str(SIZE))
+        qemu_io(path, f"write -P 5 0 {SIZE}")
+        add_qcow2(server, path)
+        server.qmp.command("block_resize", node_name="disk", size=SIZE // 2)
+        server.qmp.command("block_resize", node_name="disk", size=SIZE * 3)
+        server.qmp.command("blockdev-del", node_name="disk")
+        checked(path)
+        qemu_io(path, f"read -P 5 0 {SIZE // 2}", f"read -P 0 {SIZE // 2} {SIZE * 5 // 2}")
+
+
+class TestBitmaps:
+    """Persistent bitmaps over clean restarts."""
+
+    def test_incremental_chain(self, launch: Launcher, scratch: Scratch) -> None:
+        path = scratch / "image.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", path, str(SIZE))
+        chance = random.Random(4)
+        backing: Path | None = None
+        for generation in range(4):
+            server = launch()
+            add_qcow2(server, path)
+            target = scratch / f"backup{generation}.qcow2"
+            words = [] if backing is None else ["-b", backing, "-F", "qcow2"]
+            qemu_img("create", "-q", "-f", "qcow2", *words, target, str(SIZE))
+            add_qcow2(server, target, "target")
+            uri = server.export("disk")
+            for _ in range(5):
+                offset = chance.randrange(SIZE // 4096) * 4096
+                qemu_io(uri, f"write -P {generation + 1} {offset} 4096", image_format="raw")
+            server.qmp.command("block-export-del", id="export-disk")
+            server.qmp.wait_event("BLOCK_EXPORT_DELETED")
+            if generation == 0:
+                server.transaction(
+                    ("block-dirty-bitmap-add", {"node": "disk", "name": "b", "persistent": True}),
+                    ("blockdev-backup", {"job-id": "j", "device": "disk", "target": "target", "sync": "full"}),
+                )
+            else:
+                assert server.bitmaps("disk")["b"]["count"] > 0
+                server.qmp.command(
+                    "blockdev-backup", job_id="j", device="disk", target="target", sync="incremental", bitmap="b"
+                )
+            event = server.qmp.wait_event("BLOCK_JOB_COMPLETED", device="j")
+            assert "error" not in event.data
+            server.terminate()
+            checked(path)
+            checked(target)
+            run("qemu-img", "compare", path, target)
+            backing = target
+
+    def test_inconsistent_after_a_kill(self, launch: Launcher, scratch: Scratch) -> None:
+        path = scratch / "image.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", path, str(SIZE))
+        qemu_img("bitmap", "--add", path, "b")
+        server = launch()
+        add_qcow2(server, path)
+        server.kill()
+        server = launch()
+        add_qcow2(server, path)
+        assert server.bitmaps("disk")["b"]["inconsistent"] is True
+        with pytest.raises(QMPRefused):
+            server.qmp.command("block-dirty-bitmap-clear", node="disk", name="b")
+        server.qmp.command("block-dirty-bitmap-remove", node="disk", name="b")
+        server.terminate()
+        assert "bitmaps" not in json.loads(qemu_img("info", "--output=json", path))["format-specific"]["data"]
+
+    def test_version_2_cannot(self, server: Server, scratch: Scratch) -> None:
+        path = scratch / "image.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", "-o", "compat=0.10", path, "1M")
+        add_qcow2(server, path)
+        with pytest.raises(QMPRefused):
+            server.qmp.command("block-dirty-bitmap-add", node="disk", name="b", persistent=True)
+
+
+class TestBackup:
+    """Backups of and to qcow2."""
+
+    @pytest.mark.parametrize("options", [{}, {"compress": True}], ids=str)
+    def test_full(self, server: Server, scratch: Scratch, options: dict[str, Any]) -> None:
+        top, target = chain_of_two(scratch), scratch / "target.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", target, str(SIZE))
+        add_qcow2(server, top)
+        add_qcow2(server, target, "target")
+        server.qmp.command("blockdev-backup", job_id="j", device="disk", target="target", sync="full", **options)
+        event = server.qmp.wait_event("BLOCK_JOB_COMPLETED", device="j")
+        assert "error" not in event.data
+        server.terminate()
+        checked(target)
+        run("qemu-img", "compare", top, target)
+
+    def test_top(self, server: Server, scratch: Scratch) -> None:
+        top, target = chain_of_two(scratch), scratch / "target.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", "-b", "middle.qcow2", "-F", "qcow2", target)
+        add_qcow2(server, top)
+        add_qcow2(server, target, "target", backing=None)
+        server.qmp.command("blockdev-backup", job_id="j", device="disk", target="target", sync="top")
+        event = server.qmp.wait_event("BLOCK_JOB_COMPLETED", device="j")
+        assert "error" not in event.data
+        server.terminate()
+        checked(target)
+        run("qemu-img", "compare", top, target)
+        mapped = json.loads(qemu_img("map", "--output=json", target))
+        assert sum(one["length"] for one in mapped if one["depth"] == 0) < MIB
+
+    @pytest.mark.qmpd_only("QEMU refuses bitmap actions in a grouped transaction only; the rest is the same")
+    def test_group_of_two(self, launch: Launcher, scratch: Scratch) -> None:
+        server = launch()
+        pairs = []
+        for name in ("a", "b"):
+            base = scratch.disk(f"{name}-base", SIZE, seed=ord(name))
+            image, target = scratch / f"{name}.qcow2", scratch / f"{name}-target.qcow2"
+            qemu_img("create", "-q", "-f", "qcow2", "-b", base.path, "-F", "raw", image)
+            qemu_img("bitmap", "--add", image, "b")
+            qemu_io(image, "write -P 9 2M 200k")
+            qemu_img("create", "-q", "-f", "qcow2", "-b", base.path, "-F", "raw", target)
+            add_qcow2(server, image, name)
+            add_qcow2(server, target, f"{name}-target")
+            pairs.append((image, target))
+        server.transaction(
+            *(
+                (
+                    "blockdev-backup",
+                    {"job-id": name, "device": name, "target": f"{name}-target", "sync": "incremental", "bitmap": "b"},
+                )
+                for name in ("a", "b")
+            ),
+            grouped=True,
+        )
+        for name in ("a", "b"):
+            assert "error" not in server.qmp.wait_event("BLOCK_JOB_COMPLETED", device=name).data
+        server.terminate()
+        for image, target in pairs:
+            checked(image)
+            checked(target)
+            run("qemu-img", "compare", image, target)
+
+
+class TestRefused:
+    """Images that are not opened."""
+
+    def test_encrypted(self, server: Server, scratch: Scratch) -> None:
+        path = scratch / "image.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", path, "1M")
+        with path.open("r+b") as image:
+            # The header's field that says how the image is encrypted.
+            image.seek(32)
+            image.write((1).to_bytes(4, "big"))
+        with pytest.raises(QMPRefused):
+            add_qcow2(server, path)
+
+    def test_in_use(self, launch: Launcher, scratch: Scratch) -> None:
+        path = scratch / "image.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", path, "1M")
+        first, second = launch(), launch()
+        add_qcow2(first, path)
+        with pytest.raises(QMPRefused):
+            add_qcow2(second, path)
