@@ -435,3 +435,47 @@ class TestRefused:
         add_qcow2(first, path)
         with pytest.raises(QMPRefused):
             add_qcow2(second, path)
+
+
+class TestInternalSnapshots:
+    """blockdev-snapshot-internal-sync, alone and in transactions."""
+
+    def test_make_and_delete(self, server: Server, scratch: Scratch) -> None:
+        path = scratch / "image.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", path, "8M")
+        qemu_io(path, "write -P 1 0 4M")
+        add_qcow2(server, path)
+        for name in ("one", "two"):
+            server.qmp.command("blockdev-snapshot-internal-sync", device="disk", name=name)
+        told = info_of(server, "disk")["image"]["snapshots"]
+        assert [one["name"] for one in told] == ["one", "two"]
+        gone = server.qmp.command("blockdev-snapshot-delete-internal-sync", device="disk", name="one")
+        assert gone["name"] == "one"
+        with pytest.raises(QMPRefused):
+            server.qmp.command("blockdev-snapshot-delete-internal-sync", device="disk", name="one")
+        uri = server.export("disk")
+        qemu_io(uri, "write -P 2 0 1M", image_format="raw")
+        server.terminate()
+        checked(path)
+        qemu_io(path, "read -P 2 0 1M")
+        qemu_img("snapshot", "-a", "two", path)
+        qemu_io(path, "read -P 1 0 4M")
+
+    @pytest.mark.parametrize(
+        "second",
+        [("abort", {}), ("blockdev-snapshot-internal-sync", {"device": "disk", "name": "one"})],
+        ids=["abort", "twice"],
+    )
+    def test_all_or_nothing(self, server: Server, scratch: Scratch, second: tuple[str, dict[str, Any]]) -> None:
+        path = scratch / "image.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", path, "8M")
+        qemu_io(path, "write -P 1 0 4M")
+        add_qcow2(server, path)
+        with pytest.raises(QMPRefused):
+            server.transaction(("blockdev-snapshot-internal-sync", {"device": "disk", "name": "one"}), second)
+        assert "snapshots" not in info_of(server, "disk")["image"]
+        uri = server.export("disk")
+        qemu_io(uri, "write -P 2 1M 1M", image_format="raw")
+        server.terminate()
+        checked(path)
+        qemu_io(path, "read -P 2 1M 1M", "read -P 1 2M 1M")

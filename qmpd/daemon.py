@@ -33,6 +33,7 @@ from qmpd.commands.control import VERSION, ControlCommands
 from qmpd.commands.exports import ExportCommands
 from qmpd.commands.images import ImageCommands
 from qmpd.commands.jobs import JobCommands
+from qmpd.commands.snapshots import SnapshotCommands
 from qmpd.commands.transaction import TransactionCommands
 from qmpd.errors import QMPError, os_error_text
 from qmpd.export.manager import ExportManager
@@ -104,6 +105,7 @@ class Daemon:
         yield ControlCommands(lambda: self.dispatcher.handlers, self.request_shutdown)
         yield BlockCommands(self.graph)
         yield ImageCommands(self.graph, self.jobs)
+        yield SnapshotCommands(self.graph, self.engine)
         yield BitmapCommands(self.graph, self.engine)
         yield JobCommands(self.jobs)
         yield BackupCommands(self.engine)

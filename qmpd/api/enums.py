@@ -657,5 +657,8 @@ class TransactionActionKind(QAPIEnum):
     BLOCKDEV_BACKUP = "blockdev-backup"
     """as the command of that name"""
 
+    BLOCKDEV_SNAPSHOT_INTERNAL_SYNC = "blockdev-snapshot-internal-sync"
+    """as the command of that name"""
+
     DRIVE_BACKUP = "drive-backup"
     """as the command of that name"""

@@ -163,6 +163,8 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockdevAmendOptionsRaw as BlockdevAmendOptionsRaw
     from qmpd.api.structs.block_core import QObjXBlockdevAmendArg as QObjXBlockdevAmendArg
     from qmpd.api.structs.block_core import QObjChangeBackingFileArg as QObjChangeBackingFileArg
+    from qmpd.api.structs.block_core import BlockdevSnapshotInternal as BlockdevSnapshotInternal
+    from qmpd.api.structs.block_core import QObjBlockdevSnapshotDeleteInternalSyncArg as QObjBlockdevSnapshotDeleteInternalSyncArg
     from qmpd.api.enums import BlockErrorAction as BlockErrorAction
     from qmpd.api.structs.block_core import QObjBlockImageCorruptedArg as QObjBlockImageCorruptedArg
     from qmpd.api.structs.block_core import QObjBlockIoErrorArg as QObjBlockIoErrorArg
@@ -225,6 +227,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.transaction import BlockDirtyBitmapMergeWrapper as BlockDirtyBitmapMergeWrapper
     from qmpd.api.structs.transaction import BlockdevBackupWrapper as BlockdevBackupWrapper
     from qmpd.api.structs.transaction import DriveBackupWrapper as DriveBackupWrapper
+    from qmpd.api.structs.transaction import BlockdevSnapshotInternalWrapper as BlockdevSnapshotInternalWrapper
     from qmpd.api.structs.transaction import QObjTransactionActionBase as QObjTransactionActionBase
     from qmpd.api.structs.transaction import TransactionAction as TransactionAction
     from qmpd.api.structs.transaction import TransactionActionAbort as TransactionActionAbort
@@ -235,6 +238,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.transaction import TransactionActionBlockDirtyBitmapDisable as TransactionActionBlockDirtyBitmapDisable
     from qmpd.api.structs.transaction import TransactionActionBlockDirtyBitmapMerge as TransactionActionBlockDirtyBitmapMerge
     from qmpd.api.structs.transaction import TransactionActionBlockdevBackup as TransactionActionBlockdevBackup
+    from qmpd.api.structs.transaction import TransactionActionBlockdevSnapshotInternalSync as TransactionActionBlockdevSnapshotInternalSync
     from qmpd.api.structs.transaction import TransactionActionDriveBackup as TransactionActionDriveBackup
     from qmpd.api.structs.transaction import TransactionProperties as TransactionProperties
     from qmpd.api.structs.transaction import QObjTransactionArg as QObjTransactionArg
@@ -392,6 +396,8 @@ _HOMES = {
     "BlockdevAmendOptionsRaw": "qmpd.api.structs.block_core",
     "QObjXBlockdevAmendArg": "qmpd.api.structs.block_core",
     "QObjChangeBackingFileArg": "qmpd.api.structs.block_core",
+    "BlockdevSnapshotInternal": "qmpd.api.structs.block_core",
+    "QObjBlockdevSnapshotDeleteInternalSyncArg": "qmpd.api.structs.block_core",
     "BlockErrorAction": "qmpd.api.enums",
     "QObjBlockImageCorruptedArg": "qmpd.api.structs.block_core",
     "QObjBlockIoErrorArg": "qmpd.api.structs.block_core",
@@ -454,6 +460,7 @@ _HOMES = {
     "BlockDirtyBitmapMergeWrapper": "qmpd.api.structs.transaction",
     "BlockdevBackupWrapper": "qmpd.api.structs.transaction",
     "DriveBackupWrapper": "qmpd.api.structs.transaction",
+    "BlockdevSnapshotInternalWrapper": "qmpd.api.structs.transaction",
     "QObjTransactionActionBase": "qmpd.api.structs.transaction",
     "TransactionAction": "qmpd.api.structs.transaction",
     "TransactionActionAbort": "qmpd.api.structs.transaction",
@@ -464,6 +471,7 @@ _HOMES = {
     "TransactionActionBlockDirtyBitmapDisable": "qmpd.api.structs.transaction",
     "TransactionActionBlockDirtyBitmapMerge": "qmpd.api.structs.transaction",
     "TransactionActionBlockdevBackup": "qmpd.api.structs.transaction",
+    "TransactionActionBlockdevSnapshotInternalSync": "qmpd.api.structs.transaction",
     "TransactionActionDriveBackup": "qmpd.api.structs.transaction",
     "TransactionProperties": "qmpd.api.structs.transaction",
     "QObjTransactionArg": "qmpd.api.structs.transaction",
@@ -622,6 +630,8 @@ __all__ = [
     "BlockdevAmendOptionsRaw",
     "QObjXBlockdevAmendArg",
     "QObjChangeBackingFileArg",
+    "BlockdevSnapshotInternal",
+    "QObjBlockdevSnapshotDeleteInternalSyncArg",
     "BlockErrorAction",
     "QObjBlockImageCorruptedArg",
     "QObjBlockIoErrorArg",
@@ -684,6 +694,7 @@ __all__ = [
     "BlockDirtyBitmapMergeWrapper",
     "BlockdevBackupWrapper",
     "DriveBackupWrapper",
+    "BlockdevSnapshotInternalWrapper",
     "QObjTransactionActionBase",
     "TransactionAction",
     "TransactionActionAbort",
@@ -694,6 +705,7 @@ __all__ = [
     "TransactionActionBlockDirtyBitmapDisable",
     "TransactionActionBlockDirtyBitmapMerge",
     "TransactionActionBlockdevBackup",
+    "TransactionActionBlockdevSnapshotInternalSync",
     "TransactionActionDriveBackup",
     "TransactionProperties",
     "QObjTransactionArg",

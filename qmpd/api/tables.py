@@ -49,6 +49,8 @@ COMMANDS: Mapping[str, CommandInfo] = MappingProxyType(
         "blockdev-create": CommandInfo("blockdev-create", _MODELS, arg_type="QObjBlockdevCreateArg", allow_preconfig=True),
         "x-blockdev-amend": CommandInfo("x-blockdev-amend", _MODELS, arg_type="QObjXBlockdevAmendArg", features=("unstable",), allow_preconfig=True),
         "change-backing-file": CommandInfo("change-backing-file", _MODELS, arg_type="QObjChangeBackingFileArg", allow_preconfig=True),
+        "blockdev-snapshot-internal-sync": CommandInfo("blockdev-snapshot-internal-sync", _MODELS, arg_type="BlockdevSnapshotInternal", allow_preconfig=True),
+        "blockdev-snapshot-delete-internal-sync": CommandInfo("blockdev-snapshot-delete-internal-sync", _MODELS, arg_type="QObjBlockdevSnapshotDeleteInternalSyncArg", ret_type="SnapshotInfo", allow_preconfig=True),
         "nbd-server-start": CommandInfo("nbd-server-start", _MODELS, arg_type="QObjNbdServerStartArg", allow_preconfig=True),
         "nbd-server-add": CommandInfo("nbd-server-add", _MODELS, arg_type="NbdServerAddOptions", features=("deprecated",), allow_preconfig=True),
         "nbd-server-remove": CommandInfo("nbd-server-remove", _MODELS, arg_type="QObjNbdServerRemoveArg", features=("deprecated",), allow_preconfig=True),

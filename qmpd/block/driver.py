@@ -146,6 +146,15 @@ class BlockDriver(ABC):
         """
         raise not_supported()
 
+    def write_now(self, offset: int, data: Buffer) -> None:
+        """Write a few bytes and bring them to stable storage before returning; the caller cannot wait.
+
+        For the one write that makes a transaction's outcome real. Writing nothing tells whether it can be done.
+
+        :raises OSError: ENOTSUP when this driver cannot.
+        """
+        raise not_supported()
+
     def host_window(self) -> tuple[HostFile, int] | None:
         """The host file in which all bytes of this node lie as they are, and where in it they begin."""
         return None

@@ -133,6 +133,8 @@ __all__ = [
     "BlockdevAmendOptionsRaw",
     "QObjXBlockdevAmendArg",
     "QObjChangeBackingFileArg",
+    "BlockdevSnapshotInternal",
+    "QObjBlockdevSnapshotDeleteInternalSyncArg",
     "QObjBlockImageCorruptedArg",
     "QObjBlockIoErrorArg",
     "QObjBlockJobCompletedArg",
@@ -1167,6 +1169,29 @@ class QObjChangeBackingFileArg(Model):
 
     backing_file: str = Field(alias="backing-file")
     """the name"""
+
+
+class BlockdevSnapshotInternal(Model):
+    """A snapshot to be made inside an image."""
+
+    device: str
+    """the device, or the node at the root of its chain"""
+
+    name: str
+    """the snapshot's name, unique in the image"""
+
+
+class QObjBlockdevSnapshotDeleteInternalSyncArg(Model):
+    """The arguments of `blockdev-snapshot-delete-internal-sync`."""
+
+    device: str
+    """the device, or the node at the root of its chain"""
+
+    id: Maybe[str] = None
+    """the snapshot's identifier"""
+
+    name: Maybe[str] = None
+    """the snapshot's name"""
 
 
 class QObjBlockImageCorruptedArg(Model):

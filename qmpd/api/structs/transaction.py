@@ -16,6 +16,7 @@ from qmpd.api.structs.block_core import (
     BlockDirtyBitmapAdd,
     BlockDirtyBitmapMerge,
     BlockdevBackup,
+    BlockdevSnapshotInternal,
     DriveBackup,
 )
 from qmpd.qapi.model import Array, Maybe, Model, by_member
@@ -28,6 +29,7 @@ __all__ = [
     "BlockDirtyBitmapMergeWrapper",
     "BlockdevBackupWrapper",
     "DriveBackupWrapper",
+    "BlockdevSnapshotInternalWrapper",
     "QObjTransactionActionBase",
     "TransactionAction",
     "TransactionActionAbort",
@@ -38,6 +40,7 @@ __all__ = [
     "TransactionActionBlockDirtyBitmapDisable",
     "TransactionActionBlockDirtyBitmapMerge",
     "TransactionActionBlockdevBackup",
+    "TransactionActionBlockdevSnapshotInternalSync",
     "TransactionActionDriveBackup",
     "TransactionProperties",
     "QObjTransactionArg",
@@ -87,6 +90,13 @@ class DriveBackupWrapper(Model):
     """The data of a 'drive-backup' action."""
 
     data: DriveBackup
+    """the command's arguments"""
+
+
+class BlockdevSnapshotInternalWrapper(Model):
+    """The data of a 'blockdev-snapshot-internal-sync' action."""
+
+    data: BlockdevSnapshotInternal
     """the command's arguments"""
 
 
@@ -162,6 +172,12 @@ class TransactionActionBlockdevBackup(BlockdevBackupWrapper, QObjTransactionActi
     type: Literal[TransactionActionKind.BLOCKDEV_BACKUP]
 
 
+class TransactionActionBlockdevSnapshotInternalSync(BlockdevSnapshotInternalWrapper, QObjTransactionActionBase):
+    """`TransactionAction` with `type` `blockdev-snapshot-internal-sync`."""
+
+    type: Literal[TransactionActionKind.BLOCKDEV_SNAPSHOT_INTERNAL_SYNC]
+
+
 class TransactionActionDriveBackup(DriveBackupWrapper, QObjTransactionActionBase):
     """`TransactionAction` with `type` `drive-backup`."""
 
@@ -179,6 +195,7 @@ TransactionAction = TypeAliasType(
             Annotated[TransactionActionBlockDirtyBitmapDisable, Tag("type=block-dirty-bitmap-disable")],
             Annotated[TransactionActionBlockDirtyBitmapMerge, Tag("type=block-dirty-bitmap-merge")],
             Annotated[TransactionActionBlockdevBackup, Tag("type=blockdev-backup")],
+            Annotated[TransactionActionBlockdevSnapshotInternalSync, Tag("type=blockdev-snapshot-internal-sync")],
             Annotated[TransactionActionDriveBackup, Tag("type=drive-backup")],
         ],
         Discriminator(by_member("type")),

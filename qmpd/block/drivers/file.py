@@ -227,6 +227,14 @@ class FileDriver(BlockDriver):
         plan = [(piece.host.fileno(), piece.host_offset, piece.offset, piece.length) for piece in pieces]
         await self._pool.run(_copy_all, self._fd, plan)
 
+    def write_now(self, offset: int, data: Buffer) -> None:
+        if self._direct:
+            raise not_supported()
+        if len(data):
+            _write(self._fd, offset, data, False)
+            if not self.node.options.cache_no_flush:
+                os.fdatasync(self._fd)
+
     def host_window(self) -> tuple[HostFile, int] | None:
         return None if self._direct or self._is_device else (self, 0)
 

@@ -101,6 +101,9 @@ class RawDriver(BlockDriver):
         delta = self._offset
         await self.below.copy_from_host([piece.shifted(delta) for piece in pieces] if delta else pieces)
 
+    def write_now(self, offset: int, data: Buffer) -> None:
+        self.below.driver.write_now(offset + self._offset, data)
+
     def host_window(self) -> tuple[HostFile, int] | None:
         window = self.below.driver.host_window()
         return None if window is None else (window[0], window[1] + self._offset)

@@ -44,6 +44,7 @@ async def amend(driver: Qcow2Driver, changes: Changes) -> None:
         raise GenericError("'lazy-refcounts' needs an image of version 3")
     if version < 3 and changes.refcount_bits not in (None, 16):
         raise GenericError("'refcount-bits' needs an image of version 3")
+    await driver.flags_refreshed()
     await driver.meta.settle()
     if version > header.version:
         await _upgrade(driver)

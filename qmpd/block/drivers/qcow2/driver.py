@@ -7,6 +7,7 @@ read-only from then on; if that was found while changing it, it is marked as cor
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import errno
 import os
@@ -75,6 +76,8 @@ class Qcow2Driver(BlockDriver):
         self.snapshots: list[Snapshot] = []
         self.bitmaps = StoredBitmaps(self)
         self.checking = False
+        self.snapshot_under_way = False
+        self._refreshing: asyncio.Task[None] | None = None
         self.corrupted = False
         self._reported = False
         self._opened = False
@@ -169,6 +172,30 @@ class Qcow2Driver(BlockDriver):
         self.refcounts.initial_length, self.refcounts.fresh_from = initial_length, end
         self.meta.refcounts = self.path.refcounts = self.refcounts
 
+    def refresh_flags_soon(self) -> None:
+        """Bring the COPIED flags in line with the counts in the background; an undone snapshot has cleared them."""
+        before = self._refreshing
+        self._refreshing = asyncio.get_running_loop().create_task(self._refresh_flags(before))
+
+    async def _refresh_flags(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await before
+        try:
+            await self.meta.write_back(everything=True)
+            await snapshots.refresh_copied(self)
+            await self.meta.write_back()
+        except OSError:
+            # The next flush fails in the same way and is told so; flags that are not set only cost copies.
+            return
+        except Corruption as corruption:
+            await self.report(corruption, changing=True)
+
+    async def flags_refreshed(self) -> None:
+        """Wait until nothing is left of `refresh_flags_soon`."""
+        while self._refreshing is not None:
+            task, self._refreshing = self._refreshing, None
+            await task
+
     def meta_changed(self) -> None:
         """The header's version has changed: entries mean something else."""
         self.path.mapping = Mapping(self.header)
@@ -254,6 +281,7 @@ class Qcow2Driver(BlockDriver):
             self._emit_close_failure(reason)
 
     async def _settle(self) -> None:
+        await self.flags_refreshed()
         await self.meta.settle()
         if not self.checking:
             await self.bitmaps.store()
@@ -426,6 +454,7 @@ class Qcow2Driver(BlockDriver):
             raise await self.report(corruption, changing=False) from corruption
 
     async def truncate(self, length: int, exact: bool) -> None:
+        await self.flags_refreshed()
         try:
             await resizing.resize(self, length)
         except Corruption as corruption:

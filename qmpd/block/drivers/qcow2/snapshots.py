@@ -2,10 +2,11 @@
 
 Making one is split as transactions need it. `prepare` does everything that may fail: it raises the reference counts
 of all that the disk uses, takes away the COPIED flags, and writes a copy of the L1 table and a new snapshot table.
-`commit` writes the header, which makes all of it real with one write. `abort` undoes what `prepare` did. A crash in
-between leaves counts that are too high, which costs space and nothing else.
+`commit` writes the header, which makes all of it real with one write. `abort` undoes what `prepare` did. Both are plain
+functions, as transactions want it: the header write does not wait in a queue, and what `abort` has to do on disk is
+done in the background. A crash in between leaves counts that are too high, which costs space and nothing else.
 
-Nobody else may use the image meanwhile: the node is drained.
+Nobody else may use the image from `prepare` to the end: the node is drained.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.qcow2 import packing
-from qmpd.block.drivers.qcow2.header import MAX_L1_BYTES, Header
+from qmpd.block.drivers.qcow2.header import MAX_L1_BYTES, Header, padded
 from qmpd.block.drivers.qcow2.metadata import COMPRESSED, COPIED, OFFSET_MASK
 from qmpd.block.drivers.qcow2.refcounts import Corruption
 from qmpd.block.drivers.qcow2.store import FileStore
-from qmpd.errors import GenericError
+from qmpd.errors import GenericError, os_error_text
 
 if TYPE_CHECKING:
     from qmpd.block.drivers.qcow2.driver import Qcow2Driver
@@ -175,6 +176,14 @@ class SnapshotMaking:
         check_can_snapshot(driver)
         if find(driver.snapshots, None, name) is not None:
             raise GenericError(f"Node '{driver.node.node_name}' has a snapshot named '{name}' already")
+        if driver.snapshot_under_way:
+            raise GenericError(f"Node '{driver.node.node_name}' takes one snapshot at a time")
+        try:
+            driver.file.driver.write_now(0, b"")
+        except OSError as error:
+            raise GenericError(
+                f"Node '{driver.node.node_name}' takes no internal snapshot: its file has to be one of the page cache"
+            ) from error
         self._driver = driver
         self._name = encoded
         self._l1_clusters = (0, 0)
@@ -189,6 +198,8 @@ class SnapshotMaking:
         """
         driver = self._driver
         meta, bits = driver.meta, driver.header.cluster_bits
+        driver.snapshot_under_way = True
+        await driver.flags_refreshed()
         await meta.settle()
         l1 = array("Q", [entry & ~COPIED for entry in meta.l1])
         count = max(-(-len(l1) * 8 // driver.header.cluster_size), 1)
@@ -221,26 +232,45 @@ class SnapshotMaking:
         numbers = [int(one.identifier) for one in self._driver.snapshots if one.identifier.isdigit()]
         return str(max(numbers, default=0) + 1).encode()
 
-    async def commit(self) -> None:
-        """The one header write that makes the snapshot real."""
+    def commit(self) -> None:
+        """The one header write that makes the snapshot real.
+
+        :raises OSError: it failed; then there is no snapshot, and `abort` has to be called.
+        """
         if self._snapshot is None:
             raise RuntimeError("the snapshot was not prepared")
-        driver = self._driver
-        snapshots = [*driver.snapshots, self._snapshot]
-        await switch_table(driver, snapshots, self._table_clusters)
+        driver, header = self._driver, self._driver.header
+        bits = header.cluster_bits
+        before = header.snapshots_offset, header.snapshot_count
+        first, count = self._table_clusters
+        header.snapshots_offset, header.snapshot_count = first << bits, len(driver.snapshots) + 1
+        try:
+            driver.file.driver.write_now(0, padded(header))
+        except OSError:
+            header.snapshots_offset, header.snapshot_count = before
+            raise
+        meta = driver.meta
+        if before[1]:
+            old = sum(one.disk_size for one in driver.snapshots)
+            meta.free_later(before[0] >> bits, -(-old // header.cluster_size))
+        driver.snapshots = [*driver.snapshots, self._snapshot]
+        driver.snapshot_under_way = False
+        driver.node.changed()
+        meta.forbidden.update(range(first, first + count))
         first, count = self._l1_clusters
-        driver.meta.forbidden.update(range(first, first + count))
+        meta.forbidden.update(range(first, first + count))
 
-    async def abort(self) -> None:
-        """Undo `prepare`, or what it came to do."""
+    def abort(self) -> None:
+        """Undo `prepare`, or what it came to do: at once in memory, on disk as soon as can be."""
         driver = self._driver
+        driver.snapshot_under_way = False
         for cluster in self._counted:
-            await driver.refcounts.change(cluster, 1, -1)
-        self._counted.clear()
+            driver.meta.free_later(cluster, 1)
         for first, count in (self._l1_clusters, self._table_clusters):
-            await driver.refcounts.change(first, count, -1)
-        await refresh_copied(driver)
-        await driver.meta.write_back(everything=True)
+            if count:
+                driver.meta.free_later(first, count)
+        self._counted.clear()
+        driver.refresh_flags_soon()
 
 
 async def make(driver: Qcow2Driver, name: str) -> None:
@@ -251,15 +281,16 @@ async def make(driver: Qcow2Driver, name: str) -> None:
     making = SnapshotMaking(driver, name)
     try:
         await making.prepare()
-        await making.commit()
+        making.commit()
     except OSError as error:
-        await making.abort()
-        raise GenericError(f"Node '{driver.node.node_name}' takes no snapshot: {error.strerror}") from error
+        making.abort()
+        raise GenericError(f"Node '{driver.node.node_name}' takes no snapshot: {os_error_text(error)}") from error
 
 
 async def delete(driver: Qcow2Driver, snapshot: Snapshot) -> None:
     """Delete a snapshot: the header write first, then what nothing refers to any more is given back."""
     check_can_snapshot(driver)
+    await driver.flags_refreshed()
     await driver.meta.settle()
     rest = [one for one in driver.snapshots if one is not snapshot]
     place = await write_table(driver, rest)
@@ -357,7 +388,8 @@ async def refresh_copied(driver: Qcow2Driver) -> None:
                     continue
                 own = await refcounts.get((entry & OFFSET_MASK) >> bits) == 1
             wanted = entry | COPIED if own else entry & ~COPIED
-            if wanted != entry:
+            # A guest may have changed the entry meanwhile.
+            if wanted != entry and table.entries[at] == entry:
                 table.entries[at] = wanted
                 meta.touch(table, at, at + 1)
         own = await refcounts.get(offset >> bits) == 1
