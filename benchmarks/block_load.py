@@ -16,7 +16,7 @@ _CLUSTER = 64 * KIB
 _LONG = 600.0
 
 
-def _timed_backup(server: Server, sync: str, **options: str) -> float:
+def timed_backup(server: Server, sync: str, **options: str) -> float:
     """Seconds from sending the command to the event that the job completed."""
     qmp = server.qmp
     qmp.patience = _LONG
@@ -35,7 +35,7 @@ def full_backup(stage: Stage) -> float:
         server.add_raw(stage.sparse, "disk")
         server.add_raw(target, "target")
         settle()
-        return _timed_backup(server, "full")
+        return timed_backup(server, "full")
 
 
 def incremental_backup(stage: Stage) -> float:
@@ -45,14 +45,14 @@ def incremental_backup(stage: Stage) -> float:
         server.add_raw(stage.sparse, "disk")
         server.add_raw(target, "target")
         server.qmp.command("block-dirty-bitmap-add", node="disk", name="b")
-        _dirty(server.export("disk"), stage.sparse.length)
+        dirty(server.export("disk"), stage.sparse.length)
         server.qmp.command("block-export-del", id="export-disk", mode="hard")
         server.qmp.wait_event("BLOCK_EXPORT_DELETED")
         settle()
-        return _timed_backup(server, "incremental", bitmap="b")
+        return timed_backup(server, "incremental", bitmap="b")
 
 
-def _dirty(uri: str, length: int) -> None:
+def dirty(uri: str, length: int) -> None:
     """Write one percent of the clusters, through the server."""
     clusters = length // _CLUSTER
     chosen = random.Random(3).sample(range(clusters), clusters // 100)
@@ -84,9 +84,14 @@ def _nbd_bench(stage: Stage, *, size: int, depth: int, number: int, write: bool 
     with stage.server() as server:
         server.add_raw(stage.dense, "disk")
         uri = server.export("disk")
-        words = ["-f", "raw", "-c", str(number), "-d", str(depth), "-s", str(size), "-S", str(step)]
         settle()
-        output = run("qemu-img", "bench", *words, *(["-w"] if write else []), uri)
+        return requests_a_second(uri, size=size, depth=depth, number=number, step=step, write=write)
+
+
+def requests_a_second(uri: str, *, size: int, depth: int, number: int, step: int, write: bool) -> float:
+    """What qemu-img bench makes of an export."""
+    words = ["-f", "raw", "-c", str(number), "-d", str(depth), "-s", str(size), "-S", str(step)]
+    output = run("qemu-img", "bench", *words, *(["-w"] if write else []), uri)
     seconds = re.search(r"completed in ([0-9.]+) seconds", output)
     assert seconds is not None, output
     return number / float(seconds[1])

@@ -1,6 +1,6 @@
 """The list of all measures, in the order of the table, with the ratios that the project asks of itself."""
 
-from benchmarks import block_load, qmp_load
+from benchmarks import block_load, qcow2_load, qmp_load
 from benchmarks.measure import Better, Measure
 
 _HIGHER, _LOWER = Better.HIGHER, Better.LOWER
@@ -20,6 +20,10 @@ MEASURES = (
     Measure("NBD 4 KiB writes, depth 16", "1/s", _HIGHER, block_load.write_4k_16, 1.0),
     Measure("NBD 256 KiB reads, depth 4", "1/s", _HIGHER, block_load.read_256k),
     Measure("nbdcopy of the image", "s", _LOWER, block_load.nbdcopy_image),
+    Measure("qcow2 to qcow2 full backup", "s", _LOWER, qcow2_load.full_backup, 1.5, rounds=3),
+    Measure("qcow2 to qcow2 incremental", "s", _LOWER, qcow2_load.incremental_backup, 1.5),
+    Measure("qcow2 4 KiB reads, depth 16", "1/s", _HIGHER, qcow2_load.read_4k_16, 0.8),
+    Measure("qcow2 4 KiB writes when empty", "1/s", _HIGHER, qcow2_load.write_empty, 0.5),
     Measure("start to greeting", "ms", _LOWER, qmp_load.start_to_greeting, rounds=9),
     Measure("resident memory when idle", "MiB", _LOWER, qmp_load.idle_memory),
 )

@@ -26,7 +26,8 @@ def add_qcow2(server: Server, path: Path, node: str = "disk", **options: Any) ->
 def info_of(server: Server, node: str, **arguments: Any) -> dict[str, Any]:
     """A node's entry in query-named-block-nodes, without what differs from host to host and run to run."""
     nodes = server.qmp.command("query-named-block-nodes", **arguments)
-    return without_sizes(next(entry for entry in nodes if entry["node-name"] == node))
+    info: dict[str, Any] = without_sizes(next(entry for entry in nodes if entry["node-name"] == node))
+    return info
 
 
 def without_sizes(value: Any) -> Any:
@@ -301,7 +302,7 @@ class TestBitmaps:
             server = launch()
             add_qcow2(server, path)
             target = scratch / f"backup{generation}.qcow2"
-            words = [] if backing is None else ["-b", backing, "-F", "qcow2"]
+            words: list[str | Path] = [] if backing is None else ["-b", backing, "-F", "qcow2"]
             qemu_img("create", "-q", "-f", "qcow2", *words, target, str(SIZE))
             add_qcow2(server, target, "target")
             uri = server.export("disk")

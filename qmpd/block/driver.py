@@ -217,6 +217,8 @@ class BlockDriver(ABC):
 
         :raises GenericError: it cannot.
         """
+        if self.supports_persistent_bitmaps:
+            return
         raise GenericError(
             f"Node '{self.node.node_name}' cannot store bitmaps (driver '{self.format_name}'); "
             "'persistent' has to be false"

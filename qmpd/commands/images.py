@@ -28,7 +28,6 @@ class ImageCommands:
 
         :raises GenericError: the format cannot be made, or the options or the job's name cannot be.
         """
-        from qmpd.block.drivers.qcow2.driver import Qcow2Driver  # noqa: F401 - loaded with the first image only
         from qmpd.jobs.image_jobs import CreateFileJob, CreateQcow2Job
 
         options = args.options

@@ -153,12 +153,12 @@ async def test_long_chain(tmp_path: Path) -> None:
         backing = ["-b", f"{number - 1}.qcow2", "-F", "qcow2", "-u"]
         create(tmp_path / f"{number}.qcow2", MIB, *backing)
     async with lab() as opened:
-        for number in (0, 1, depth // 2):
+        for place, number in enumerate((0, 1, depth // 2)):
             node, _ = await opened.open_qcow2(tmp_path / f"{number}.qcow2", backing=None)
-            await node.pwritev(number * 4096, b"%4d" % number)
+            await node.pwritev(place * CLUSTER, b"%4d" % number)
             await opened.close(node)
         node, _ = await opened.open_qcow2(tmp_path / f"{depth - 1}.qcow2")
-        for number in (0, 1, depth // 2):
-            assert await read(node, number * 4096, 4) == b"%4d" % number
+        for place, number in enumerate((0, 1, depth // 2)):
+            assert await read(node, place * CLUSTER, 4) == b"%4d" % number
         assert await asyncio.wait_for(node.map(0, MIB), 10)
         await opened.close(node)

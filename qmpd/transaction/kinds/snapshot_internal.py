@@ -9,14 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qmpd.block.blockers import BlockOp
-from qmpd.block.drivers.qcow2.driver import Qcow2Driver
-from qmpd.block.drivers.qcow2.snapshots import SnapshotMaking
 from qmpd.errors import GenericError, os_error_text
 from qmpd.transaction.action import TransactionAction
 from qmpd.transaction.kinds.bitmap_action import found_nodes
 
 if TYPE_CHECKING:
     from qmpd.api.models import BlockdevSnapshotInternal
+    from qmpd.block.drivers.qcow2.snapshots import SnapshotMaking
     from qmpd.block.node import BlockNode
 
 
@@ -37,6 +36,10 @@ class SnapshotInternal(TransactionAction):
 
         :raises GenericError: no such node, one that takes no snapshots, or a name that is taken.
         """
+        # A daemon without qcow2 images loads nothing of the format.
+        from qmpd.block.drivers.qcow2.driver import Qcow2Driver
+        from qmpd.block.drivers.qcow2.snapshots import SnapshotMaking
+
         node = self.env.graph.lookup(self.data.device)
         node.blockers.check(BlockOp.INTERNAL_SNAPSHOT)
         driver = node.driver

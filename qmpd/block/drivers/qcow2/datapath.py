@@ -690,8 +690,13 @@ class DataPath:
         """
         extents: list[Extent] = []
         position, end = offset, offset + length
+        shift, tables, run_in = self.mapping.l1_shift, self.meta.tables, self.mapping.run
         while position < end and len(extents) < _MAX_EXTENTS:
-            run = await self.run_at(position, end)
+            table = tables.get(position >> shift)
+            if table is None:
+                run = await self.run_at(position, end)
+            else:
+                run = run_in(table, position, min(end, (position >> shift) + 1 << shift))
             if run.kind is Kind.UNALLOCATED and self._backed(position):
                 position += await self._map_backing(position, run.length, extents)
                 continue
