@@ -7,8 +7,9 @@ reads as zeroes).
 
 from __future__ import annotations
 
+from array import array
 from enum import IntEnum
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from qmpd.block.drivers.qcow2.header import Header
 from qmpd.block.drivers.qcow2.metadata import COMPRESSED, COPIED, OFFSET_MASK, ZERO, L2Table
@@ -17,6 +18,7 @@ from qmpd.block.drivers.qcow2.refcounts import Corruption
 SUBCLUSTERS = 32
 ALL_ALLOCATED = 0xFFFF_FFFF
 ALL_ZERO = 0xFFFF_FFFF << 32
+_ZERO_STEP = 512
 
 
 class Kind(IntEnum):
@@ -50,6 +52,20 @@ def bit_run(bits: int, start: int) -> int:
         return min(((rest & -rest).bit_length() - 1) if rest else SUBCLUSTERS, SUBCLUSTERS - start)
     flipped = ~rest
     return min((flipped & -flipped).bit_length() - 1, SUBCLUSTERS - start)
+
+
+def zero_run(entries: array[int], start: int, limit: int) -> int:
+    """How many words from `start` and before `limit` are zero, without a look at each: such stretches are long."""
+    raw = memoryview(cast("memoryview", entries)).cast("B")
+    at = start
+    while at < limit:
+        stop = min(at + _ZERO_STEP, limit)
+        chunk = bytes(raw[at * 8 : stop * 8])
+        rest = len(chunk.lstrip(b"\0"))
+        if rest:
+            return at - start + (len(chunk) - rest) // 8
+        at = stop
+    return limit - start
 
 
 class Mapping:
@@ -124,16 +140,18 @@ class Mapping:
             self._check_offset(offset, position)
             expected = offset + size
             flags = COMPRESSED | self.zero_flag | OFFSET_MASK
-            while stop < end and index < last and entries[index] & flags == expected:
+            first = index
+            limit = min(last, index + max(-(-(end - stop) // size), 0))
+            while index < limit and entries[index] & flags == expected:
                 expected += size
-                stop += size
                 index += 1
+            stop += (index - first) * size
             return Run(kind, offset + inside, min(stop, end) - position)
         if not entry:
-            # Empty stretches are long; this saves a call for each of their clusters.
-            while stop < end and index < last and not entries[index]:
-                stop += size
-                index += 1
+            limit = min(last, index + max(-(-(end - stop) // size), 0))
+            empty = zero_run(entries, index, limit)
+            stop += empty * size
+            index += empty
         while stop < end and index < last and self.kind_of(entries[index]) is kind:
             stop += size
             index += 1
