@@ -244,7 +244,9 @@ class BackupJob(BlockJob):
             if action is ErrorAction.IGNORE:
                 await self.sleep(RETRY_SECONDS)
             else:
-                # The others failed for the same reason at the same time; one stop is enough.
+                # Requests that were under way fail for the same reason; they are tried again with this one.
+                await self.pause_point()
+                self._failures.clear()
                 return
 
     def quiescent(self) -> bool:
