@@ -138,16 +138,14 @@ class NbdExport(BlockExport):
         self._clients.discard(connection)
 
     def withdraw(self) -> None:
-        """Let no new client find it."""
-        self.shutting_down = True
+        """Let no new client find it, and send away those it has."""
         self._server.remove(self)
-
-    async def disconnect(self) -> None:
-        """Send all clients away, and return when nothing of them is in flight."""
-        clients = list(self._clients)
-        for client in clients:
+        for client in list(self._clients):
             client.close()
-        for client in clients:
+
+    async def wait_unused(self) -> None:
+        """Wait until its clients have gone and nothing of them is in flight."""
+        for client in list(self._clients):
             await client.wait_closed()
 
     def release(self) -> None:
