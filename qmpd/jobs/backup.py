@@ -31,7 +31,7 @@ from qmpd.jobs.block_job import BlockJob, ErrorAction
 from qmpd.jobs.manager import JobManager
 from qmpd.jobs.transaction import JobTransaction
 
-MAX_PARALLEL_COPIES = 8
+MAX_PARALLEL_COPIES = 4
 """Background requests at the same time, so that the threads they block leave room for the guests' requests."""
 
 RETRY_SECONDS = 0.1

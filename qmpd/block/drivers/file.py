@@ -19,7 +19,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, not_supported
+from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, Range, not_supported
 from qmpd.block.extents import Extent, ExtentKind
 from qmpd.block.image_lock import ImageLock, locks_supported
 from qmpd.block.iopool import IOPool
@@ -50,6 +50,8 @@ class FileOptions(Protocol):
     locking: str | None
 
 
+_Run = tuple[int, int, bool]
+"""Start, end, and whether there is data."""
 _Write = tuple["asyncio.Future[None]", int, Buffer, bool]
 
 
@@ -237,11 +239,19 @@ class FileDriver(BlockDriver):
     async def map(self, offset: int, length: int) -> list[Extent]:
         if self._is_device:
             return [Extent(offset, length, ExtentKind.DATA, self, offset)]
-        runs = await self._pool.run(_data_runs, self._fd, offset, length)
+        return self._extents(await self._pool.run(_data_runs, self._fd, offset, length))
+
+    async def map_ranges(self, ranges: Sequence[Range]) -> list[Extent]:
+        if self._is_device:
+            return [Extent(offset, length, ExtentKind.DATA, self, offset) for offset, length in ranges]
+        return self._extents(await self._pool.run(_all_data_runs, self._fd, ranges))
+
+    def _extents(self, runs: list[_Run]) -> list[Extent]:
+        data, zero = ExtentKind.DATA, ExtentKind.ZERO
         return [
-            Extent(start, end - start, ExtentKind.DATA, self, start)
+            Extent(start, end - start, data, self, start)
             if is_data
-            else Extent(start, end - start, ExtentKind.ZERO, allocated=False)
+            else Extent(start, end - start, zero, None, 0, False)
             for start, end, is_data in runs
         ]
 
@@ -372,9 +382,19 @@ def _zero_range(fd: int, offset: int, length: int) -> None:
         _fallocate(fd, 0, offset, length)
 
 
-def _data_runs(fd: int, offset: int, length: int) -> list[tuple[int, int, bool]]:
+def _all_data_runs(fd: int, ranges: Sequence[Range]) -> list[_Run]:
+    runs: list[_Run] = []
+    for offset, length in ranges:
+        end = offset + length
+        while offset < end:
+            runs += _data_runs(fd, offset, end - offset)
+            offset = runs[-1][1]
+    return runs
+
+
+def _data_runs(fd: int, offset: int, length: int) -> list[_Run]:
     end = offset + length
-    runs: list[tuple[int, int, bool]] = []
+    runs: list[_Run] = []
     while offset < end and len(runs) < _MAX_MAP_EXTENTS:
         try:
             data = os.lseek(fd, offset, os.SEEK_DATA)
