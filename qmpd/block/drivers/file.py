@@ -2,7 +2,7 @@
 
 Reads are tried from the page cache first, without a thread (`preadv2` with RWF_NOWAIT). Everything that may wait for
 a disk goes to the I/O pool. Buffered writes are usually just a copy into the page cache, but nothing promises that,
-so they go to the pool too; all that arrive in one turn of the event loop share one trip there.
+so they go to the pool too, through a `WriteQueue`.
 
 The descriptor may be replaced (auto-read-only), never while a request is under way on a drained node; workers are
 given the descriptor with each call and never see this object's state.
@@ -10,7 +10,6 @@ given the descriptor with each call and never see this object's state.
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import errno
 import mmap
@@ -24,13 +23,13 @@ from qmpd.block.extents import Extent, ExtentKind
 from qmpd.block.image_lock import ImageLock, locks_supported
 from qmpd.block.iopool import IOPool
 from qmpd.block.permissions import Perm
+from qmpd.block.write_queue import WriteQueue
 from qmpd.errors import GenericError, os_error_text
 
 SECTOR = 512
 _MAX_MAP_EXTENTS = 4096
 _COPY_STEP = 8 << 20
 _BOUNCE = 256 << 10
-_WRITE_BATCH = 16
 
 _FALLOC_KEEP_SIZE = 0x01
 _FALLOC_PUNCH_HOLE = 0x02
@@ -52,7 +51,6 @@ class FileOptions(Protocol):
 
 _Run = tuple[int, int, bool]
 """Start, end, and whether there is data."""
-_Write = tuple["asyncio.Future[None]", int, Buffer, bool]
 
 
 class FileDriver(BlockDriver):
@@ -71,7 +69,7 @@ class FileDriver(BlockDriver):
         self._nowait = True
         self._is_device = False
         self._no_zero_range = False
-        self._pending: list[_Write] = []
+        self._writes: WriteQueue
         self._discards = [0, 0, 0]
 
     def fileno(self) -> int:
@@ -83,6 +81,7 @@ class FileDriver(BlockDriver):
     async def open(self, options: FileOptions, context: OpenContext) -> None:
         flags = context.flags
         self._pool = context.pool
+        self._writes = WriteQueue(context.pool)
         self._path = options.filename
         self._direct = flags.cache_direct
         self._nowait = not flags.cache_direct
@@ -162,23 +161,15 @@ class FileDriver(BlockDriver):
         read = _read_direct if self._direct else _read
         await self._pool.run(read, self._fd, offset + done, buffer[done:])
 
-    # Writing. The list of pending writes is handed over in one piece at the end of the loop's turn.
+    # Writing.
 
-    def pwritev(self, offset: int, data: Buffer, fua: bool) -> asyncio.Future[None]:  # type: ignore[override]
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        if not self._pending:
-            loop.call_soon(self._send_writes)
-        self._pending.append((future, offset, data, fua and not self.node.options.cache_no_flush))
-        return future
-
-    def _send_writes(self) -> None:
-        pending, self._pending = self._pending, []
-        batch = 1 if self._direct else _WRITE_BATCH
-        for at in range(0, len(pending), batch):
-            part = pending[at : at + batch]
-            answer = self._pool.submit(_write_all, self._fd, self._direct, part)
-            answer.add_done_callback(_deliver_writes)
+    async def pwritev(self, offset: int, data: Buffer, fua: bool) -> None:
+        if self._direct or fua:
+            dsync = fua and not self.node.options.cache_no_flush
+            write = _write_direct if self._direct else _write
+            await self._pool.run(write, self._fd, offset, data, dsync)
+        else:
+            await self._writes.write(self._fd, offset, data)
 
     async def pwrite_zeroes(self, offset: int, length: int, may_unmap: bool, no_fallback: bool) -> None:
         if may_unmap:
@@ -336,32 +327,6 @@ def _write_direct(fd: int, offset: int, data: Buffer, dsync: bool) -> None:
     bounce = memoryview(mmap.mmap(-1, len(data)))
     bounce[:] = data
     _write(fd, offset, bounce, dsync)
-
-
-_Written = list[tuple["asyncio.Future[None]", OSError | None]]
-
-
-def _write_all(fd: int, direct: bool, batch: list[_Write]) -> _Written:
-    write = _write_direct if direct else _write
-    results: _Written = []
-    for future, offset, data, dsync in batch:
-        try:
-            write(fd, offset, data, dsync)
-        except OSError as error:
-            results.append((future, error))
-        else:
-            results.append((future, None))
-    return results
-
-
-def _deliver_writes(answer: asyncio.Future[_Written]) -> None:
-    for future, error in answer.result():
-        if future.cancelled():
-            continue
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)
 
 
 def _fallocate(fd: int, mode: int, offset: int, length: int) -> None:
