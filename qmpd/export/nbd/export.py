@@ -14,6 +14,7 @@ from qmpd.block.permissions import Perm
 from qmpd.errors import GenericError
 from qmpd.export.base import BlockExport, ExportBlockBackend, ExportSettings
 from qmpd.export.nbd.connection import NbdConnection
+from qmpd.export.nbd.holes import HoleFinder
 from qmpd.export.nbd.negotiation import ExportInfo
 from qmpd.export.nbd.protocol import MAX_STRING, TransmissionFlag
 from qmpd.export.nbd.server import NbdServer
@@ -83,7 +84,10 @@ class NbdExport(BlockExport):
         for bitmap in self._bitmaps:
             bitmap.lock()
         self.access = ExportAccess(
-            backend, dict(zip(info.bitmaps, self._bitmaps, strict=True)), settings.writethrough
+            backend,
+            HoleFinder(backend, info.length),
+            dict(zip(info.bitmaps, self._bitmaps, strict=True)),
+            settings.writethrough,
         )
         self._server = server
         self._clients: set[NbdConnection] = set()
