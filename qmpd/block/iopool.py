@@ -5,6 +5,10 @@ worker appends to a queue and wakes the loop only if no wake-up is already under
 one trip through the loop. That is the reason not to use `loop.run_in_executor`, whose two futures and one wake-up
 for each call cost more than a page-cache copy of 4 KiB.
 
+A call that has been handed over cannot be called back: it goes on writing, or into a buffer, whatever becomes of the
+task that waits for it. So a task that is cancelled meanwhile learns of that only when the call is over; nobody can take
+a cluster for free, or a buffer, while a thread is still at it.
+
 Functions that run here must not touch the graph: they see file descriptors and buffers only.
 """
 
@@ -18,6 +22,14 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+class IOFuture(asyncio.Future[T]):
+    """The result of I/O that is under way. Refuses to be cancelled, so its waiter is cancelled when it is done."""
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Nothing; false."""
+        return False
 
 
 class IOPool:
@@ -44,11 +56,11 @@ class IOPool:
     def submit(self, function: Callable[..., T], *args: Any) -> asyncio.Future[T]:
         """Have `function(*args)` called in a worker.
 
-        :returns: a future of this loop with the result. Cancelling it does not stop the call.
+        :returns: a future of this loop with the result, which cannot be cancelled.
         :raises RuntimeError: the pool has been closed.
         """
         self._make_ready()
-        future: asyncio.Future[T] = self._loop.create_future()
+        future: IOFuture[T] = IOFuture(loop=self._loop)
         self._queue.put((self._call, (future, function, args)))
         return future
 
@@ -136,14 +148,12 @@ class IOPool:
     def _succeed(self, outcome: tuple[asyncio.Future[Any], Any]) -> None:
         future, result = outcome
         self._busy -= 1
-        if not future.cancelled():
-            future.set_result(result)
+        future.set_result(result)
 
     def _fail(self, outcome: tuple[asyncio.Future[Any], BaseException]) -> None:
         future, error = outcome
         self._busy -= 1
-        if not future.cancelled():
-            future.set_exception(error)
+        future.set_exception(error)
 
     def _count_done(self, _: None) -> None:
         self._busy -= 1

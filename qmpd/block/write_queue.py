@@ -17,7 +17,7 @@ import threading
 from collections import deque
 
 from qmpd.block.driver import Buffer
-from qmpd.block.iopool import IOPool
+from qmpd.block.iopool import IOFuture, IOPool
 
 _BATCH = 8
 """Results told at once while there is more to do."""
@@ -41,9 +41,9 @@ class WriteQueue:
     def write(self, fd: int, offset: int, data: Buffer) -> asyncio.Future[None]:
         """Write `data` at `offset` of the file open as `fd`; done when the future is, which may hold an OSError.
 
-        `data` must not change before that, even when the future has been cancelled.
+        `data` must not change before that.
         """
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future: IOFuture[None] = IOFuture(loop=asyncio.get_running_loop())
         self._pending.append((future, fd, offset, data))
         with self._lock:
             workers = self._workers
@@ -94,8 +94,6 @@ def write_fully(fd: int, offset: int, data: Buffer) -> OSError | None:
 
 def _settle(results: _Results) -> None:
     for future, error in results:
-        if future.cancelled():
-            continue
         if error is None:
             future.set_result(None)
         else:

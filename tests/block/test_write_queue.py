@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import random
+import threading
 from pathlib import Path
 
 import pytest
@@ -54,15 +55,26 @@ async def test_errors_belong_to_their_write(fd: int, tmp_path: Path) -> None:
     await pool.close()
 
 
-async def test_a_cancelled_waiter_harms_nobody(fd: int) -> None:
-    pool = IOPool(2)
+async def test_a_cancelled_waiter_waits_for_its_write(fd: int) -> None:
+    """Who is cancelled learns of it when the write is over: until then its buffer is in use."""
+    pool = IOPool(1)
     queue = WriteQueue(pool)
-    writes = [queue.write(fd, number, b"y") for number in range(20)]
-    for write in writes[::2]:
-        write.cancel()
-    await asyncio.gather(*writes[1::2])
-    await queue.write(fd, 100, b"z")
-    assert os.pread(fd, 20, 0) == b"y" * 20
+    gate = threading.Event()
+    blocker = pool.submit(gate.wait)
+
+    async def write() -> None:
+        await queue.write(fd, 0, b"written")
+
+    task = asyncio.create_task(write())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(0)
+    assert not task.done()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert os.pread(fd, 7, 0) == b"written"
+    await blocker
     await pool.close()
 
 
