@@ -274,8 +274,13 @@ class FileDriver(BlockDriver):
 
 
 def _open(path: str, writable: bool, direct: bool) -> int:
+    if "\0" in path:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))  # no file can have such a name
     flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | (os.O_DIRECT if direct else 0)
-    return os.open(path, flags)
+    # A pipe or a terminal would keep the caller waiting for somebody at its other end.
+    fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+    os.set_blocking(fd, True)
+    return fd
 
 
 def _length(fd: int) -> int:
