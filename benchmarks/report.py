@@ -44,8 +44,7 @@ def print_table(results: Sequence[Result], title: str) -> None:
             "" if goal is None else f"{goal:g}",
             f"{result.spread(OURS):.0%}/{result.spread(PEER):.0%}",
         )
-    console = Console()
-    console.print(table, width=max(console.width, 112))
+    Console(width=max(Console().width, 112)).print(table)
 
 
 def as_json(results: Sequence[Result], *, quick: bool) -> dict[str, Any]:

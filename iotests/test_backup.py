@@ -1,10 +1,12 @@
 """blockdev-backup and drive-backup of single disks: every sync mode, bitmap mode, policy and refusal."""
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from iotests.harness import Disk, Scratch, Server
+from iotests.harness import Disk, Launcher, Scratch, Server
 from iotests.harness.backups import FAR, SLOW, Volume, volume, with_target
 from iotests.harness.images import KIB, MIB
 from iotests.harness.tools import assert_same, qemu_io, same
@@ -626,3 +628,52 @@ class TestDriveBackup:
         server.qmp.wait_job("j", "null")
         assert_same(disk.path, target.path)
         assert server.bitmaps("disk")["b"]["count"] == 0
+
+
+class TestFullFileSystem:
+    """A target on a file system that really is full: a small tmpfs in a mount namespace of the server's own."""
+
+    SCRIPT = (
+        "mount -t tmpfs -o size=6m tmpfs $0 && truncate -s 4M $0/disk-target.img && "
+        'head -c 4M /dev/zero >$0/filler && exec "$@"'
+    )
+
+    @pytest.fixture
+    def copy(self, launch: Launcher, scratch: Scratch) -> Volume:
+        """A disk of 4 MiB and a target with room for half of it."""
+        room = scratch / "room"
+        room.mkdir()
+        server = launch(wrapper=[*mount_namespace(), "sh", "-c", self.SCRIPT, str(room)])
+        disk = scratch.full_disk("disk", 4 * MIB, seed=11)
+        server.add_raw(disk)
+        server.add_raw(room / "disk-target.img")
+        outside = Path(f"/proc/{server.pid}/root{room}/disk-target.img")
+        return Volume(server, disk, Disk(outside, 4 * MIB), 0)
+
+    def test_enospc_stops(self, copy: Volume) -> None:
+        """The policy `enospc` stops for this very error; with room made, the job goes on and the copy is whole."""
+        server = copy.server
+        copy.start(on_target_error="enospc")
+        error = server.qmp.wait_event("BLOCK_JOB_ERROR", device=copy.job)
+        assert (error.data["operation"], error.data["action"]) == ("write", "stop")
+        server.qmp.wait_job(copy.job, "paused")
+        info = server.qmp.block_job(copy.job)
+        assert info is not None and info["io-status"] == "nospace"
+        copy.target.path.with_name("filler").unlink()
+        server.qmp.command("job-resume", id=copy.job)
+        server.qmp.wait_job(copy.job, "null")
+        assert "error" not in server.qmp.wait_event("BLOCK_JOB_COMPLETED", device=copy.job).data
+        copy.assert_target_is(copy.disk)
+
+    def test_report(self, copy: Volume) -> None:
+        copy.start()
+        assert "error" in copy.server.qmp.wait_event("BLOCK_JOB_COMPLETED", device=copy.job).data
+
+
+def mount_namespace() -> list[str]:
+    """The command that starts a program where it may mount; skips where the host forbids that to everybody."""
+    for words in (["unshare", "-m"], ["unshare", "-U", "-r", "-m"]):
+        probe = [*words, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
+        if subprocess.run(probe, capture_output=True, timeout=60).returncode == 0:
+            return words
+    pytest.skip("this host lets nobody mount a tmpfs, not even in a namespace of its own")

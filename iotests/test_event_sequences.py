@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from iotests.harness import Scratch, Server, trace_of
-from iotests.harness.backups import FAR, SLOW, Volume, volume
+from iotests.harness.backups import FAR, SLOW, Volume, await_first_chunk, volume
 from iotests.harness.images import MIB
 
 LEN = 4 * MIB
@@ -216,6 +216,7 @@ class TestGroup:
         options.setdefault("speed", SLOW)
         actions = [("blockdev-backup", each.backup(**options)) for each in (a, b)]
         server.transaction(*actions, grouped=True)
+        await_first_chunk(server, a.job, b.job)
         return group_started(a.job, b.job)
 
     def go(self, server: Server, member: Volume, *statuses: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from iotests.harness import Scratch, Server
-from iotests.harness.backups import FAR, SLOW, Volume, volume
+from iotests.harness.backups import FAR, SLOW, Volume, await_first_chunk, volume
 from iotests.harness.images import KIB, MIB
 from iotests.harness.tools import qemu_io
 
@@ -30,9 +30,11 @@ class Group:
             for member in self.members
         ]
 
-    def start(self, **options: Any) -> None:
-        """A grouped incremental backup of all."""
-        self.server.transaction(*self.actions(**options), grouped=True)
+    def start(self, *, grouped: bool = True, **options: Any) -> None:
+        """A grouped incremental backup of all; slow ones have copied their first chunk when it returns."""
+        self.server.transaction(*self.actions(**options), grouped=grouped)
+        if options.get("speed"):
+            await_first_chunk(self.server, *(member.job for member in self.members))
 
     def go(self, member: Volume) -> None:
         """Let one slow job run."""
@@ -135,7 +137,7 @@ def test_one_target_fails(server: Server, scratch: Scratch, failing: int, siblin
 def test_individual_jobs_do_not_share_fate(server: Server, scratch: Scratch) -> None:
     """Without grouped, the sibling of a failed job completes and only the failed one's bitmap is given back."""
     group = make_group(server, scratch, 2)
-    server.transaction(*group.actions(speed=SLOW))
+    group.start(speed=SLOW, grouped=False)
     with server.file_size_limit(FAR):
         group.go(group.members[0])
         server.qmp.wait_job(group.members[0].job, "null")
@@ -439,6 +441,7 @@ class TestBitmapActionsInAGroup:
         server.transaction(*self.actions(group), grouped=True)
         group.go(group.members[0])
         server.qmp.wait_job("job-d0", "waiting")
+        await_first_chunk(server, "job-d1")
         if end == "fail":
             with server.file_size_limit(FAR):
                 group.go(group.members[1])
@@ -485,6 +488,7 @@ class TestBitmapActionsInAGroup:
         """After a failure the whole transaction is simply sent again, and works."""
         actions = self.actions(group)
         server.transaction(*actions, grouped=True)
+        await_first_chunk(server, *(member.job for member in group.members))
         with server.file_size_limit(FAR):
             group.go(group.members[1])
             group.wait("null")

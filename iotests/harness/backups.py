@@ -87,6 +87,16 @@ class Volume:
         return run("qemu-img", "compare", "-U", "--image-opts", target, other, ok=(0, 1))
 
 
+def await_first_chunk(server: Server, *jobs: str) -> None:
+    """Wait until each of these slow jobs has copied its first chunk and sleeps.
+
+    From then on none of them has a request in flight, so that a limit set now hits only what is let go afterwards.
+    """
+    for job in jobs:
+        while (info := server.qmp.block_job(job)) is not None and info["offset"] == 0:
+            server.check()
+
+
 def volume(
     server: Server, scratch: Scratch, name: str, length: int = 4 * MIB, *, seed: int = 1, far: bool = False
 ) -> Volume:

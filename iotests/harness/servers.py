@@ -176,7 +176,7 @@ class Server(ABC):
         """End of the test: end the server cleanly, kill it if it does not end; raises what `check` raises."""
         try:
             self.check()
-            if not self._ended:
+            if self._process is not None and not self._ended:
                 status = self.terminate()
                 if status != 0:
                     raise ServerDied(f"{self.kind} ended with status {status} on SIGTERM: {self.stderr}")

@@ -10,7 +10,8 @@ two agree, all kept in `todo` and `_claimed`, without any lock:
 
 As long as a cluster is in `todo` or claimed, no guest write has reached it since the copy began: such a write would
 have had to copy it first. Therefore what the source's `map` says about such clusters stays true for as long as they
-are of interest, and is asked in large windows and kept. The same holds for the target, which nobody else writes.
+are of interest. Long runs are mapped in large windows, so that a hole of any size is one step; scattered clusters are
+mapped a task at a time, because what lies between them is none of our business.
 
 What `map` calls zero is never read; where the target reads zero there already, nothing is done at all. Extents that
 are plain bytes of host files are copied by the kernel, many of them in one trip to a worker.
@@ -26,7 +27,7 @@ from dataclasses import dataclass, field
 
 from bitarray import bitarray
 
-from qmpd.block.driver import HostPiece
+from qmpd.block.driver import HostPiece, Range
 from qmpd.block.extents import Extent, ExtentKind
 from qmpd.block.node import BlockNode
 
@@ -34,6 +35,8 @@ DEFAULT_CHUNK = 2 << 20
 """Bytes of data that one background task copies."""
 
 _WINDOW = 1 << 30
+_LONG_RUN = 16 << 20
+"""Runs of so many bytes are worth mapping in windows."""
 _MAX_RUNS = 512
 _BOUNCE = 1 << 20
 _NOT_SUPPORTED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP})
@@ -54,9 +57,13 @@ class CopyError(Exception):
 
 @dataclass(eq=False, slots=True)
 class CopyTask:
-    """Clusters that somebody has claimed, as runs of [first, end)."""
+    """Clusters that somebody has claimed, as runs of [first, end).
+
+    :ivar extents: how they are stored, where that is known already.
+    """
 
     runs: list[tuple[int, int]]
+    extents: list[Extent] | None = None
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -116,7 +123,6 @@ class BlockCopy:
         self.todo = todo
         self._claimed: list[CopyTask] = []
         self._source_map = ExtentWindow(source)
-        self._target_map = ExtentWindow(target)
         self._kernel_copy = not compress
         self._compress = compress
         self.on_copied: Callable[[int], None] | None = None
@@ -139,45 +145,64 @@ class BlockCopy:
     # The background side.
 
     async def claim_next(self, chunk: int) -> CopyTask | None:
-        """Claim the next clusters: up to `chunk` bytes of data, and whatever holes lie between.
+        """Claim the next clusters: up to `chunk` bytes of data, and a hole of any size.
 
         :returns: None when nothing is left to claim.
+        :raises CopyError: the source cannot be mapped.
         """
-        position = 0
         while True:
-            first = self.todo.find(1, position)
+            first = self.todo.find(1)
             if first < 0:
                 return None
+            if self._run_end(first) - first < _LONG_RUN // self.cluster_size:
+                return self._claim_scattered(first, chunk)
             offset = first * self.cluster_size
             if self._source_map.covers(offset):
-                return self._claim(first, chunk)
-            # Others may claim clusters meanwhile; then the search goes on from here.
-            await self._load(self._source_map, offset, is_read=True)
+                return self._claim_from_window(first, chunk)
+            # Others may claim clusters meanwhile; then it is another run that is looked at next.
+            await self._load_window(offset)
 
-    def _claim(self, first: int, chunk: int) -> CopyTask:
+    def _run_end(self, first: int) -> int:
+        end = self.todo.find(0, first)
+        return len(self.todo) if end < 0 else end
+
+    def _claim_scattered(self, first: int, chunk: int) -> CopyTask:
         runs: list[tuple[int, int]] = []
-        budget = chunk
+        budget = max(chunk // self.cluster_size, 1)
         while first >= 0 and budget > 0 and len(runs) < _MAX_RUNS:
-            offset = first * self.cluster_size
-            if not self._source_map.covers(offset):
-                break
-            extent = self._source_map.at(offset)
-            stop = self.todo.find(0, first)
-            if extent.kind is ExtentKind.DATA:
-                limit = max(min(extent.end, offset + budget) // self.cluster_size, first + 1)
-            else:
-                limit = max(extent.end // self.cluster_size, first + 1)
-            end = limit if stop < 0 else min(limit, stop)
-            end = min(end, len(self.todo))
-            if extent.kind is ExtentKind.DATA or extent.end < end * self.cluster_size:
-                budget -= (end - first) * self.cluster_size
-            self.todo[first:end] = 0
+            end = min(self._run_end(first), first + budget)
             runs.append((first, end))
+            budget -= end - first
+            self.todo[first:end] = 0
             first = self.todo.find(1, end)
-        return self._open_task(runs)
+        return self._open_task(CopyTask(runs))
 
-    def _open_task(self, runs: list[tuple[int, int]]) -> CopyTask:
-        task = CopyTask(runs)
+    def _claim_from_window(self, first: int, chunk: int) -> CopyTask:
+        """Clusters of one run, taken over as many extents as it takes to have `chunk` bytes of data."""
+        size = self.cluster_size
+        begin = offset = first * size
+        limit = min(self._run_end(first) * size, self.length)
+        extents: list[Extent] = []
+        data = 0
+        while offset < limit and data < chunk and self._source_map.covers(offset):
+            extent = self._source_map.at(offset)
+            end = min(extent.end, limit)
+            if extent.kind is ExtentKind.DATA:
+                end = min(end, offset + chunk - data)
+                data += end - offset
+            extents.append(extent.part(offset, end))
+            offset = end
+        # Whole clusters only. What is left of the last one stays to do, unless there is nothing else.
+        stop = -(-offset // size) if offset == self.length else offset // size
+        if stop == first:
+            self.todo[first] = 0
+            return self._open_task(CopyTask([(first, first + 1)]))
+        extents = [extent.part(extent.offset, min(extent.end, stop * size)) for extent in extents]
+        self.todo[first:stop] = 0
+        assert extents[0].offset == begin
+        return self._open_task(CopyTask([(first, stop)], [extent for extent in extents if extent.length > 0]))
+
+    def _open_task(self, task: CopyTask) -> CopyTask:
         self._claimed.append(task)
         return task
 
@@ -191,8 +216,7 @@ class BlockCopy:
             await self._copy_pieces(plan)
             for offset, length in plan.through_memory:
                 await self._copy_through_memory(offset, length)
-            for offset, length in plan.zeroes:
-                await self._zero(offset, length)
+            await self._zero_where_needed(plan.zeroes)
         except BaseException:
             for first, end in task.runs:
                 self.todo[first:end] = 1
@@ -218,7 +242,7 @@ class BlockCopy:
                 stop = self.todo.find(0, start, end)
                 stop = end if stop < 0 else stop
                 self.todo[start:stop] = 0
-                await self.perform(self._open_task([(start, stop)]))
+                await self.perform(self._open_task(CopyTask([(start, stop)])))
                 continue
             rival = self._claimant(first, end)
             if rival is None:
@@ -250,7 +274,7 @@ class BlockCopy:
         """
         offset = start = 0
         while offset < self.length:
-            await self._load(self._source_map, offset, is_read=True)
+            await self._load_window(offset)
             for extent in self._source_map.extents:
                 if not extent.depth and extent.kind is not ExtentKind.UNALLOCATED:
                     self.forget(start, extent.offset - start)
@@ -261,49 +285,51 @@ class BlockCopy:
 
     # How a task is done.
 
-    async def _load(self, window: ExtentWindow, offset: int, *, is_read: bool) -> None:
+    async def _load_window(self, offset: int) -> None:
         try:
-            await window.load(offset)
+            await self._source_map.load(offset)
         except OSError as error:
-            raise CopyError(is_read, error) from error
+            raise CopyError(True, error) from error
 
-    async def _extent_at(self, window: ExtentWindow, offset: int, *, is_read: bool) -> Extent:
-        while not window.covers(offset):
-            await self._load(window, offset, is_read=is_read)
-        return window.at(offset)
+    def _ranges(self, task: CopyTask) -> list[Range]:
+        size, length = self.cluster_size, self.length
+        return [(first * size, min(end * size, length) - first * size) for first, end in task.runs]
 
     async def _make_plan(self, task: CopyTask) -> _Plan:
+        extents = task.extents
+        if extents is None:
+            try:
+                extents = await self.source.map_ranges(self._ranges(task))
+            except OSError as error:
+                raise CopyError(True, error) from error
         plan = _Plan()
-        for first, stop in task.runs:
-            offset = first * self.cluster_size
-            end = min(stop * self.cluster_size, self.length)
-            if self._compress:
-                await self._plan_whole_clusters(plan, offset, end)
-                continue
-            while offset < end:
-                extent = await self._extent_at(self._source_map, offset, is_read=True)
-                length = min(extent.end, end) - offset
-                self._place(plan, extent, offset, length)
-                offset += length
+        if self._compress:
+            self._plan_whole_clusters(plan, task, extents)
+            return plan
+        for extent in extents:
+            self._place(plan, extent)
         return plan
 
-    async def _plan_whole_clusters(self, plan: _Plan, offset: int, end: int) -> None:
+    def _plan_whole_clusters(self, plan: _Plan, task: CopyTask, extents: list[Extent]) -> None:
         """Let each cluster be zeroed or copied as a whole: compressed data comes in clusters only."""
-        while offset < end:
-            extent = await self._extent_at(self._source_map, offset, is_read=True)
-            stop = min(offset + self.cluster_size, end)
-            places = plan.zeroes if extent.reads_zero and extent.end >= stop else plan.through_memory
-            places.append((offset, stop - offset))
-            offset = stop
+        size = self.cluster_size
+        full: set[int] = set()
+        for extent in extents:
+            if not extent.reads_zero:
+                full.update(range(extent.offset // size, (extent.end - 1) // size + 1))
+        for first, end in task.runs:
+            for cluster in range(first, end):
+                offset = cluster * size
+                places = plan.through_memory if cluster in full else plan.zeroes
+                places.append((offset, min(size, self.length - offset)))
 
-    def _place(self, plan: _Plan, extent: Extent, offset: int, length: int) -> None:
-        if extent.reads_zero:
-            plan.zeroes.append((offset, length))
+    def _place(self, plan: _Plan, extent: Extent) -> None:
+        if extent.kind is not ExtentKind.DATA:
+            plan.zeroes.append((extent.offset, extent.length))
         elif extent.host is not None and self._kernel_copy:
-            host_offset = extent.host_offset + offset - extent.offset
-            plan.pieces.append(HostPiece(extent.host, host_offset, offset, length))
+            plan.pieces.append(HostPiece(extent.host, extent.host_offset, extent.offset, extent.length))
         else:
-            plan.through_memory.append((offset, length))
+            plan.through_memory.append((extent.offset, extent.length))
 
     async def _copy_pieces(self, plan: _Plan) -> None:
         if not plan.pieces:
@@ -335,14 +361,16 @@ class BlockCopy:
                 raise CopyError(False, error) from error
             offset += len(part)
 
-    async def _zero(self, offset: int, length: int) -> None:
-        end = offset + length
-        while offset < end:
-            extent = await self._extent_at(self._target_map, offset, is_read=False)
-            step = min(extent.end, end) - offset
+    async def _zero_where_needed(self, ranges: list[Range]) -> None:
+        if not ranges:
+            return
+        try:
+            extents = await self.target.map_ranges(ranges)
+        except OSError as error:
+            raise CopyError(False, error) from error
+        for extent in extents:
             if not extent.reads_zero:
-                await self._write_zeroes(offset, step)
-            offset += step
+                await self._write_zeroes(extent.offset, extent.length)
 
     async def _write_zeroes(self, offset: int, length: int) -> None:
         end = offset + length

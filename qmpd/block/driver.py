@@ -12,8 +12,7 @@ import errno
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from qmpd.block.extents import Extent, ExtentKind, HostFile
 from qmpd.block.permissions import Perm
@@ -25,10 +24,11 @@ if TYPE_CHECKING:
     from qmpd.block.node import BlockNode, NodeOptions
 
 Buffer = bytes | bytearray | memoryview
+Range = tuple[int, int]
+"""Offset and length in bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class HostPiece:
+class HostPiece(NamedTuple):
     """Bytes of a host file and where in a node they shall go. Offsets and length in bytes."""
 
     host: HostFile
@@ -131,6 +131,21 @@ class BlockDriver(ABC):
         May end early (it covers at least the first byte). The default knows nothing: one data extent.
         """
         return [Extent(offset, length, ExtentKind.DATA)]
+
+    async def map_ranges(self, ranges: Sequence[Range]) -> list[Extent]:
+        """How several ranges are stored: the extents of each, one after the other, complete.
+
+        Overridden where asking for many costs no more than asking for one.
+        """
+        return [extent for offset, length in ranges for extent in await self._map_whole(offset, length)]
+
+    async def _map_whole(self, offset: int, length: int) -> list[Extent]:
+        extents: list[Extent] = []
+        end = offset + length
+        while offset < end:
+            extents += await self.map(offset, end - offset)
+            offset = extents[-1].end
+        return extents
 
     async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
         """Let the kernel copy pieces of host files into this node.
@@ -272,6 +287,9 @@ class FilterDriver(BlockDriver):
 
     async def map(self, offset: int, length: int) -> list[Extent]:
         return await self.below.map(offset, length)
+
+    async def map_ranges(self, ranges: Sequence[Range]) -> list[Extent]:
+        return await self.below.map_ranges(ranges)
 
     async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
         await self.below.copy_from_host(pieces)

@@ -6,9 +6,8 @@ and an extent that is plain bytes of a host file can be copied by the kernel.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class ExtentKind(StrEnum):
@@ -26,9 +25,8 @@ class HostFile(Protocol):
         """The descriptor, valid as long as the node is open."""
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """One run of bytes of the same kind.
+class Extent(NamedTuple):
+    """One run of bytes of the same kind. A tuple, since a fragmented disk has very many of them.
 
     :ivar offset: bytes from the start of the node that was asked.
     :ivar length: bytes, never 0.
@@ -54,6 +52,13 @@ class Extent:
     def reads_zero(self) -> bool:
         """Reading gives zeroes (for an unallocated extent: when nothing backs it)."""
         return self.kind is not ExtentKind.DATA
+
+    def part(self, start: int, end: int) -> Extent:
+        """The bytes of the extent from `start` to `end`, which lie within it (or before `start`: nothing is left)."""
+        if start == self.offset and end == self.end:
+            return self
+        delta = start - self.offset
+        return self._replace(offset=start, length=end - start, host_offset=self.host_offset + delta)
 
     def shifted(self, delta: int) -> Extent:
         """The same extent seen `delta` bytes further on."""

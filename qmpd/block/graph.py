@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -23,12 +23,19 @@ from qmpd.block.child import Child, ChildOwner
 from qmpd.block.driver import BlockDriver, FilterDriver
 from qmpd.block.iopool import IOPool
 from qmpd.block.node import BlockNode, NodeOptions
-from qmpd.block.permissions import Perm, describe
+from qmpd.block.permissions import PERM_NAMES, Perm, describe
 from qmpd.errors import GenericError
 from qmpd.events import EventSink
 
 MAX_NODE_NAME = 31
 """Characters in a node name, as in QEMU."""
+
+MAX_DEPTH = 200
+"""Nodes on the longest way from a disk's top to its bottom. Requests, drains and permissions go down or up such a way
+call within call, so it must not be endless; libvirt draws the line for chains of images at the same number."""
+
+MAX_LENGTH = (1 << 63) - (1 << 30)
+"""Bytes of the largest disk, as in QEMU: the largest number on the wire, less one unit of the largest alignment."""
 
 _WELL_FORMED = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")
 
@@ -48,6 +55,7 @@ class BlockGraph:
         self._lock = asyncio.Lock()
         self._ids = 0
         self._generated = 0
+        self._opening: set[str] = set()
         self._dying: list[BlockNode] = []
         self._progress: asyncio.Future[None] | None = None
 
@@ -98,7 +106,7 @@ class BlockGraph:
             )
         if len(node_name) > MAX_NODE_NAME:
             raise GenericError(f"node-name '{node_name}' is longer than {MAX_NODE_NAME} characters")
-        if node_name in self.nodes:
+        if node_name in self.nodes or node_name in self._opening:
             raise GenericError(f"node-name '{node_name}' is taken by another node")
         if node_name in self.backends:
             raise GenericError(f"node-name '{node_name}' is taken by a device")
@@ -206,7 +214,7 @@ class BlockGraph:
         try:
             for node in nodes:
                 self._propagate(node, undo, visited)
-        except GenericError:
+        except BaseException:
             for child, perm, shared in reversed(undo):
                 child.perm, child.shared = perm, shared
             raise
@@ -252,16 +260,20 @@ class BlockGraph:
             self.check_new_name(node_name)
         name = node_name if node_name is not None else self.generate_name()
         node = BlockNode(self, name, driver, node_options)
-        # Taken at once, so that a definition that uses one name twice is refused.
-        self.nodes[name] = node
+        # The name is taken at once, so that a definition that uses one twice is refused, but nobody finds the node
+        # before it is complete: neither a query that comes meanwhile, nor its own children's definitions.
+        self._opening.add(name)
         try:
             await driver.open(options, NodeOpener(self, node))
+            if node.length > MAX_LENGTH:
+                await driver.close()
+                raise GenericError(f"The disk has {node.length} bytes; {MAX_LENGTH} is the most that a disk may have")
         except BaseException:
-            self.nodes.pop(name, None)
             self._drop_children(node)
             raise
-        # Listed after its children, as those were complete first.
-        self.nodes[name] = self.nodes.pop(name)
+        finally:
+            self._opening.remove(name)
+        self.nodes[name] = node
         node.bitmaps.resize(node.length)
         node.monitor_owned = monitor_owned
         return node
@@ -269,8 +281,9 @@ class BlockGraph:
     def attach_child(self, node: BlockNode, name: str, below: BlockNode) -> Child:
         """Add the edge `name` from `node` down to `below`.
 
-        :raises GenericError: permissions conflict.
+        :raises GenericError: permissions conflict, or there would be too many nodes on top of each other.
         """
+        _check_depth(node, below)
         perm, shared = node.driver.child_permissions(name, node.cumulative_perm, node.cumulative_shared)
         child = self.attach(node, name, below, perm, shared)
         node.children[name] = child
@@ -353,8 +366,17 @@ class BlockGraph:
         `below` must be drained. Plain: a filter has nothing to open.
 
         :param extra: further children of the filter, by role.
-        :raises GenericError: name or permissions conflict; the graph is as before.
+        :raises GenericError: name or permissions conflict, a further child itself uses `below`, or there would be too
+            many nodes on top of each other; the graph is as before.
         """
+        for role, other in extra.items():
+            if below in _nodes_below(other):
+                raise GenericError(
+                    f"Node '{other.node_name}' cannot be the '{role}' of a filter on top of '{below.node_name}', "
+                    "because it uses that node itself"
+                )
+            _check_depth(below, other)
+        _check_depth(below, below)
         if node_name is not None:
             self.check_new_name(node_name)
         name = node_name if node_name is not None else self.generate_name()
@@ -426,12 +448,59 @@ class NodeOpener:
 
 
 def _check_conflicts(node: BlockNode) -> None:
-    parents = node.parents
-    for child in parents:
-        for other in parents:
-            missing = child.perm & ~other.shared
-            if other is not child and missing:
+    """Pass unless one user of `node` takes what another one does not share.
+
+    A node may have thousands of users: who takes a permission is looked up once, not for each pair of users.
+    """
+    takers: dict[Perm, list[Child]] = {bit: [] for bit in PERM_NAMES}
+    for child in node.parents:
+        for bit, others in takers.items():
+            if child.perm & bit and len(others) < 2:
+                others.append(child)
+    for child in node.parents:
+        for bit, others in takers.items():
+            rival = next((other for other in others if other is not child), None)
+            if rival is not None and not child.shared & bit:
                 raise GenericError(
-                    f"Node '{node.node_name}' cannot be used so: {child.owner.describe()} (as '{child.name}') "
-                    f"needs {describe(missing)}, which {other.owner.describe()} (as '{other.name}') does not share"
+                    f"Node '{node.node_name}' cannot be used so: {rival.owner.describe()} (as '{rival.name}') "
+                    f"needs {describe(rival.perm & ~child.shared)}, which {child.owner.describe()} "
+                    f"(as '{child.name}') does not share"
                 )
+
+
+def _nodes_below(top: BlockNode) -> set[BlockNode]:
+    """`top` and all nodes that it uses, directly or not."""
+    found = {top}
+    waiting = [top]
+    while waiting:
+        for child in waiting.pop().children.values():
+            if child.node not in found:
+                found.add(child.node)
+                waiting.append(child.node)
+    return found
+
+
+def _longest_way(start: BlockNode, neighbours: Callable[[BlockNode], Iterable[BlockNode]]) -> int:
+    """How many nodes there are on the longest way from `start` on."""
+    longest: dict[BlockNode, int] = {}
+
+    def measure(node: BlockNode) -> int:
+        if node not in longest:
+            longest[node] = 1 + max(map(measure, neighbours(node)), default=0)
+        return longest[node]
+
+    return measure(start)
+
+
+def _check_depth(upper: BlockNode, lower: BlockNode) -> None:
+    """Pass if one more edge, from `upper` down to `lower`, leaves no way through the graph too long.
+
+    :raises GenericError: it does not.
+    """
+    above = _longest_way(upper, lambda node: (c.owner for c in node.parents if isinstance(c.owner, BlockNode)))
+    below = _longest_way(lower, lambda node: (child.node for child in node.children.values()))
+    if above + below > MAX_DEPTH:
+        raise GenericError(
+            f"Node '{lower.node_name}' has {below} nodes on top of each other, and {above} would come on top of them; "
+            f"together there may be {MAX_DEPTH}"
+        )

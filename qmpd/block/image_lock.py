@@ -87,11 +87,11 @@ class ImageLock:
             index = bit.bit_length() - 1
             if perm & bit and _held_by_others(fd, _UNSHARED_BASE + index):
                 raise GenericError(
-                    f"Another process does not share '{name}' of the image '{self._path}'; "
-                    "stop that process, or open the image so that both can share it"
+                    f"Image '{self._path}' is locked: another process does not share '{name}'; "
+                    "end that use, or open the image so that both can share it"
                 )
             if unshared & bit and _held_by_others(fd, _HELD_BASE + index):
                 raise GenericError(
-                    f"Another process holds '{name}' on the image '{self._path}'; "
-                    "stop that process, or open the image so that both can share it"
+                    f"Image '{self._path}' is locked: another process holds '{name}'; "
+                    "end that use, or open the image so that both can share it"
                 )

@@ -185,7 +185,9 @@ def graph_info(graph: BlockGraph) -> JSONObject:
     )
     for node in graph.nodes.values():
         for child in node.parents:
-            if not isinstance(child.owner, BlockNode) and id(child.owner) not in numbers:
+            if isinstance(child.owner, BlockNode) and graph.nodes.get(child.owner.node_name) is not child.owner:
+                continue  # it is being opened or closed at this moment, and listed nowhere
+            if id(child.owner) not in numbers:
                 nodes.append({"id": number(child.owner), **_user(child)})
             edges.append(
                 {

@@ -5,6 +5,10 @@ worker appends to a queue and wakes the loop only if no wake-up is already under
 one trip through the loop. That is the reason not to use `loop.run_in_executor`, whose two futures and one wake-up
 for each call cost more than a page-cache copy of 4 KiB.
 
+A call that has been handed over cannot be called back: it goes on writing, or into a buffer, whatever becomes of the
+task that waits for it. So a task that is cancelled meanwhile learns of that only when the call is over; nobody can take
+a cluster for free, or a buffer, while a thread is still at it.
+
 Functions that run here must not touch the graph: they see file descriptors and buffers only.
 """
 
@@ -18,7 +22,14 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-_Job = tuple["asyncio.Future[Any]", Callable[..., Any], tuple[Any, ...]]
+
+
+class IOFuture(asyncio.Future[T]):
+    """The result of I/O that is under way. Refuses to be cancelled, so its waiter is cancelled when it is done."""
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Nothing; false."""
+        return False
 
 
 class IOPool:
@@ -31,9 +42,9 @@ class IOPool:
         self._loop: asyncio.AbstractEventLoop
         self._limit = workers
         self._threads: list[threading.Thread] = []
-        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[Callable[[Any], Any], Any] | None] = SimpleQueue()
         self._busy = 0
-        self._done: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
+        self._done: deque[tuple[Callable[[Any], object], Any]] = deque()
         self._waking = False
         self._closed = False
 
@@ -45,24 +56,34 @@ class IOPool:
     def submit(self, function: Callable[..., T], *args: Any) -> asyncio.Future[T]:
         """Have `function(*args)` called in a worker.
 
-        :returns: a future of this loop with the result. Cancelling it does not stop the call.
+        :returns: a future of this loop with the result, which cannot be cancelled.
         :raises RuntimeError: the pool has been closed.
         """
-        if self._closed:
-            raise RuntimeError("the I/O pool has been closed")
-        if not self._threads:
-            # The first request belongs to the loop in which the pool serves from now on.
-            self._loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = self._loop.create_future()
-        self._busy += 1
-        if self._busy > len(self._threads) < self._limit:
-            self._start_worker()
-        self._queue.put((future, function, args))
+        self._make_ready()
+        future: IOFuture[T] = IOFuture(loop=self._loop)
+        self._queue.put((self._call, (future, function, args)))
         return future
 
     async def run(self, function: Callable[..., T], *args: Any) -> T:
         """Call `function(*args)` in a worker and wait for its result, whatever it raises included."""
         return await self.submit(function, *args)
+
+    def start(self, function: Callable[[T], None], argument: T) -> None:
+        """Have `function(argument)` called in a worker; it must not raise, and says `deliver` what it has to say.
+
+        Cheaper than `submit` for what has its own way to tell its results.
+
+        :raises RuntimeError: the pool has been closed.
+        """
+        self._make_ready()
+        self._queue.put((self._call_plain, (function, argument)))
+
+    def deliver(self, callback: Callable[[T], object], result: T) -> None:
+        """Called in a worker: have `callback(result)` called in the event loop, soon."""
+        self._done.append((callback, result))
+        if not self._waking:
+            self._waking = True
+            self._wake_loop()
 
     async def close(self) -> None:
         """Let the running calls end and join the workers."""
@@ -73,40 +94,66 @@ class IOPool:
         for thread in threads:
             await self._loop.run_in_executor(None, thread.join)
 
+    def _make_ready(self) -> None:
+        if self._closed:
+            raise RuntimeError("the I/O pool has been closed")
+        if not self._threads:
+            # The first request belongs to the loop in which the pool serves from now on.
+            self._loop = asyncio.get_running_loop()
+        self._busy += 1
+        if self._busy > len(self._threads) < self._limit:
+            self._start_worker()
+
     def _start_worker(self) -> None:
         thread = threading.Thread(target=self._work, name=f"qmpd-io-{len(self._threads)}", daemon=True)
         self._threads.append(thread)
         thread.start()
 
     def _work(self) -> None:
-        get, done = self._queue.get, self._done
+        get = self._queue.get
         while (job := get()) is not None:
-            future, function, args = job
-            try:
-                done.append((future, function(*args), None))
-            except BaseException as error:
-                done.append((future, None, error))
-            if not self._waking:
-                self._waking = True
-                self._wake_loop()
+            function, argument = job
+            function(argument)
+
+    def _call(self, job: tuple[asyncio.Future[Any], Callable[..., Any], tuple[Any, ...]]) -> None:
+        future, function, args = job
+        try:
+            result = function(*args)
+        except BaseException as error:
+            self.deliver(self._fail, (future, error))
+        else:
+            self.deliver(self._succeed, (future, result))
+
+    def _call_plain(self, job: tuple[Callable[[Any], None], Any]) -> None:
+        function, argument = job
+        function(argument)
+        # Not worth a trip of its own: counted when the loop comes by for another reason.
+        self._done.append((self._count_done, None))
 
     def _wake_loop(self) -> None:
         try:
-            self._loop.call_soon_threadsafe(self._deliver)
+            self._loop.call_soon_threadsafe(self._deliver_all)
         except RuntimeError:
             # The loop has been closed under us: nobody waits for this result any more.
             return
 
-    def _deliver(self) -> None:
+    def _deliver_all(self) -> None:
         # Cleared first: a worker that appends after this line schedules another delivery.
         self._waking = False
         done = self._done
         while done:
-            future, result, error = done.popleft()
-            self._busy -= 1
-            if future.cancelled():
-                continue
-            if error is None:
-                future.set_result(result)
-            else:
-                future.set_exception(error)
+            callback, result = done.popleft()
+            callback(result)
+
+    def _succeed(self, outcome: tuple[asyncio.Future[Any], Any]) -> None:
+        future, result = outcome
+        self._busy -= 1
+        future.set_result(result)
+
+    def _fail(self, outcome: tuple[asyncio.Future[Any], BaseException]) -> None:
+        future, error = outcome
+        self._busy -= 1
+        future.set_exception(error)
+
+    def _count_done(self, _: None) -> None:
+        self._busy -= 1

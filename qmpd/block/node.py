@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from qmpd.block.blockers import OpBlockers
 from qmpd.block.dirty_bitmap import BitmapStore
-from qmpd.block.driver import BlockDriver, Buffer, HostPiece
+from qmpd.block.driver import BlockDriver, Buffer, HostPiece, Range
 from qmpd.block.extents import Extent
 from qmpd.block.permissions import Perm
 
@@ -312,6 +312,16 @@ class BlockNode:
         if len(data):
             self._about_to_write(offset, len(data))
             await self.driver.pwrite_compressed(offset, data)
+
+    async def map_ranges(self, ranges: Sequence[Range]) -> list[Extent]:
+        """How several ranges are stored: the extents of each, one after the other, complete.
+
+        :raises OSError: EIO when one of them is beyond the end.
+        """
+        for offset, length in ranges:
+            if offset < 0 or offset + length > self.driver.length:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return await self.driver.map_ranges(ranges)
 
     async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
         """Have the kernel copy pieces of host files into this node.

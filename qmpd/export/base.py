@@ -69,11 +69,11 @@ class BlockExport(ABC):
 
     @abstractmethod
     def withdraw(self) -> None:
-        """Let no new client find it. First step of its end."""
+        """Let no new client find it, and begin to send away those it has. First step of its end."""
 
     @abstractmethod
-    async def disconnect(self) -> None:
-        """Send all clients away, and return when nothing of them is in flight. Second step of its end."""
+    async def wait_unused(self) -> None:
+        """Wait until its clients have gone and nothing of them is in flight. Second step of its end."""
 
     @abstractmethod
     def release(self) -> None:

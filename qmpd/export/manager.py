@@ -1,7 +1,8 @@
 """All exports of the daemon, of whatever kind: made, asked for, removed.
 
-An export ends in three steps: no new client finds it, its clients are sent away, it gives back its node. The last
-needs the graph's exclusive section, so removing is begun by a command and completed by a task that is owned here.
+An export ends in three steps: no new client finds it and those it has are sent away, it waits for what they have in
+flight, it gives back its node. The last needs the graph's exclusive section, so removing is begun by a command and
+completed by a task that is owned here.
 Leans on the graph and the kinds of exports; must never know their protocols.
 """
 
@@ -78,10 +79,17 @@ class ExportManager:
                 f"'{export_id}' cannot be an export's id: it begins with a letter and has only letters, digits, "
                 "'-', '.' and '_'"
             )
+        await self._settle_removal(export_id)
         async with self._graph.exclusive():
             if export_id in self._exports:
                 raise GenericError(f"The export id '{export_id}' is in use; choose another 'id'")
             self._exports[export_id] = make()
+
+    async def _settle_removal(self, export_id: str) -> None:
+        """Let an export that is as good as gone go first, so that its id is free for the next one to ask."""
+        removal = self._removals.get(export_id)
+        if removal is not None and not self._exports[export_id].in_use:
+            await asyncio.shield(removal)
 
     def lookup(self, export_id: str) -> BlockExport:
         """The export of that id.
@@ -147,7 +155,7 @@ class ExportManager:
 
     async def _finish_removal(self, export: BlockExport) -> None:
         try:
-            await export.disconnect()
+            await export.wait_unused()
             async with self._graph.exclusive():
                 export.release()
                 del self._exports[export.export_id]

@@ -31,7 +31,7 @@ from qmpd.jobs.block_job import BlockJob, ErrorAction
 from qmpd.jobs.manager import JobManager
 from qmpd.jobs.transaction import JobTransaction
 
-MAX_PARALLEL_COPIES = 8
+MAX_PARALLEL_COPIES = 4
 """Background requests at the same time, so that the threads they block leave room for the guests' requests."""
 
 RETRY_SECONDS = 0.1
@@ -259,7 +259,9 @@ class BackupJob(BlockJob):
             if action is ErrorAction.IGNORE:
                 await self.sleep(RETRY_SECONDS)
             else:
-                # The others failed for the same reason at the same time; one stop is enough.
+                # Requests that were under way fail for the same reason; they are tried again with this one.
+                await self.pause_point()
+                self._failures.clear()
                 return
 
     def quiescent(self) -> bool:

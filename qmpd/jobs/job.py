@@ -391,7 +391,9 @@ class Job(ABC):
             self.fail(failure)
         elif self.cancelled:
             self.error = canceled_text()
-            self._set_status(JobStatus.ABORTING)
+            if not self.txn.failed:
+                # The one that brings its group down shows it at once, the others when their turn to end comes.
+                self._set_status(JobStatus.ABORTING)
         else:
             self._set_status(JobStatus.WAITING)
         self.txn.member_ended(self)

@@ -60,6 +60,11 @@ class JobTransaction:
         return self._decided
 
     @property
+    def failed(self) -> bool:
+        """Whether the group will abort, or has."""
+        return self._failed
+
+    @property
     def settled(self) -> bool:
         """Whether the group is over, one way or the other."""
         return self._settled.is_set()

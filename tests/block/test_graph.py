@@ -179,7 +179,7 @@ async def test_locks_speak_with_qemu_img(bench: Bench) -> None:
     assert "lock" in refused.stderr
     # The other way round, within this process too: another open file description is another user.
     other = await bench.add(**{"driver": "file", "node-name": "again", "filename": path})
-    with pytest.raises(GenericError, match="Another process"):
+    with pytest.raises(GenericError, match="is locked"):
         bench.backend(other)
     user.detach()
     second = bench.backend(other)

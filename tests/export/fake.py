@@ -12,6 +12,7 @@ from pathlib import Path
 from qmpd.block.dirty_bitmap import DirtyBitmap
 from qmpd.block.extents import Extent, ExtentKind
 from qmpd.export.nbd.connection import ConnectionOptions, NbdConnection
+from qmpd.export.nbd.holes import HoleFinder
 from qmpd.export.nbd.negotiation import ExportInfo, Outcome
 from qmpd.export.nbd.protocol import TransmissionFlag as Flag
 from qmpd.export.nbd.transmission import ExportAccess
@@ -153,7 +154,7 @@ def file_export(
         allocation_depth=bool(chosen),
         bitmaps=tuple(chosen),
     )
-    return OneExport(info, ExportAccess(backend, chosen, writethrough))
+    return OneExport(info, ExportAccess(backend, HoleFinder(backend, backend.length), chosen, writethrough))
 
 
 @contextlib.asynccontextmanager

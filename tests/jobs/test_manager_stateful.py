@@ -135,7 +135,8 @@ class Jobs(RuleBasedStateMachine):
         stack = AsyncExitStack()
         self.do(stack.enter_async_context(self.world.graph.drained([job.node])))
         self.drains.append((stack, job))
-        assert not job.drained_poll() and job.status not in (JobStatus.RUNNING, JobStatus.READY)
+        assert not job.drained_poll()
+        assert job.over or job.status not in (JobStatus.RUNNING, JobStatus.READY)
 
     @precondition(lambda self: self.drains)
     @rule(number=PICK)
@@ -147,7 +148,7 @@ class Jobs(RuleBasedStateMachine):
     @rule(number=PICK, policy=st.sampled_from(["report", "ignore", "stop", "enospc"]))
     def io_error(self, number: int, policy: str) -> None:
         job = self.pick(number)
-        if job.status in (JobStatus.RUNNING, JobStatus.READY):
+        if job.status in (JobStatus.RUNNING, JobStatus.READY) and not job.over:
             job.error_action(policy, OSError(errno.ENOSPC, "full"), is_read=False)
             self.do()
             assert job.user_paused == (policy in ("stop", "enospc"))

@@ -2,7 +2,7 @@
 
 Reads are tried from the page cache first, without a thread (`preadv2` with RWF_NOWAIT). Everything that may wait for
 a disk goes to the I/O pool. Buffered writes are usually just a copy into the page cache, but nothing promises that,
-so they go to the pool too; all that arrive in one turn of the event loop share one trip there.
+so they go to the pool too, through a `WriteQueue`.
 
 The descriptor may be replaced (auto-read-only), never while a request is under way on a drained node; workers are
 given the descriptor with each call and never see this object's state.
@@ -10,7 +10,6 @@ given the descriptor with each call and never see this object's state.
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import errno
 import mmap
@@ -19,18 +18,18 @@ import stat
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, not_supported
+from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, Range, not_supported
 from qmpd.block.extents import Extent, ExtentKind, HostFile
 from qmpd.block.image_lock import ImageLock, locks_supported
 from qmpd.block.iopool import IOPool
 from qmpd.block.permissions import Perm
+from qmpd.block.write_queue import WriteQueue
 from qmpd.errors import GenericError, os_error_text
 
 SECTOR = 512
 _MAX_MAP_EXTENTS = 4096
 _COPY_STEP = 8 << 20
 _BOUNCE = 256 << 10
-_WRITE_BATCH = 16
 
 _FALLOC_KEEP_SIZE = 0x01
 _FALLOC_PUNCH_HOLE = 0x02
@@ -50,7 +49,8 @@ class FileOptions(Protocol):
     locking: str | None
 
 
-_Write = tuple["asyncio.Future[None]", int, Buffer, bool]
+_Run = tuple[int, int, bool]
+"""Start, end, and whether there is data."""
 
 
 class FileDriver(BlockDriver):
@@ -69,7 +69,7 @@ class FileDriver(BlockDriver):
         self._nowait = True
         self._is_device = False
         self._no_zero_range = False
-        self._pending: list[_Write] = []
+        self._writes: WriteQueue
         self._discards = [0, 0, 0]
 
     def fileno(self) -> int:
@@ -81,6 +81,7 @@ class FileDriver(BlockDriver):
     async def open(self, options: FileOptions, context: OpenContext) -> None:
         flags = context.flags
         self._pool = context.pool
+        self._writes = WriteQueue(context.pool)
         self._path = options.filename
         if "\0" in self._path:
             raise GenericError("'filename' holds a null character, which no path can")
@@ -162,23 +163,15 @@ class FileDriver(BlockDriver):
         read = _read_direct if self._direct else _read
         await self._pool.run(read, self._fd, offset + done, buffer[done:])
 
-    # Writing. The list of pending writes is handed over in one piece at the end of the loop's turn.
+    # Writing.
 
-    def pwritev(self, offset: int, data: Buffer, fua: bool) -> asyncio.Future[None]:  # type: ignore[override]
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        if not self._pending:
-            loop.call_soon(self._send_writes)
-        self._pending.append((future, offset, data, fua and not self.node.options.cache_no_flush))
-        return future
-
-    def _send_writes(self) -> None:
-        pending, self._pending = self._pending, []
-        batch = 1 if self._direct else _WRITE_BATCH
-        for at in range(0, len(pending), batch):
-            part = pending[at : at + batch]
-            answer = self._pool.submit(_write_all, self._fd, self._direct, part)
-            answer.add_done_callback(_deliver_writes)
+    async def pwritev(self, offset: int, data: Buffer, fua: bool) -> None:
+        if self._direct or fua:
+            dsync = fua and not self.node.options.cache_no_flush
+            write = _write_direct if self._direct else _write
+            await self._pool.run(write, self._fd, offset, data, dsync)
+        else:
+            await self._writes.write(self._fd, offset, data)
 
     async def pwrite_zeroes(self, offset: int, length: int, may_unmap: bool, no_fallback: bool) -> None:
         if may_unmap:
@@ -250,11 +243,19 @@ class FileDriver(BlockDriver):
     async def map(self, offset: int, length: int) -> list[Extent]:
         if self._is_device:
             return [Extent(offset, length, ExtentKind.DATA, self, offset)]
-        runs = await self._pool.run(_data_runs, self._fd, offset, length)
+        return self._extents(await self._pool.run(_data_runs, self._fd, offset, length))
+
+    async def map_ranges(self, ranges: Sequence[Range]) -> list[Extent]:
+        if self._is_device:
+            return [Extent(offset, length, ExtentKind.DATA, self, offset) for offset, length in ranges]
+        return self._extents(await self._pool.run(_all_data_runs, self._fd, ranges))
+
+    def _extents(self, runs: list[_Run]) -> list[Extent]:
+        data, zero = ExtentKind.DATA, ExtentKind.ZERO
         return [
-            Extent(start, end - start, ExtentKind.DATA, self, start)
+            Extent(start, end - start, data, self, start)
             if is_data
-            else Extent(start, end - start, ExtentKind.ZERO, allocated=False)
+            else Extent(start, end - start, zero, None, 0, False)
             for start, end, is_data in runs
         ]
 
@@ -286,8 +287,13 @@ class FileDriver(BlockDriver):
 
 
 def _open(path: str, writable: bool, direct: bool) -> int:
+    if "\0" in path:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))  # no file can have such a name
     flags = (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | (os.O_DIRECT if direct else 0)
-    return os.open(path, flags)
+    # A pipe or a terminal would keep the caller waiting for somebody at its other end.
+    fd = os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+    os.set_blocking(fd, True)
+    return fd
 
 
 def _length(fd: int) -> int:
@@ -341,32 +347,6 @@ def _write_direct(fd: int, offset: int, data: Buffer, dsync: bool) -> None:
     _write(fd, offset, bounce, dsync)
 
 
-_Written = list[tuple["asyncio.Future[None]", OSError | None]]
-
-
-def _write_all(fd: int, direct: bool, batch: list[_Write]) -> _Written:
-    write = _write_direct if direct else _write
-    results: _Written = []
-    for future, offset, data, dsync in batch:
-        try:
-            write(fd, offset, data, dsync)
-        except OSError as error:
-            results.append((future, error))
-        else:
-            results.append((future, None))
-    return results
-
-
-def _deliver_writes(answer: asyncio.Future[_Written]) -> None:
-    for future, error in answer.result():
-        if future.cancelled():
-            continue
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)
-
-
 def _fallocate(fd: int, mode: int, offset: int, length: int) -> None:
     while _libc.fallocate(fd, mode, offset, length) != 0:
         code = ctypes.get_errno()
@@ -385,9 +365,19 @@ def _zero_range(fd: int, offset: int, length: int) -> None:
         _fallocate(fd, 0, offset, length)
 
 
-def _data_runs(fd: int, offset: int, length: int) -> list[tuple[int, int, bool]]:
+def _all_data_runs(fd: int, ranges: Sequence[Range]) -> list[_Run]:
+    runs: list[_Run] = []
+    for offset, length in ranges:
+        end = offset + length
+        while offset < end:
+            runs += _data_runs(fd, offset, end - offset)
+            offset = runs[-1][1]
+    return runs
+
+
+def _data_runs(fd: int, offset: int, length: int) -> list[_Run]:
     end = offset + length
-    runs: list[tuple[int, int, bool]] = []
+    runs: list[_Run] = []
     while offset < end and len(runs) < _MAX_MAP_EXTENTS:
         try:
             data = os.lseek(fd, offset, os.SEEK_DATA)

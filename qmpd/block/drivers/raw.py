@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, not_supported
+from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, Range, not_supported
 from qmpd.block.extents import Extent, HostFile
 from qmpd.block.node import BlockNode
 from qmpd.block.permissions import Perm
@@ -96,6 +96,13 @@ class RawDriver(BlockDriver):
     async def map(self, offset: int, length: int) -> list[Extent]:
         extents = await self.below.map(offset + self._offset, length)
         return [extent.shifted(-self._offset) for extent in extents] if self._offset else extents
+
+    async def map_ranges(self, ranges: Sequence[Range]) -> list[Extent]:
+        delta = self._offset
+        if not delta:
+            return await self.below.map_ranges(ranges)
+        extents = await self.below.map_ranges([(offset + delta, length) for offset, length in ranges])
+        return [extent.shifted(-delta) for extent in extents]
 
     async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
         delta = self._offset

@@ -208,44 +208,48 @@ class NbdConnection:
     # Progress: do all that can be done now, then decide what to wait for.
 
     def _go_on(self) -> None:
-        if self._negotiation is not None:
-            self._negotiate(self._negotiation)
-        transmission = self._transmission
         if self._lost:
             self._outbox.clear()
-        elif transmission is not None:
-            self._pump(transmission)
         else:
-            self._send()
+            self._shake_hands()
+            self._pump()
         self._decide_reading()
-        if self._closing and self._outbox.parts and not (transmission and transmission.busy):
+        if self._closing and self._outbox.parts and not self._in_flight:
             self._lose("the server hung up")
         self._finish_if_idle()
 
-    def _pump(self, transmission: Transmission) -> None:
-        while True:
-            more = transmission.run(_EARLY_FLUSH)
+    def _shake_hands(self) -> None:
+        while self._negotiation is not None and self._negotiate(self._negotiation):
+            # There is more to answer, as soon as these answers have left.
             if not self._send():
-                # Meanwhile prepare what the limits admit; a writable socket brings us back here.
-                transmission.run(self._options.limits.unsent)
-                return
-            if not more:
                 return
 
-    def _negotiate(self, negotiation: Negotiation) -> None:
+    def _pump(self) -> None:
+        transmission = self._transmission
+        while True:
+            more = transmission is not None and transmission.run(_EARLY_FLUSH)
+            if self._send() and more:
+                continue
+            if more and transmission is not None:
+                # Meanwhile prepare what the limits admit; a writable socket brings us back here.
+                transmission.run(self._options.limits.unsent)
+            return
+
+    def _negotiate(self, negotiation: Negotiation) -> bool:
+        """Answer what has arrived; True when the client has to take answers before it goes on."""
         try:
-            while self._outbox.size < self._options.limits.unsent:
-                reply = negotiation.advance()
-                if reply is None:
-                    break
+            while (reply := negotiation.advance()) is not None:
                 self._outbox.put(reply)
+                if self._outbox.size >= self._options.limits.unsent:
+                    return True
         except ProtocolError as error:
             self._hang_up(str(error))
-            return
+            return False
         if negotiation.closed:
             self._hang_up("the client left during the handshake")
         elif negotiation.outcome is not None:
             self._begin_transmission(negotiation, negotiation.outcome)
+        return False
 
     def _begin_transmission(self, negotiation: Negotiation, outcome: Outcome) -> None:
         self._negotiation = None
@@ -302,13 +306,11 @@ class NbdConnection:
     # The end.
 
     @property
-    def _busy(self) -> bool:
-        transmission = self._transmission
-        in_flight = transmission is not None and transmission.busy
-        return in_flight or bool(self._outbox.parts)
+    def _in_flight(self) -> bool:
+        return self._transmission is not None and self._transmission.busy
 
     def _finish_if_idle(self) -> None:
-        if self._reading is not _Reading.ENDED or self._busy or self.finished:
+        if self._reading is not _Reading.ENDED or self._in_flight or self._outbox.parts or self.finished:
             return
         self._timer.cancel()
         self._closed.set_result(None)

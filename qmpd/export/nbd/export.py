@@ -14,6 +14,7 @@ from qmpd.block.permissions import Perm
 from qmpd.errors import GenericError
 from qmpd.export.base import BlockExport, ExportBlockBackend, ExportSettings
 from qmpd.export.nbd.connection import NbdConnection
+from qmpd.export.nbd.holes import HoleFinder
 from qmpd.export.nbd.negotiation import ExportInfo
 from qmpd.export.nbd.protocol import MAX_STRING, TransmissionFlag
 from qmpd.export.nbd.server import NbdServer
@@ -83,7 +84,10 @@ class NbdExport(BlockExport):
         for bitmap in self._bitmaps:
             bitmap.lock()
         self.access = ExportAccess(
-            backend, dict(zip(info.bitmaps, self._bitmaps, strict=True)), settings.writethrough
+            backend,
+            HoleFinder(backend, info.length),
+            dict(zip(info.bitmaps, self._bitmaps, strict=True)),
+            settings.writethrough,
         )
         self._server = server
         self._clients: set[NbdConnection] = set()
@@ -138,16 +142,14 @@ class NbdExport(BlockExport):
         self._clients.discard(connection)
 
     def withdraw(self) -> None:
-        """Let no new client find it."""
-        self.shutting_down = True
+        """Let no new client find it, and send away those it has."""
         self._server.remove(self)
-
-    async def disconnect(self) -> None:
-        """Send all clients away, and return when nothing of them is in flight."""
-        clients = list(self._clients)
-        for client in clients:
+        for client in list(self._clients):
             client.close()
-        for client in clients:
+
+    async def wait_unused(self) -> None:
+        """Wait until its clients have gone and nothing of them is in flight."""
+        for client in list(self._clients):
             await client.wait_closed()
 
     def release(self) -> None:

@@ -305,9 +305,9 @@ class Negotiation:
 
     def _meta_context(self, option: int, data: bytes) -> bytes:
         listing = option == Option.LIST_META_CONTEXT
-        if not self._structured:
-            raise _Invalid(Reply.ERR_INVALID, "metadata contexts need structured replies, negotiated first")
         if not listing:
+            if not self._structured:
+                raise _Invalid(Reply.ERR_INVALID, "metadata contexts need structured replies, negotiated first")
             self._contexts = None
         fields = _Fields(data)
         raw_name = fields.string("export name")

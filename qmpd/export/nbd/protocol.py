@@ -12,7 +12,7 @@ import errno
 import struct
 from collections.abc import Sequence
 from enum import IntEnum, IntFlag
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 MAX_STRING = 4096
 """Longest export name, description and metadata context name (bytes of UTF-8)."""
@@ -214,57 +214,76 @@ def status_chunk(cookie: int, context: int, extents: Sequence[tuple[int, int]], 
 class RequestChecker:
     """The rules of one negotiated export that a request can be held against without doing it.
 
+    The errors are those of proto.md ("Error values"): ENOSPC for writes beyond the end, EPERM for writes to a
+    read-only export. QEMU means the same and then says EINVAL to everything.
+
     :param length: the export's length in bytes.
     """
 
-    __slots__ = ("_block_status", "_length", "_read_only", "_structured")
+    __slots__ = ("_length", "_passed", "_read_only", "_structured")
 
     def __init__(self, length: int, *, read_only: bool, structured: bool, block_status: bool) -> None:
         self._length = length
         self._read_only = read_only
         self._structured = structured
-        self._block_status = block_status
+        # What passes at a glance: for each command the shortest and longest request and the flags it may not have.
+        self._passed = {int(command): self._limits(command) for command in Command}
+        if not block_status:
+            del self._passed[Command.BLOCK_STATUS]
+        if read_only:
+            for command in _MODIFYING:
+                del self._passed[command]
 
     def check(self, request: Request) -> None:
-        """Raise `RequestRefused` with the error QEMU gives, in the order in which QEMU looks."""
-        command = request.command
-        if request.length > MAX_PAYLOAD and command in _SIZED:
+        """Raise `RequestRefused` if the request breaks a rule; the first one in the order in which QEMU looks."""
+        limits = self._passed.get(request.command)
+        if (
+            limits is None
+            or not limits[0] <= request.length <= limits[1]
+            or request.flags & limits[2]
+            or request.offset + request.length > self._length
+        ):
+            self._refuse(request)
+
+    def _limits(self, command: Command) -> tuple[int, int, int]:
+        shortest = 1 if command is Command.BLOCK_STATUS else 0
+        longest = MAX_PAYLOAD if command in _SIZED else 0xFFFFFFFF
+        return shortest, longest, 0xFFFF & ~self._valid_flags(command)
+
+    def _valid_flags(self, command: int) -> int:
+        flags = int(CommandFlag.FUA)
+        if command == Command.READ and self._structured:
+            flags |= CommandFlag.DF
+        elif command == Command.WRITE_ZEROES:
+            flags |= CommandFlag.NO_HOLE | CommandFlag.FAST_ZERO
+        elif command == Command.BLOCK_STATUS:
+            flags |= CommandFlag.REQ_ONE
+        return int(flags)
+
+    def _refuse(self, request: Request) -> NoReturn:
+        command, length = request.command, request.length
+        if length > MAX_PAYLOAD and command in _SIZED:
             raise RequestRefused(
                 NbdError.EINVAL,
-                f"length {request.length} exceeds the maximum of {MAX_PAYLOAD} bytes",
+                f"length {length} exceeds the maximum of {MAX_PAYLOAD} bytes",
                 fatal=command == Command.WRITE,
             )
         if self._read_only and command in _MODIFYING:
             raise RequestRefused(NbdError.EPERM, "the export is read-only")
-        if request.offset + request.length > self._length:
+        if request.offset + length > self._length:
             raise RequestRefused(
                 NbdError.ENOSPC if command in _ALLOCATING else NbdError.EINVAL,
-                f"the range of {request.length} bytes at {request.offset} passes the end of the export "
-                f"({self._length} bytes)",
+                f"{length} bytes at {request.offset} pass the end of the export ({self._length} bytes)",
             )
-        if request.flags & ~self._valid_flags(command):
+        if request.flags & 0xFFFF & ~self._valid_flags(command):
             raise RequestRefused(
                 NbdError.EINVAL, f"flags {request.flags:#x} are not valid for command {command}"
             )
-        self._check_kind(request)
-
-    def _valid_flags(self, command: int) -> int:
-        if command == Command.READ and self._structured:
-            return CommandFlag.FUA | CommandFlag.DF
-        if command == Command.WRITE_ZEROES:
-            return CommandFlag.FUA | CommandFlag.NO_HOLE | CommandFlag.FAST_ZERO
-        if command == Command.BLOCK_STATUS:
-            return CommandFlag.FUA | CommandFlag.REQ_ONE
-        return CommandFlag.FUA
-
-    def _check_kind(self, request: Request) -> None:
-        if request.command == Command.BLOCK_STATUS:
-            if not request.length:
-                raise RequestRefused(NbdError.EINVAL, "block status needs a length above zero")
-            if not self._block_status:
-                raise RequestRefused(NbdError.EINVAL, "no metadata context was negotiated for block status")
-        elif request.command not in _KNOWN:
-            raise RequestRefused(NbdError.EINVAL, f"command {request.command} is not known")
+        if command not in _KNOWN:
+            raise RequestRefused(NbdError.EINVAL, f"command {command} is not known")
+        if not length:
+            raise RequestRefused(NbdError.EINVAL, "block status needs a length above zero")
+        raise RequestRefused(NbdError.EINVAL, "no metadata context was negotiated for block status")
 
 
 _KNOWN = frozenset(Command)

@@ -17,8 +17,8 @@ from typing import Any
 
 from qmpd.block import inline
 from qmpd.block.dirty_bitmap import DirtyBitmap
-from qmpd.block.extents import Extent
 from qmpd.export.backend import ExportBackend
+from qmpd.export.nbd.holes import HoleFinder
 from qmpd.export.nbd.negotiation import Outcome
 from qmpd.export.nbd.protocol import (
     DATA_CHUNK,
@@ -42,7 +42,7 @@ from qmpd.export.nbd.protocol import (
     status_chunk,
     wire_error,
 )
-from qmpd.export.nbd.status import map_runs, status_source
+from qmpd.export.nbd.status import status_source
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,6 @@ _DISC = int(Command.DISC)
 _FUA = int(CommandFlag.FUA)
 _SPARSE_READ = 64 << 10
 """Structured reads of at least so many bytes look for holes first; below, asking costs more than it saves."""
-_LOOK_AHEAD = 8 << 20
-"""How far such a look goes, so that sequential reads rarely need one (bytes)."""
 _CACHE_PIECE = 1 << 20
 """Bytes read at a time on behalf of a cache request."""
 
@@ -70,6 +68,7 @@ class ExportAccess:
     """
 
     backend: ExportBackend
+    holes: HoleFinder
     bitmaps: dict[str, DirtyBitmap]
     writethrough: bool = False
 
@@ -89,13 +88,36 @@ class Limits:
 
 
 class Outbox:
-    """Replies on their way to the socket; a reply's parts stay together."""
+    """Replies on their way to the socket; a reply's parts stay together.
 
-    __slots__ = ("parts", "size")
+    Large buffers are used again: fresh memory costs page faults, and one in the processor's cache is filled faster.
+    """
+
+    __slots__ = ("_spare", "parts", "size")
+
+    _LARGE = 32 << 10
+    _LARGEST = 1 << 20
+    _KEPT = 4
 
     def __init__(self) -> None:
         self.parts: deque[Part] = deque()
         self.size = 0
+        self._spare: list[bytearray] = []
+
+    def buffer(self, size: int) -> memoryview:
+        """A buffer of `size` bytes with any contents, to be filled and then `put`."""
+        spare = self._spare
+        if size >= self._LARGE and spare and len(spare[-1]) >= size:
+            return memoryview(spare.pop())[:size]
+        return memoryview(bytearray(size))
+
+    def _recycle(self, part: Part) -> None:
+        if isinstance(part, memoryview):
+            buffer = part.obj
+            if isinstance(buffer, bytearray) and self._LARGE <= len(buffer) <= self._LARGEST:
+                if len(self._spare) >= self._KEPT:
+                    self._spare.pop(0)
+                self._spare.append(buffer)
 
     def put(self, *parts: Part) -> None:
         """Append a whole reply."""
@@ -119,7 +141,7 @@ class Outbox:
                 parts[0] = memoryview(first)[count:]
                 return
             count -= len(first)
-            parts.popleft()
+            self._recycle(parts.popleft())
 
 
 class Transmission:
@@ -148,10 +170,7 @@ class Transmission:
         self._structured = outcome.structured
         self._waiting: deque[Request] = deque()
         self._bytes = 0
-        self._length = outcome.export.length
-        # A stretch that was data when last looked at. It may have holes by now, and to send those as data is
-        # never wrong, so this needs no upkeep.
-        self._data_start = self._data_end = 0
+        self._holes = access.holes
         self._statuses = [
             status_source(number, name, access.backend, access.bitmaps) for number, name in outcome.contexts
         ]
@@ -270,7 +289,7 @@ class Transmission:
             await self._backend.flush()
         if not self._structured:
             await self._read_simple(request)
-        elif request.length >= _SPARSE_READ and await self._may_have_holes(request):
+        elif self._may_have_holes(request):
             await self._read_sparse(request)
         elif request.length:
             self._outbox.put(await self._data(request.cookie, request.offset, request.length, final=True))
@@ -279,34 +298,28 @@ class Transmission:
 
     async def _read_simple(self, request: Request) -> None:
         head = SIMPLE_REPLY.size
-        reply = memoryview(bytearray(head + request.length))
+        reply = self._outbox.buffer(head + request.length)
         put_simple_header(reply, request.cookie)
         await self._backend.preadv(request.offset, reply[head:])
         self._outbox.put(reply)
 
     async def _data(self, cookie: int, offset: int, length: int, *, final: bool) -> memoryview:
         head = DATA_CHUNK.size
-        reply = memoryview(bytearray(head + length))
+        reply = self._outbox.buffer(head + length)
         put_data_header(reply, cookie, offset, length, final=final)
         await self._backend.preadv(offset, reply[head:])
         return reply
 
-    async def _may_have_holes(self, request: Request) -> bool:
-        if request.flags & CommandFlag.DF:
+    def _may_have_holes(self, request: Request) -> bool:
+        if request.length < _SPARSE_READ or request.flags & CommandFlag.DF:
             return False
-        start, end = request.offset, request.offset + request.length
-        if not self._data_start <= start < end <= self._data_end:
-            window = min(max(request.length, _LOOK_AHEAD), self._length - start)
-            first = (await map_runs(self._backend, start, window, _zero, 1))[0]
-            if not first[1]:
-                self._data_start, self._data_end = start, start + first[0]
-        return not self._data_start <= start < end <= self._data_end
+        return not self._holes.all_data(request.offset, request.length)
 
     async def _read_sparse(self, request: Request) -> None:
         cookie, offset = request.cookie, request.offset
         end = offset + request.length
         parts: list[Part] = []
-        for length, zero in await map_runs(self._backend, offset, request.length, _zero, MAX_STATUS_EXTENTS):
+        for length, zero in await self._holes.runs(offset, request.length):
             final = offset + length == end
             if zero:
                 parts.append(hole_chunk(cookie, offset, length, final=final))
@@ -357,7 +370,3 @@ class Transmission:
             final = source is self._statuses[-1]
             replies.append(status_chunk(request.cookie, source.number, runs, final=final))
         self._outbox.put(*replies)
-
-
-def _zero(extent: Extent) -> int:
-    return extent.reads_zero

@@ -1,0 +1,100 @@
+"""Buffered writes to one host file, with as few trips between threads as possible.
+
+A buffered write is mostly a copy into the page cache: a few microseconds. Waking a thread for it, and the event loop
+for its result, costs several times as much. So a worker that has been woken goes on with what has come in meanwhile
+until the queue is empty, and tells results in batches. More workers join only when the queue grows, which is when
+writes really block; the kernel lets one write at a time into a file anyway.
+
+The queue is a deque and needs no lock. The number of workers has one: a worker that finds nothing more to do signs
+off in the same critical section in which it looks, so that a write which comes in just then starts a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections import deque
+
+from qmpd.block.driver import Buffer
+from qmpd.block.iopool import IOFuture, IOPool
+
+_BATCH = 8
+"""Results told at once while there is more to do."""
+_GROW = 16
+"""Writes waiting for each worker before another one joins."""
+_MAX_WORKERS = 4
+
+_Write = tuple["asyncio.Future[None]", int, int, Buffer]
+_Results = list[tuple["asyncio.Future[None]", OSError | None]]
+
+
+class WriteQueue:
+    """The writes that are under way to one file."""
+
+    def __init__(self, pool: IOPool) -> None:
+        self._pool = pool
+        self._pending: deque[_Write] = deque()
+        self._workers = 0
+        self._lock = threading.Lock()
+
+    def write(self, fd: int, offset: int, data: Buffer) -> asyncio.Future[None]:
+        """Write `data` at `offset` of the file open as `fd`; done when the future is, which may hold an OSError.
+
+        `data` must not change before that.
+        """
+        future: IOFuture[None] = IOFuture(loop=asyncio.get_running_loop())
+        self._pending.append((future, fd, offset, data))
+        with self._lock:
+            workers = self._workers
+            grow = workers == 0 or (len(self._pending) > workers * _GROW and workers < _MAX_WORKERS)
+            self._workers += grow
+        if grow:
+            self._pool.start(WriteQueue._work, self)
+        return future
+
+    def _work(self) -> None:
+        pending = self._pending
+        results: _Results = []
+        while True:
+            try:
+                future, fd, offset, data = pending.popleft()
+            except IndexError:
+                if self._sign_off():
+                    break
+                continue
+            results.append((future, write_fully(fd, offset, data)))
+            if len(results) >= _BATCH:
+                self._pool.deliver(_settle, results)
+                results = []
+        if results:
+            self._pool.deliver(_settle, results)
+
+    def _sign_off(self) -> bool:
+        with self._lock:
+            if self._pending:
+                return False
+            self._workers -= 1
+            return True
+
+
+def write_fully(fd: int, offset: int, data: Buffer) -> OSError | None:
+    """Write all of `data`; the error, if there was one."""
+    view = memoryview(data)
+    try:
+        count = os.pwrite(fd, view, offset)
+        while count < len(view):
+            view = view[count:]
+            offset += count
+            count = os.pwrite(fd, view, offset)
+    except OSError as error:
+        return error
+    return None
+
+
+def _settle(results: _Results) -> None:
+    for future, error in results:
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
