@@ -318,10 +318,12 @@ class RequestDecoder:
     _LARGE = 48 << 10
     _SHORT = 4 << 10
     _SPARE = 8
+    _LARGEST_SPARE = 512 << 10
 
     def __init__(self) -> None:
         self._chunk = Chunk(self.CHUNK)
         self._spare: list[Chunk] = []
+        self._spare_payloads: list[bytearray] = []
         self._start = 0
         self._end = 0
         self._large: Request | None = None
@@ -391,12 +393,29 @@ class RequestDecoder:
         self._start, self._end = position, end
 
     def _begin_large(self, request: Request, body: int) -> None:
-        payload = memoryview(bytearray(request.length))
+        payload = self._large_buffer(request.length)
         self._filled = self._end - body
         payload[: self._filled] = self._chunk.view[body : self._end]
         self._large = request._replace(payload=payload)
         self._start = self._end = 0
         self._expect_large = True
+
+    def _large_buffer(self, length: int) -> memoryview:
+        spare = self._spare_payloads
+        if spare and len(spare[-1]) >= length:
+            return memoryview(spare.pop())[:length]
+        return memoryview(bytearray(length))
+
+    def recycle(self, payload: memoryview) -> None:
+        """Use the memory of a large payload again, now that its request is over. Harmless for a small one."""
+        buffer = payload.obj
+        if (
+            isinstance(buffer, bytearray)
+            and len(buffer) != self.CHUNK
+            and len(buffer) <= self._LARGEST_SPARE
+            and len(self._spare_payloads) < self._SPARE
+        ):
+            self._spare_payloads.append(buffer)
 
     def lend(self) -> Chunk:
         """Keep the payloads of the last batch intact until `give_back()`; call while working on the batch."""

@@ -8,6 +8,7 @@ counted and bounded. Leans on `protocol` and an `ExportBackend`; must never touc
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
@@ -161,7 +162,9 @@ class Transmission:
     ) -> None:
         self.decoder = RequestDecoder()
         self.ended = False
-        self.tasks: set[asyncio.Task[None]] = set()
+        self.tasks: dict[int, asyncio.Task[None]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._numbers = itertools.count()
         self._limits = limits
         self._outbox = outbox
         self._settled = settled
@@ -249,21 +252,22 @@ class Transmission:
 
     def _spawn(self, request: Request, rest: Coroutine[Any, Any, None]) -> None:
         chunk = self.decoder.lend() if request.payload is not None else None
-        size = request.length if request.command in (_READ, _WRITE) else 0
-        self._bytes += size
-        self.tasks.add(asyncio.get_running_loop().create_task(self._finish(rest, chunk, size)))
+        self._bytes += _data_size(request)
+        number = next(self._numbers)
+        self.tasks[number] = self._loop.create_task(self._finish(number, rest, request, chunk))
 
-    async def _finish(self, rest: Coroutine[Any, Any, None], chunk: Chunk | None, size: int) -> None:
+    async def _finish(
+        self, number: int, rest: Coroutine[Any, Any, None], request: Request, chunk: Chunk | None
+    ) -> None:
         try:
             await rest
         finally:
             # Done here and not in a callback of the task, which would cost one more turn of the event loop.
-            task = asyncio.current_task()
-            if task is not None:
-                self.tasks.discard(task)
-            self._bytes -= size
-            if chunk is not None:
+            del self.tasks[number]
+            self._bytes -= _data_size(request)
+            if chunk is not None and request.payload is not None:
                 self.decoder.give_back(chunk)
+                self.decoder.recycle(request.payload)
             self._settled()
 
     async def _serve(self, request: Request) -> None:
@@ -370,3 +374,7 @@ class Transmission:
             final = source is self._statuses[-1]
             replies.append(status_chunk(request.cookie, source.number, runs, final=final))
         self._outbox.put(*replies)
+
+
+def _data_size(request: Request) -> int:
+    return request.length if request.command in (_READ, _WRITE) else 0
