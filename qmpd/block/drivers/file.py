@@ -83,8 +83,6 @@ class FileDriver(BlockDriver):
         self._pool = context.pool
         self._writes = WriteQueue(context.pool)
         self._path = options.filename
-        if "\0" in self._path:
-            raise GenericError("'filename' holds a null character, which no path can")
         self._direct = flags.cache_direct
         self._nowait = not flags.cache_direct
         want_write = not flags.read_only and not flags.auto_read_only

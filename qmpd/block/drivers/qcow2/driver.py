@@ -166,9 +166,7 @@ class Qcow2Driver(BlockDriver):
         first = self.header.refcount_table_offset >> bits
         forbidden.update(range(first, first + self.header.refcount_table_clusters))
         forbidden.update((entry & TABLE_OFFSET_MASK) >> bits for entry in table)
-        self.refcounts = Refcounts(
-            self.store, self.header, table, forbidden, self.write_header, self._refcount_bytes
-        )
+        self.refcounts = Refcounts(self.store, self.header, table, forbidden, self.write_header, self._refcount_bytes)
         self.refcounts.initial_length, self.refcounts.fresh_from = initial_length, end
         self.meta.refcounts = self.path.refcounts = self.refcounts
 

@@ -211,12 +211,9 @@ class Header:
             tail = self.unknown_fields or bytes(8)
             tail = bytes([self.compression]) + tail[1:]
             length = V3_LENGTH + len(tail)
-            fields = (
-                _V3.pack(self.incompatible, self.compatible, self.autoclear, self.refcount_order, length) + tail
-            )
+            fields = _V3.pack(self.incompatible, self.compatible, self.autoclear, self.refcount_order, length) + tail
         extensions = b"".join(
-            _EXTENSION.pack(one.kind, len(one.data)) + one.data + bytes(-len(one.data) % 8)
-            for one in self.extensions
+            _EXTENSION.pack(one.kind, len(one.data)) + one.data + bytes(-len(one.data) % 8) for one in self.extensions
         ) + _EXTENSION.pack(EXT_END, 0)
         name = b"" if self.backing_file is None else self.backing_file.encode("utf-8", "surrogateescape")
         name_offset = length + len(extensions) if name else 0

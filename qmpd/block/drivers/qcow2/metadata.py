@@ -262,11 +262,7 @@ class Metadata:
     def dirty(self) -> bool:
         """A flush has something to write."""
         return bool(
-            self.dirty_tables
-            or self.dirty_l1
-            or self._frees
-            or self._ready
-            or (not self.lazy and self.refcounts.dirty)
+            self.dirty_tables or self.dirty_l1 or self._frees or self._ready or (not self.lazy and self.refcounts.dirty)
         )
 
     async def write_back(self, everything: bool = False) -> None:
