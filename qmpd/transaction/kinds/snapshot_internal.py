@@ -38,7 +38,7 @@ class SnapshotInternal(TransactionAction):
         """
         # A daemon without qcow2 images loads nothing of the format.
         from qmpd.block.drivers.qcow2.driver import Qcow2Driver
-        from qmpd.block.drivers.qcow2.snapshots import SnapshotMaking
+        from qmpd.block.drivers.qcow2.snapshots import SnapshotMaking, reason
 
         node = self.env.graph.lookup(self.data.device)
         node.blockers.check(BlockOp.INTERNAL_SNAPSHOT)
@@ -53,7 +53,7 @@ class SnapshotInternal(TransactionAction):
             await making.prepare()
         except OSError as error:
             raise GenericError(
-                f"Node '{node.node_name}' takes no internal snapshot: {os_error_text(error)}"
+                f"Node '{node.node_name}' takes no internal snapshot: {reason(error)}"
             ) from error
 
     def commit(self) -> None:

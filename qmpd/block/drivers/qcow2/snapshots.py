@@ -273,6 +273,11 @@ class SnapshotMaking:
         driver.refresh_flags_soon()
 
 
+def reason(error: OSError) -> str:
+    """Why a step failed, in the words of whoever raised it (counts that are too narrow have their own)."""
+    return error.strerror or os_error_text(error)
+
+
 async def make(driver: Qcow2Driver, name: str) -> None:
     """Make a snapshot in one go.
 
@@ -284,7 +289,7 @@ async def make(driver: Qcow2Driver, name: str) -> None:
         making.commit()
     except OSError as error:
         making.abort()
-        raise GenericError(f"Node '{driver.node.node_name}' takes no snapshot: {os_error_text(error)}") from error
+        raise GenericError(f"Node '{driver.node.node_name}' takes no snapshot: {reason(error)}") from error
 
 
 async def delete(driver: Qcow2Driver, snapshot: Snapshot) -> None:
