@@ -321,13 +321,14 @@ def test_an_oversized_write_ends_the_connection(disk: Path) -> None:
     still_serves(disk)
 
 
-def test_a_request_without_magic_ends_the_connection(disk: Path) -> None:
+def test_a_request_without_magic_ends_the_connection(disk: Path, server: Server) -> None:
     with RawNbd.attached(disk, "disk") as client:
         cookie = client.send_request(nbd.READ, DATA_AT, 512)
         client.send(b"\0" * 28)
-        assert client.reply(512) == (cookie, nbd.Reply(0, DATA[:512]))
-        with pytest.raises(Closed):  # QEMU may send an error first
-            client.receive(1000)
+        if server.kind == "qmpd":
+            assert client.reply(512) == (cookie, nbd.Reply(0, DATA[:512]))
+        with pytest.raises(Closed):  # QEMU may answer the garbage, even before the read
+            client.receive(MIB)
     still_serves(disk)
 
 

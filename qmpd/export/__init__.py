@@ -1,0 +1,1 @@
+"""Block exports: what makes nodes visible outside of the daemon."""

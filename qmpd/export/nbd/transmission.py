@@ -334,7 +334,7 @@ class Transmission:
 
     async def _write(self, request: Request) -> None:
         payload = request.payload
-        if payload is not None:
+        if payload:
             fua = self._writethrough or bool(request.flags & _FUA)
             await self._backend.pwritev(request.offset, payload, fua)
         self._outbox.put(simple_reply(request.cookie))
