@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from qmpd.block.extents import Extent, ExtentKind, HostFile
@@ -100,12 +100,26 @@ class BlockDriver(ABC):
         """Give back what the driver holds. The children are detached by the graph."""
         return
 
+    @property
+    def busy(self) -> bool:
+        """Requests of the driver's own are under way, which nobody above waits for.
+
+        A drain waits for them; the driver calls `graph.request_done` when the last one is over.
+        """
+        return False
+
+    def child_moved(self, name: str) -> None:  # noqa: B027
+        """The child `name` is another node now: a filter was put on top of it, or taken away."""
+
+    # The two requests that there are most of may also be plain functions that hand on somebody else's awaitable:
+    # each coroutine on the way costs.
+
     @abstractmethod
-    async def preadv(self, offset: int, buffer: memoryview) -> None:
+    def preadv(self, offset: int, buffer: memoryview) -> Awaitable[None]:
         """Fill `buffer` with the bytes from `offset`."""
 
     @abstractmethod
-    async def pwritev(self, offset: int, data: Buffer, fua: bool) -> None:
+    def pwritev(self, offset: int, data: Buffer, fua: bool) -> Awaitable[None]:
         """Write `data` at `offset`; with `fua`, return only when it is on stable storage."""
 
     async def pwrite_zeroes(self, offset: int, length: int, may_unmap: bool, no_fallback: bool) -> None:
@@ -270,11 +284,11 @@ class FilterDriver(BlockDriver):
         self.length = self.below.length
         return True
 
-    async def preadv(self, offset: int, buffer: memoryview) -> None:
-        await self.below.preadv(offset, buffer)
+    def preadv(self, offset: int, buffer: memoryview) -> Awaitable[None]:
+        return self.below.preadv(offset, buffer)
 
-    async def pwritev(self, offset: int, data: Buffer, fua: bool) -> None:
-        await self.below.pwritev(offset, data, fua)
+    def pwritev(self, offset: int, data: Buffer, fua: bool) -> Awaitable[None]:
+        return self.below.pwritev(offset, data, fua)
 
     async def pwrite_zeroes(self, offset: int, length: int, may_unmap: bool, no_fallback: bool) -> None:
         await self.below.pwrite_zeroes(offset, length, may_unmap=may_unmap, no_fallback=no_fallback)

@@ -202,6 +202,8 @@ class BlockGraph:
             source.parents.remove(child)
             child.node = target
             target.parents.append(child)
+            if isinstance(child.owner, BlockNode):
+                child.owner.child_moved(child)
             for _ in range(target.quiesce_count - source.quiesce_count):
                 child.owner.drained_begin()
             for _ in range(source.quiesce_count - target.quiesce_count):

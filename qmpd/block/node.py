@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from qmpd.block.child import Child
     from qmpd.block.graph import BlockGraph
 
-MAX_REQUEST = 0x7FFFFE00
-"""The largest request in bytes that a node takes, as in QEMU (2 GiB less one sector)."""
-
 _ZERO_CHUNK = memoryview(bytes(1 << 20))
 
 
@@ -149,13 +146,13 @@ class BlockNode:
             child.owner.drained_end()
 
     def drained_poll(self) -> bool:
-        """True while anybody above still has requests under way."""
-        return any(child.owner.drained_poll() for child in self.parents)
+        """True while the driver itself or anybody above still has requests under way."""
+        return self.driver.busy or any(child.owner.drained_poll() for child in self.parents)
 
     # I/O.
 
     def _check(self, offset: int, length: int) -> None:
-        if offset < 0 or length < 0 or offset + length > self.driver.length or length > MAX_REQUEST:
+        if offset < 0 or length < 0 or offset + length > self.driver.length:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     def _check_write(self, offset: int, length: int) -> None:
@@ -214,7 +211,10 @@ class BlockNode:
             await self.pwrite_zeroes(offset, length, may_unmap=may_unmap, fua=fua)
             return
         self._about_to_write(offset, length)
-        await self._write_unmarked(offset, data, fua)
+        if self.driver.request_alignment == 1:
+            await self.driver.pwritev(offset, data, fua)
+        else:
+            await self._alignment_helper().pwritev(offset, data, fua)
 
     async def _write_unmarked(self, offset: int, data: Buffer, fua: bool) -> None:
         if self.driver.request_alignment == 1:
@@ -355,6 +355,10 @@ class BlockNode:
             resized = getattr(owner, "child_resized", None)
             if resized is not None:
                 resized(parent)
+
+    def child_moved(self, child: Child) -> None:
+        """A child is another node now."""
+        self.driver.child_moved(child.name)
 
     def child_resized(self, child: Child) -> None:
         """A child has another length now; a filter or raw node shows it too."""

@@ -37,21 +37,29 @@ class WriteQueue:
         self._pending: deque[_Write] = deque()
         self._workers = 0
         self._lock = threading.Lock()
+        self._scheduled = False
 
     def write(self, fd: int, offset: int, data: Buffer) -> asyncio.Future[None]:
         """Write `data` at `offset` of the file open as `fd`; done when the future is, which may hold an OSError.
 
         `data` must not change before that.
         """
-        future: IOFuture[None] = IOFuture(loop=asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        future: IOFuture[None] = IOFuture(loop=loop)
         self._pending.append((future, fd, offset, data))
+        if not self._scheduled:
+            self._scheduled = True
+            loop.call_soon(self._call_workers)
+        return future
+
+    def _call_workers(self) -> None:
+        self._scheduled = False
         with self._lock:
-            workers = self._workers
-            grow = workers == 0 or (len(self._pending) > workers * _GROW and workers < _MAX_WORKERS)
+            waiting, workers = len(self._pending), self._workers
+            grow = bool(waiting) and (workers == 0 or (waiting > workers * _GROW and workers < _MAX_WORKERS))
             self._workers += grow
         if grow:
             self._pool.start(WriteQueue._work, self)
-        return future
 
     def _work(self) -> None:
         pending = self._pending

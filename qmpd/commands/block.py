@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qmpd.block.backend import BlockBackend
 from qmpd.block.blockers import BlockOp
 from qmpd.block.info import DeviceInfoCache, backend_stats, graph_info, node_stats
+from qmpd.block.node import BlockNode
 from qmpd.block.opening import open_blockdev
 from qmpd.block.permissions import Perm
 from qmpd.errors import GenericError, os_error_text
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
         QObjQueryNamedBlockNodesArg,
     )
     from qmpd.block.graph import BlockGraph
-    from qmpd.block.node import BlockNode
 
 
 class BlockCommands:
@@ -66,7 +66,8 @@ class BlockCommands:
             if args.size < 0:
                 raise GenericError(f"'size' is {args.size}; it must not be negative")
             node.blockers.check(BlockOp.RESIZE)
-            node.bitmaps.check_resize(args.size)
+            for follower in _and_all_above(node):
+                follower.bitmaps.check_resize(args.size)
             backend = BlockBackend(self._graph, "", Perm.RESIZE, Perm.ALL)
             backend.attach(node)
             try:
@@ -96,6 +97,15 @@ class BlockCommands:
     def query_graph(self, ctx: RequestContext, args: None) -> dict[str, Any]:
         """Who uses whom."""
         return graph_info(self._graph)
+
+
+def _and_all_above(node: BlockNode) -> list[BlockNode]:
+    """`node` and those on top of it, which may follow when its length changes."""
+    found = [node]
+    for below in found:
+        owners = (child.owner for child in below.parents)
+        found += [owner for owner in owners if isinstance(owner, BlockNode) and owner not in found]
+    return found
 
 
 async def _truncate(node: BlockNode, size: int) -> None:

@@ -20,7 +20,7 @@ from bitarray import bitarray
 from bitarray.util import ones, zeros
 
 from qmpd.block.block_copy import BlockCopy, CopyError
-from qmpd.block.dirty_bitmap import DirtyBitmap
+from qmpd.block.dirty_bitmap import MAX_BITS, DirtyBitmap
 from qmpd.block.driver import Buffer, FilterDriver, HostPiece, OpenContext
 from qmpd.block.permissions import Perm
 from qmpd.errors import GenericError
@@ -48,8 +48,16 @@ class CopyBeforeWriteOptions(Protocol):
 
 
 def cluster_bits(length: int, cluster_size: int, bitmap: DirtyBitmap | None) -> bitarray:
-    """One bit for each cluster of a disk: those dirty in `bitmap`, all without one."""
+    """One bit for each cluster of a disk: those dirty in `bitmap`, all without one.
+
+    :raises GenericError: there are too many.
+    """
     size = -(-length // cluster_size)
+    if size > MAX_BITS:
+        raise GenericError(
+            f"A disk of {length} bytes has more than {MAX_BITS} clusters of {cluster_size} bytes, the most that can be "
+            "kept track of; the target's clusters have to be larger"
+        )
     if bitmap is None:
         return ones(size, endian="little")
     bits = DirtyBitmap(None, length, cluster_size)
@@ -75,6 +83,7 @@ class CopyBeforeWriteDriver(FilterDriver):
         self._cluster_size = DEFAULT_CLUSTER_SIZE
         self._bitmap: DirtyBitmap | None = None
         self._compress = False
+        self._late: set[asyncio.Task[None]] = set()
 
     @classmethod
     def for_job(
@@ -111,6 +120,19 @@ class CopyBeforeWriteDriver(FilterDriver):
         todo = cluster_bits(self.length, self._cluster_size, self._bitmap)
         self.copy = BlockCopy(self.below, target, self._cluster_size, todo, compress=self._compress)
 
+    async def close(self) -> None:
+        """The children must not go while a copy that came too late still uses them."""
+        while self._late:
+            await asyncio.wait(self._late)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._late)
+
+    def child_moved(self, name: str) -> None:
+        # What goes to the target has to meet the filters that stand on it by now.
+        self.copy.source, self.copy.target = self.below, self.node.children["target"].node
+
     def child_permissions(self, name: str, perm: Perm, shared: Perm) -> tuple[Perm, Perm]:
         if name == "target":
             return Perm.WRITE, Perm.ALL & ~Perm.RESIZE
@@ -135,9 +157,16 @@ class CopyBeforeWriteDriver(FilterDriver):
         saving = asyncio.ensure_future(self.copy.copy_before_write(offset, length))
         done, _ = await asyncio.wait({saving}, timeout=self.timeout)
         if not done:
-            saving.add_done_callback(lambda task: task.exception())
+            self._late.add(saving)
+            saving.add_done_callback(self._late_copy_ended)
             raise CopyError(False, OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT)))
         saving.result()
+
+    def _late_copy_ended(self, task: asyncio.Task[None]) -> None:
+        self._late.discard(task)
+        if not task.cancelled():
+            task.exception()  # the guest was told long ago; the clusters are to do again
+        self.node.graph.request_done()
 
     def _break(self, error: CopyError) -> None:
         if self.broken is None:

@@ -15,7 +15,7 @@ import errno
 import mmap
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Protocol
 
 from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, Range, not_supported
@@ -163,13 +163,12 @@ class FileDriver(BlockDriver):
 
     # Writing.
 
-    async def pwritev(self, offset: int, data: Buffer, fua: bool) -> None:
-        if self._direct or fua:
-            dsync = fua and not self.node.options.cache_no_flush
-            write = _write_direct if self._direct else _write
-            await self._pool.run(write, self._fd, offset, data, dsync)
-        else:
-            await self._writes.write(self._fd, offset, data)
+    def pwritev(self, offset: int, data: Buffer, fua: bool) -> Awaitable[None]:
+        if not (self._direct or fua):
+            return self._writes.write(self._fd, offset, data)
+        dsync = fua and not self.node.options.cache_no_flush
+        write = _write_direct if self._direct else _write
+        return self._pool.submit(write, self._fd, offset, data, dsync)
 
     async def pwrite_zeroes(self, offset: int, length: int, may_unmap: bool, no_fallback: bool) -> None:
         if may_unmap:

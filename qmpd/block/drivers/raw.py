@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol
 
 from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, Range, not_supported
@@ -76,11 +76,11 @@ class RawDriver(BlockDriver):
         # A window would not follow if somebody else moved the end of the file.
         return perm, shared & ~Perm.RESIZE if self._given else shared
 
-    async def preadv(self, offset: int, buffer: memoryview) -> None:
-        await self.below.preadv(offset + self._offset, buffer)
+    def preadv(self, offset: int, buffer: memoryview) -> Awaitable[None]:
+        return self.below.preadv(offset + self._offset, buffer)
 
-    async def pwritev(self, offset: int, data: Buffer, fua: bool) -> None:
-        await self.below.pwritev(offset + self._offset, data, fua)
+    def pwritev(self, offset: int, data: Buffer, fua: bool) -> Awaitable[None]:
+        return self.below.pwritev(offset + self._offset, data, fua)
 
     async def pwrite_zeroes(self, offset: int, length: int, may_unmap: bool, no_fallback: bool) -> None:
         await self.below.pwrite_zeroes(

@@ -274,7 +274,7 @@ class NbdConnection:
 
     def _settled(self) -> None:
         transmission = self._transmission
-        if transmission is not None and not transmission.tasks:
+        if transmission is not None and not transmission.in_flight:
             self._go_on()
         elif not self._flush_due:
             # Replies that become ready in one turn of the event loop leave together at its end.

@@ -1,20 +1,17 @@
 """Carries out the requests of one connection on its export and hands over the replies.
 
 What for: the transmission phase between the decoder (bytes to requests) and the connection (the socket). Each
-request is one coroutine that is started inline and becomes a task only when it has to wait; what waits is
-counted and bounded. Leans on `protocol` and an `ExportBackend`; must never touch the socket.
+request is one coroutine that is run without a task; those that have to wait are counted and bounded. Leans on
+`protocol` and an `ExportBackend`; must never touch the socket.
 """
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from qmpd.block import inline
 from qmpd.block.dirty_bitmap import DirtyBitmap
@@ -48,7 +45,6 @@ from qmpd.export.nbd.status import status_source
 log = logging.getLogger(__name__)
 
 Part = bytes | memoryview
-Spawn = Callable[[Coroutine[Any, Any, None]], Any]
 
 _READ = int(Command.READ)
 _WRITE = int(Command.WRITE)
@@ -162,9 +158,7 @@ class Transmission:
     ) -> None:
         self.decoder = RequestDecoder()
         self.ended = False
-        self.tasks: dict[int, asyncio.Task[None]] = {}
-        self._loop = asyncio.get_running_loop()
-        self._numbers = itertools.count()
+        self.in_flight = 0
         self._limits = limits
         self._outbox = outbox
         self._settled = settled
@@ -214,7 +208,7 @@ class Transmission:
     @property
     def busy(self) -> bool:
         """Requests are waiting to be started or are under way."""
-        return bool(self._waiting or self.tasks)
+        return bool(self._waiting or self.in_flight)
 
     def run(self, unsent: int) -> bool:
         """Start received requests, as many as the limits admit.
@@ -243,32 +237,27 @@ class Transmission:
         limits = self._limits
         if self._outbox.size >= limits.unsent:
             return False
-        if not self.tasks:
+        if not self.in_flight:
             return True
-        return len(self.tasks) < limits.requests and self._bytes + request.length <= limits.bytes
+        return self.in_flight < limits.requests and self._bytes + request.length <= limits.bytes
 
     def _start(self, request: Request) -> None:
-        inline.start(self._serve(request), partial(self._spawn, request))
+        inline.drive(self._serve(request), partial(self._suspended, request))
 
-    def _spawn(self, request: Request, rest: Coroutine[Any, Any, None]) -> None:
-        chunk = self.decoder.lend() if request.payload is not None else None
+    def _suspended(self, request: Request) -> Callable[[], None]:
+        """`request` has to wait: count it and keep its payload; what to call when it is over."""
+        self.in_flight += 1
         self._bytes += _data_size(request)
-        number = next(self._numbers)
-        self.tasks[number] = self._loop.create_task(self._finish(number, rest, request, chunk))
+        chunk = self.decoder.lend() if request.payload is not None else None
+        return partial(self._finished, request, chunk)
 
-    async def _finish(
-        self, number: int, rest: Coroutine[Any, Any, None], request: Request, chunk: Chunk | None
-    ) -> None:
-        try:
-            await rest
-        finally:
-            # Done here and not in a callback of the task, which would cost one more turn of the event loop.
-            del self.tasks[number]
-            self._bytes -= _data_size(request)
-            if chunk is not None and request.payload is not None:
-                self.decoder.give_back(chunk)
-                self.decoder.recycle(request.payload)
-            self._settled()
+    def _finished(self, request: Request, chunk: Chunk | None) -> None:
+        self.in_flight -= 1
+        self._bytes -= _data_size(request)
+        if chunk is not None and request.payload is not None:
+            self.decoder.give_back(chunk)
+            self.decoder.recycle(request.payload)
+        self._settled()
 
     async def _serve(self, request: Request) -> None:
         try:
