@@ -48,8 +48,8 @@ class Model(BaseModel):
         __init__.__pydantic_base_init__ = True
 
     def to_json(self) -> dict[str, Any]:
-        """JSON-ready data with dashed names; absent members are left out."""
-        dumped = self.__pydantic_serializer__.to_python(self, mode="json", exclude_none=True)
+        """JSON-ready data with dashed names; absent members are left out, a null that was given is not."""
+        dumped = self.__pydantic_serializer__.to_python(self, mode="json", exclude_unset=True)
         return cast("dict[str, Any]", dumped)
 
 
