@@ -46,36 +46,32 @@ def _good_action(generator: random.Random, disks: list[Volume]) -> Action:
     """An action that mostly succeeds by itself."""
     disk, other = generator.sample(disks, 2)
     node, foreign = disk.name, {"node": other.name, "name": "b"}
-    choice: Action = generator.choice(
-        [
-            ("block-dirty-bitmap-add", {"node": node, "name": "new"}),
-            ("block-dirty-bitmap-remove", {"node": node, "name": "a"}),
-            ("block-dirty-bitmap-clear", {"node": node, "name": generator.choice("abc")}),
-            ("block-dirty-bitmap-enable", {"node": node, "name": generator.choice("abc")}),
-            ("block-dirty-bitmap-disable", {"node": node, "name": generator.choice("abc")}),
-            ("block-dirty-bitmap-merge", {"node": node, "target": "c", "bitmaps": ["a", foreign]}),
-            ("block-dirty-bitmap-merge", {"node": node, "target": "new", "bitmaps": ["b"]}),
-            ("blockdev-backup", disk.backup("incremental", bitmap="b")),
-            ("blockdev-backup", disk.backup("bitmap", bitmap="a", bitmap_mode="always")),
-            ("blockdev-backup", disk.backup(filter_node_name="filter")),
-        ]
-    )
-    return choice
+    actions: list[Action] = [
+        ("block-dirty-bitmap-add", {"node": node, "name": "new"}),
+        ("block-dirty-bitmap-remove", {"node": node, "name": "a"}),
+        ("block-dirty-bitmap-clear", {"node": node, "name": generator.choice("abc")}),
+        ("block-dirty-bitmap-enable", {"node": node, "name": generator.choice("abc")}),
+        ("block-dirty-bitmap-disable", {"node": node, "name": generator.choice("abc")}),
+        ("block-dirty-bitmap-merge", {"node": node, "target": "c", "bitmaps": ["a", foreign]}),
+        ("block-dirty-bitmap-merge", {"node": node, "target": "new", "bitmaps": ["b"]}),
+        ("blockdev-backup", disk.backup("incremental", bitmap="b")),
+        ("blockdev-backup", disk.backup("bitmap", bitmap="a", bitmap_mode="always")),
+        ("blockdev-backup", disk.backup(filter_node_name="filter")),
+    ]
+    return generator.choice(actions)
 
 
 def _bad_action(generator: random.Random, disks: list[Volume]) -> Action:
     """An action that fails whatever stands before it."""
     disk = generator.choice(disks)
-    choice: Action = generator.choice(
-        [
-            ("abort", {}),
-            ("block-dirty-bitmap-clear", {"node": disk.name, "name": "none"}),
-            ("block-dirty-bitmap-add", {"node": disk.name, "name": "b"}),
-            ("blockdev-backup", disk.backup(filter_node_name=disk.name)),
-            ("blockdev-backup", {**disk.backup(), "target": "none"}),
-        ]
-    )
-    return choice
+    actions: list[Action] = [
+        ("abort", {}),
+        ("block-dirty-bitmap-clear", {"node": disk.name, "name": "none"}),
+        ("block-dirty-bitmap-add", {"node": disk.name, "name": "b"}),
+        ("blockdev-backup", disk.backup(filter_node_name=disk.name)),
+        ("blockdev-backup", {**disk.backup(), "target": "none"}),
+    ]
+    return generator.choice(actions)
 
 
 @pytest.mark.qmpd_only("QEMU refuses bitmap actions in a group, and a backup that never began changes its bitmap")
