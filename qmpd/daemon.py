@@ -186,6 +186,9 @@ class Daemon:
             raise StartError(f"{option.source}: {error.desc}") from error
         except OSError as error:
             raise StartError(f"{option.source}: {os_error_text(error)}") from error
+        except (ValueError, OverflowError) as error:
+            # An address that no system call takes: a label too long, a number out of range.
+            raise StartError(f"{option.source}: {error}") from error
 
     async def _start(self) -> None:
         for option in self._options.steps:
@@ -206,7 +209,7 @@ class Daemon:
 
         try:
             await self._chardevs[option.chardev].serve(make_protocol)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, OverflowError) as error:
             raise StartError(f"{option.source}: {error}") from error
 
     async def _execute(self, name: str, arguments: dict[str, Any]) -> None:

@@ -295,7 +295,8 @@ class BackupJob(BlockJob):
         if bitmap is None:
             return
         self._bitmap = None
-        if mode is BitmapMode.ALWAYS or (success and mode is BitmapMode.ON_SUCCESS):
+        # A job that never began has copied nothing: not a bit of its bitmap may change, not even to whole clusters.
+        if self.started and (mode is BitmapMode.ALWAYS or (success and mode is BitmapMode.ON_SUCCESS)):
             bitmap.abdicate()
             if not success:
                 bitmap.merge_bits(self.copy.todo, self.copy.cluster_size)

@@ -20,7 +20,8 @@ from qmpd.errors import GenericError
 from qmpd.export.base import ExportSettings
 from qmpd.export.manager import ExportManager
 from qmpd.export.nbd.export import BitmapReference, NbdSettings
-from qmpd.monitor.chardev import InetAddress, UnixAddress
+from qmpd.export.nbd.listener import ListenAddress
+from qmpd.monitor.chardev import FdAddress, InetAddress, UnixAddress
 from tests.block.conftest import Bench
 
 MIB = 1 << 20
@@ -220,3 +221,17 @@ async def test_an_abstract_socket(rig: Rig, tmp_path: Path) -> None:
     assert await run(client.read, 0, 512) == bytes(512)
     assert not (tmp_path / "abstract").exists()
     client.close()
+
+
+@pytest.mark.parametrize(
+    "address",
+    [UnixAddress("a\0b"), InetAddress("x" * 300, "0"), FdAddress(10**12)],
+    ids=["null-character", "long-label", "large-number"],
+)
+async def test_an_address_that_no_system_call_takes(tmp_path: Path, address: ListenAddress) -> None:
+    bench = Bench(tmp_path)
+    exports = ExportManager(bench.graph, bench.events)
+    with pytest.raises(GenericError, match="Cannot listen"):
+        await exports.start_nbd_server(address)
+    assert not exports.nbd.running
+    await bench.close()

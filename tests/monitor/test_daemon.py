@@ -78,6 +78,8 @@ def test_answers_on_standard_output(word: str) -> None:
         (["--pidfile", "/no/such/dir/pid"], "cannot create PID file"),
         (["--blockdev", "driver=nonsense,node-name=a"], "driver"),
         (["--export", "nbd,id=e,node-name=a"], "qmpd: --export nbd,id=e,node-name=a: "),
+        (["--chardev", f"socket,id=c,host={'x' * 100},port=1,server=on,wait=off", "--monitor", "c"], "too long"),
+        (["--chardev", "socket,id=c,fd=999999999999999,server=on,wait=off", "--monitor", "c"], "fd=99"),
     ],
 )
 @pytest.mark.parametrize("daemonize", [[], ["--daemonize"]], ids=["foreground", "background"])

@@ -73,6 +73,9 @@ class NbdServer:
             await listener.open(address)
         except OSError as error:
             raise GenericError(f"Cannot listen at {address}: {error.strerror or error}") from error
+        except (ValueError, OverflowError) as error:
+            # A name that no system call takes: a null character in it, a label too long, a number out of range.
+            raise GenericError(f"Cannot listen at {address}: {error}") from error
         finally:
             self._starting = False
         self._listener = listener
