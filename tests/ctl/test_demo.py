@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from qmpd.ctl.demo.layers import Layers
 from qmpd.ctl.demo.narrator import Narrator
 from qmpd.ctl.demo.server import Server
 from qmpd.ctl.demo.story import CheckFailed, Story
@@ -31,6 +32,8 @@ def test_the_demo_holds_without_qemu_and_cleans_up(tmp_path: Path, environment: 
     assert (done.returncode, done.stderr) == (0, ""), done.stdout
     assert "BLOCK_JOB_COMPLETED" in done.stdout
     assert "BLOCK_JOB_CANCELLED" in done.stdout
+    assert "qemu-img is not installed" in done.stdout
+    assert "index-inc.qcow2 reads as the disk stood" in done.stdout
     assert done.stdout.rstrip().endswith("checks held.")
     assert list(tmp_path.iterdir()) == []
 
@@ -72,3 +75,25 @@ async def test_a_lost_bitmap_is_noticed(tmp_path: Path) -> None:
         async with server.running() as session:
             session.__class__ = Forgetful
             await Story(tmp_path, server, session, Narrator()).tell()
+
+
+class Tampering(Layers):
+    """A chapter whose last backup is not what the disk was."""
+
+    async def _verify(self) -> None:
+        with open(self._expected("index-inc"), "r+b") as file:
+            file.seek(12 << 20)
+            byte = file.read(1)[0]
+            file.seek(12 << 20)
+            file.write(bytes([byte ^ 1]))
+        await super()._verify()
+
+
+@pytest.mark.parametrize("with_qemu", [True, False])
+async def test_a_wrong_qcow2_backup_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_qemu: bool
+) -> None:
+    if not with_qemu:
+        monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(CheckFailed, match=r"index-inc\.qcow2"):
+        await Tampering(tmp_path, Narrator()).tell()

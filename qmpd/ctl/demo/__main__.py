@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from qmpd.ctl.demo.layers import Layers
 from qmpd.ctl.demo.narrator import Narrator
 from qmpd.ctl.demo.server import Server
 from qmpd.ctl.demo.story import CheckFailed, Story
@@ -15,7 +16,7 @@ from qmpd.ctl.failure import CtlError
 
 
 async def tell(directory: Path, narrator: Narrator) -> None:
-    """Start the daemon, tell the story, stop the daemon.
+    """Tell the story of the raw disks, then the chapter about qcow2; each starts and stops its own daemon.
 
     :raise CheckFailed: something is not as it should be.
     :raise CtlError: the daemon refused or vanished.
@@ -27,6 +28,7 @@ async def tell(directory: Path, narrator: Narrator) -> None:
     server = Server(directory)
     async with server.running() as session:
         await Story(directory, server, session, narrator).tell()
+    await Layers(directory, narrator).tell()
 
 
 def main() -> int:

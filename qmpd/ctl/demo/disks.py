@@ -44,10 +44,12 @@ class Disk:
                 file.seek(offset)
                 file.write(self.random.randbytes(length))
 
-    def write(self, client: NbdClient, offset: int, length: int) -> None:
-        """Write fresh random contents through NBD, as a virtual machine would, and note where."""
-        client.write(offset, self.random.randbytes(length))
+    def write(self, client: NbdClient, offset: int, length: int) -> bytes:
+        """Write fresh random contents through NBD, as a virtual machine would, note where, and return them."""
+        data = self.random.randbytes(length)
+        client.write(offset, data)
         self.dirty.update(range(offset // GRANULARITY, (offset + length - 1) // GRANULARITY + 1))
+        return data
 
     def freeze(self, path: Path) -> Path:
         """Copy the disk as it stands, to know later what a backup made now should hold."""

@@ -55,7 +55,8 @@ class Narrator:
         """The last word."""
         self._print(
             "\nWhat you saw: several disks backed up as one, incrementally, while they were written to;"
-            "\na failure that cost nothing but a second run of the same command; and no bitmap lost.",
+            "\na failure that cost nothing but a second run of the same command; and no bitmap lost,"
+            "\nnot even, in qcow2 images, with the end of the daemon.",
             "",
         )
         self._print(f"\nAll {self.checks} checks held.", "bold green")
