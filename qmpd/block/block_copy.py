@@ -14,7 +14,7 @@ are of interest. Long runs are mapped in large windows, so that a hole of any si
 mapped a task at a time, because what lies between them is none of our business.
 
 What `map` calls zero is never read; where the target reads zero there already, nothing is done at all. Extents that
-are plain bytes of host files are copied by the kernel, many of them in one trip to a worker.
+are plain bytes of host files are copied from file to file, many of them in one trip to a worker.
 """
 
 from __future__ import annotations
@@ -110,6 +110,7 @@ class BlockCopy:
     :param cluster_size: bytes that are copied as a whole.
     :param todo: one bit for each cluster, 1 for those to be copied. Owned by the copy from now on.
     :param compress: the target gets its data in compressed form, cluster by cluster.
+    :ivar offload: let the kernel copy plain extents, which may share blocks between source and target.
     :ivar on_copied: called with the number of bytes after each task that went well.
     """
 
@@ -123,7 +124,8 @@ class BlockCopy:
         self.todo = todo
         self._claimed: list[CopyTask] = []
         self._source_map = ExtentWindow(source)
-        self._kernel_copy = not compress
+        self._host_copy = not compress
+        self.offload = False
         self._compress = compress
         self.on_copied: Callable[[int], None] | None = None
 
@@ -326,8 +328,8 @@ class BlockCopy:
     def _place(self, plan: _Plan, extent: Extent) -> None:
         if extent.kind is not ExtentKind.DATA:
             plan.zeroes.append((extent.offset, extent.length))
-        elif extent.host is not None and self._kernel_copy:
-            plan.pieces.append(HostPiece(extent.host, extent.host_offset, extent.offset, extent.length))
+        elif extent.host is not None and self._host_copy:
+            plan.pieces.append(HostPiece(extent.host, extent.host_offset, extent.offset, extent.length, self.offload))
         else:
             plan.through_memory.append((extent.offset, extent.length))
 
@@ -338,8 +340,8 @@ class BlockCopy:
             await self.target.copy_from_host(plan.pieces)
         except OSError as error:
             if error.errno in _NOT_SUPPORTED:
-                self._kernel_copy = False
-            # The kernel does not say whether reading or writing failed. Doing it again by hand tells, and is
+                self._host_copy = False
+            # It does not say whether reading or writing failed. Doing it again by hand tells, and is
             # harmless: the same bytes go to the same place.
             plan.through_memory.extend((piece.offset, piece.length) for piece in plan.pieces)
 

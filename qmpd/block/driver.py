@@ -29,16 +29,20 @@ Range = tuple[int, int]
 
 
 class HostPiece(NamedTuple):
-    """Bytes of a host file and where in a node they shall go. Offsets and length in bytes."""
+    """Bytes of a host file and where in a node they shall go. Offsets and length in bytes.
+
+    :ivar offload: let the kernel copy them (`copy_file_range`), which may share blocks between the files.
+    """
 
     host: HostFile
     host_offset: int
     offset: int
     length: int
+    offload: bool = False
 
     def shifted(self, delta: int) -> HostPiece:
         """The same bytes for a place `delta` further on."""
-        return HostPiece(self.host, self.host_offset, self.offset + delta, self.length)
+        return self._replace(offset=self.offset + delta)
 
 
 def not_supported() -> OSError:
@@ -162,7 +166,7 @@ class BlockDriver(ABC):
         return extents
 
     async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
-        """Let the kernel copy pieces of host files into this node.
+        """Copy pieces of host files into this node, without their bytes passing through Python.
 
         :raises OSError: ENOTSUP when this driver cannot; nothing has been written then.
         """

@@ -324,7 +324,7 @@ class BlockNode:
         return await self.driver.map_ranges(ranges)
 
     async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
-        """Have the kernel copy pieces of host files into this node.
+        """Copy pieces of host files into this node, without their bytes passing through Python.
 
         :raises OSError: ENOTSUP when the driver cannot; bits may have been marked, nothing written.
         """

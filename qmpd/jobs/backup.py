@@ -55,6 +55,7 @@ class BackupSettings:
     :ivar only_top: what the source does not store itself is left out (sync=top).
     :ivar compress: the target gets its data in compressed form.
     :ivar speed: bytes per second, 0 for no limit.
+    :ivar use_copy_range: the kernel copies what is plain in both files, and may let them share it.
     :ivar max_chunk: bytes, 0 for the default.
     """
 
@@ -72,6 +73,7 @@ class BackupSettings:
     auto_dismiss: bool = True
     filter_node_name: str | None = None
     max_workers: int = 64
+    use_copy_range: bool = False
     max_chunk: int = 0
 
 
@@ -154,6 +156,7 @@ class BackupJob(BlockJob):
         )
         self._driver.on_broken = self.kick
         self.copy.on_copied = self.progress.advance
+        self.copy.offload = settings.use_copy_range
         self.progress.set_total(min(self.copy.remaining, self._source.length))
         for name, node in (("main node", self._filter), ("target", self._target)):
             self._children.append(self._graph.attach(self, name, node, Perm.NONE))

@@ -59,10 +59,13 @@ async def copy_all(copy: BlockCopy, chunk: int = 4 * CLUSTER) -> None:
         await copy.perform(task)
 
 
-async def test_copies_everything_and_keeps_holes(bench: Bench) -> None:
+@pytest.mark.parametrize("offload", [False, True])
+async def test_copies_everything_and_keeps_holes(bench: Bench, offload: bool) -> None:
     content = make_content(1)
     source, target = await disks(bench, content)
-    await copy_all(BlockCopy(source, target, CLUSTER, ones(CLUSTERS, endian="little")))
+    copy = BlockCopy(source, target, CLUSTER, ones(CLUSTERS, endian="little"))
+    copy.offload = offload
+    await copy_all(copy)
     assert bench.content("t") == content
     blocks = [os.stat(bench.path / f"{name}.img").st_blocks for name in "st"]
     assert blocks[1] <= blocks[0]

@@ -214,7 +214,9 @@ class FileDriver(BlockDriver):
     async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
         if self._direct or not pieces:
             raise not_supported()
-        plan = [(piece.host.fileno(), piece.host_offset, piece.offset, piece.length) for piece in pieces]
+        plan = [
+            (piece.host.fileno(), piece.host_offset, piece.offset, piece.length, piece.offload) for piece in pieces
+        ]
         await self._pool.run(_copy_all, self._fd, plan)
 
     def write_now(self, offset: int, data: Buffer) -> None:
@@ -399,9 +401,15 @@ def _data_runs(fd: int, offset: int, length: int) -> list[_Run]:
     return runs
 
 
-def _copy_all(target: int, plan: Sequence[tuple[int, int, int, int]]) -> None:
-    for source, source_offset, offset, length in plan:
-        _copy(source, source_offset, target, offset, length)
+def _copy_all(target: int, plan: Sequence[tuple[int, int, int, int, bool]]) -> None:
+    # Reading and writing in pieces that stay in the processor's cache is faster than copy_file_range where that
+    # cannot share blocks (measured on ext4: by a third to a half), hence only for those who ask for it.
+    buffer = memoryview(bytearray(_BOUNCE))
+    for source, source_offset, offset, length, offload in plan:
+        if offload:
+            _copy(source, source_offset, target, offset, length)
+        else:
+            _copy_through_memory(source, source_offset, target, offset, length, buffer)
 
 
 def _copy(source: int, source_offset: int, target: int, offset: int, length: int) -> None:
@@ -412,7 +420,7 @@ def _copy(source: int, source_offset: int, target: int, offset: int, length: int
         except OSError as error:
             if error.errno not in _NO_COPY_RANGE:
                 raise
-            _copy_through_memory(source, source_offset, target, offset, length)
+            _copy_through_memory(source, source_offset, target, offset, length, memoryview(bytearray(_BOUNCE)))
             return
         if count == 0:
             # The source file ends inside its last sector.
@@ -423,8 +431,9 @@ def _copy(source: int, source_offset: int, target: int, offset: int, length: int
         length -= count
 
 
-def _copy_through_memory(source: int, source_offset: int, target: int, offset: int, length: int) -> None:
-    buffer = memoryview(bytearray(min(length, _BOUNCE)))
+def _copy_through_memory(
+    source: int, source_offset: int, target: int, offset: int, length: int, buffer: memoryview
+) -> None:
     while length:
         part = buffer[: min(length, len(buffer))]
         _read(source, source_offset, part)

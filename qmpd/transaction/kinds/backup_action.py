@@ -77,6 +77,7 @@ def settings_from(data: BackupCommon, job_id: str) -> BackupSettings:
         auto_dismiss=_given(data.auto_dismiss, True),
         filter_node_name=data.filter_node_name,
         max_workers=workers,
+        use_copy_range=bool(perf and perf.use_copy_range),
         max_chunk=chunk,
     )
 
