@@ -289,8 +289,8 @@ REFUSED_REQUESTS = {
 @pytest.mark.parametrize("structured", [False, True])
 def test_refused_requests_leave_the_connection_going(disk: Path, server: Server, structured: bool) -> None:
     with RawNbd.attached(disk, "disk", structured=structured, meta=("base:allocation",) * structured) as client:
-        for what, (*request, data, error) in REFUSED_REQUESTS.items():
-            reply = client.request(*request, data)
+        for what, (command, offset, length, flags, data, error) in REFUSED_REQUESTS.items():
+            reply = client.request(command, offset, length, flags, data)
             # QEMU has the errors of proto.md in its code, but says EINVAL to whatever it refuses itself.
             assert reply.error == (nbd.EINVAL if server.kind == "qsd" else error), what
             assert bool(reply.message) == structured, what
