@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -272,13 +272,13 @@ class BlockBackend:
         finally:
             self._leave()
 
-    async def _counted(self, stats: OperationStats, length: int, request: Callable[[], object]) -> None:
+    async def _counted(self, stats: OperationStats, length: int, request: Callable[[], Awaitable[None]]) -> None:
         if self._quiesced:
             await self._admitted()
         self.in_flight += 1
         began = time.monotonic_ns()
         try:
-            await request()  # type: ignore[misc]  # always one of the node's coroutines
+            await request()
         except OSError:
             stats.failed += 1
             raise

@@ -28,9 +28,6 @@ PERM_NAMES: dict[Perm, str] = {
     Perm.RESIZE: "resize",
 }
 
-FILTER_PASS_THROUGH = Perm.ALL
-"""A filter passes every permission of its parents on to the node that it filters."""
-
 
 def perm_list(perm: Perm) -> list[str]:
     """The published names (`BlockPermission`) of the bits in `perm`."""

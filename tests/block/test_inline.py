@@ -1,11 +1,9 @@
-"""Coroutines that run without a task until they must wait, or altogether."""
+"""Coroutines that run without a task."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-
-import pytest
 
 from qmpd.block import inline
 
@@ -20,47 +18,14 @@ async def _work(steps: list[str], waits: list[asyncio.Future[str]]) -> None:
     steps.append("ended")
 
 
-@pytest.mark.parametrize("way", ["start", "drive"])
-async def test_nothing_to_wait_for(way: str) -> None:
+async def test_nothing_to_wait_for() -> None:
     steps: list[str] = []
 
-    def unexpected(*_: object) -> Callable[[], None]:
+    def unexpected() -> Callable[[], None]:
         raise AssertionError("it did not suspend")
 
-    run = inline.start if way == "start" else inline.drive
-    assert run(_work(steps, []), unexpected)
+    assert inline.drive(_work(steps, []), unexpected)
     assert steps == ["begun", "ended"]
-
-
-async def test_start_makes_a_task_that_goes_on() -> None:
-    loop = asyncio.get_running_loop()
-    waits = [loop.create_future() for _ in range(3)]
-    steps: list[str] = []
-    tasks: list[asyncio.Task[None]] = []
-    assert not inline.start(_work(steps, waits), lambda rest: tasks.append(loop.create_task(rest)))
-    assert steps == ["begun"]
-    for number, future in enumerate(waits):
-        future.set_result(str(number))
-    await tasks[0]
-    assert steps == ["begun", "0", "1", "2", "ended"]
-
-
-async def test_a_task_that_is_cancelled_unwinds_the_coroutine() -> None:
-    tasks: list[asyncio.Task[None]] = []
-    undone: list[bool] = []
-
-    async def work() -> None:
-        try:
-            await asyncio.get_running_loop().create_future()
-        finally:
-            undone.append(True)
-
-    inline.start(work(), lambda rest: tasks.append(asyncio.ensure_future(rest)))
-    await asyncio.sleep(0)
-    tasks[0].cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await tasks[0]
-    assert undone == [True]
 
 
 async def test_drive_goes_on_without_a_task() -> None:
@@ -113,12 +78,3 @@ async def test_drive_reports_what_is_raised_late() -> None:
     await ended.wait()
     await asyncio.sleep(0)
     assert isinstance(reported[0], KeyError)
-
-
-async def test_run_now() -> None:
-    async def answer() -> int:
-        return 42
-
-    assert inline.run_now(answer()) == 42
-    with pytest.raises(RuntimeError):
-        inline.run_now(asyncio.sleep(1))

@@ -19,11 +19,6 @@ _DRIVERS = {
 }
 
 
-def driver_names() -> list[str]:
-    """The names of all drivers."""
-    return list(_DRIVERS)
-
-
 def make_driver(name: str) -> BlockDriver:
     """A new instance of the driver `name`.
 

@@ -443,11 +443,6 @@ def _copy_through_memory(
         length -= len(part)
 
 
-def create_driver(name: str) -> FileDriver:
-    """A driver for `file` or `host_device`."""
-    return FileDriver(name)
-
-
 def create_file(path: str, size: int, preallocation: str) -> None:
     """Make a file of `size` bytes, or make an existing one so. Blocks: to be run in a worker.
 
