@@ -33,9 +33,10 @@ class Child:
     :ivar name: the role, such as `file`, `target` or `root`.
     :ivar perm: what the owner does with the node.
     :ivar shared: what it lets other users of the node do.
+    :ivar frozen: a job relies on the edge; it must neither move nor go (see `qmpd.block.chain`).
     """
 
-    __slots__ = ("name", "node", "owner", "perm", "shared")
+    __slots__ = ("frozen", "name", "node", "owner", "perm", "shared")
 
     def __init__(self, owner: ChildOwner, name: str, node: BlockNode, perm: Perm, shared: Perm) -> None:
         self.owner = owner
@@ -43,6 +44,7 @@ class Child:
         self.node = node
         self.perm = perm
         self.shared = shared
+        self.frozen = False
 
     def __repr__(self) -> str:
         return f"<Child {self.owner.describe()} -{self.name}-> {self.node.node_name}>"

@@ -113,7 +113,10 @@ class BlockDriver(ABC):
         return False
 
     def child_moved(self, name: str) -> None:  # noqa: B027
-        """The child `name` is another node now: a filter was put on top of it, or taken away."""
+        """The child `name` is another node now, has come or has gone.
+
+        A filter was put on top of it or taken away, or the chain of images was changed.
+        """
 
     # The two requests that there are most of may also be plain functions that hand on somebody else's awaitable:
     # each coroutine on the way costs.
@@ -271,7 +274,7 @@ class FilterDriver(BlockDriver):
     @property
     def below(self) -> BlockNode:
         """The node that is filtered."""
-        return self.node.children["file"].node
+        return self.node.children[self.main_child or "file"].node
 
     def image_details(self) -> Mapping[str, object]:
         return self.below.driver.image_details()

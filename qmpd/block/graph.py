@@ -203,7 +203,7 @@ class BlockGraph:
             child.node = target
             target.parents.append(child)
             if isinstance(child.owner, BlockNode):
-                child.owner.child_moved(child)
+                child.owner.child_moved(child.name)
             for _ in range(target.quiesce_count - source.quiesce_count):
                 child.owner.drained_begin()
             for _ in range(source.quiesce_count - target.quiesce_count):
@@ -358,6 +358,71 @@ class BlockGraph:
         for child in children:
             self.detach(child)
 
+    # Changing chains of images. The nodes concerned must be drained; call within `exclusive()`.
+
+    def set_child(self, node: BlockNode, name: str, target: BlockNode | None) -> None:
+        """Let the edge `name` of `node` lead to `target`: attach, move or (with None) detach it. Plain.
+
+        A node that loses its last user is closed at the end of the exclusive section, not before, so this can be
+        undone by another call.
+
+        :raises GenericError: the edge is frozen, there would be a loop, permissions conflict, or too many nodes on top
+            of each other; the graph is as before.
+        """
+        child = node.children.get(name)
+        source = None if child is None else child.node
+        if source is target:
+            return
+        if child is not None:
+            _check_movable([child])
+        if target is not None and node in _nodes_below(target):
+            raise GenericError(
+                f"Node '{target.node_name}' cannot be the '{name}' of node '{node.node_name}', because it uses that "
+                "node itself"
+            )
+        if child is None:
+            assert target is not None
+            self.attach_child(node, name, target)
+        elif target is None:
+            del node.children[name]
+            self.detach(child)
+        else:
+            _check_depth(node, target)
+            self._redirect([child], target)
+        node.child_moved(name)
+
+    def replace_node(self, old: BlockNode, new: BlockNode) -> None:
+        """Let all users of `old` use `new`, but for those that `new` itself stands on. Plain.
+
+        A `new` that has `old` below it keeps its own way there, so this also puts an overlay on top of a node.
+
+        :raises GenericError: one of the edges is frozen, permissions conflict, or too many nodes would be on top of
+            each other; the graph is as before.
+        """
+        stays = _nodes_below(new)
+        edges = [child for child in old.parents if child.owner not in stays]
+        _check_movable(edges)
+        for child in edges:
+            if isinstance(child.owner, BlockNode):
+                _check_depth(child.owner, new)
+        self._redirect(edges, new)
+        if new.length != old.length:
+            new.refresh_length()
+
+    def _redirect(self, edges: list[Child], target: BlockNode) -> None:
+        sources = [child.node for child in edges]
+        self._move(edges, target)
+        try:
+            # Those who lose users first: what they gave up may be what the others need.
+            self._update_permissions([*dict.fromkeys(sources), target])
+        except BaseException:
+            for child, source in zip(edges, sources, strict=True):
+                self._move([child], source)
+            self._update_permissions([target, *dict.fromkeys(sources)])
+            raise
+        for source in sources:
+            self._mark_unused(source)
+
     # Filters.
 
     def insert_filter(
@@ -390,6 +455,7 @@ class BlockGraph:
         )
         node = BlockNode(self, name, driver, options)
         users = list(below.parents)
+        _check_movable(users)
         self.nodes[name] = node
         try:
             # The edges take their permissions only when the users have moved: until then those would conflict.
@@ -468,6 +534,19 @@ def _check_conflicts(node: BlockNode) -> None:
                     f"needs {describe(rival.perm & ~child.shared)}, which {child.owner.describe()} "
                     f"(as '{child.name}') does not share"
                 )
+
+
+def _check_movable(edges: Iterable[Child]) -> None:
+    """Pass if no edge is frozen.
+
+    :raises GenericError: one is.
+    """
+    for child in edges:
+        if child.frozen:
+            raise GenericError(
+                f"The edge '{child.name}' from {child.owner.describe()} to node '{child.node.node_name}' is frozen: a "
+                "job works on this chain of images"
+            )
 
 
 def _nodes_below(top: BlockNode) -> set[BlockNode]:

@@ -79,6 +79,7 @@ class BlockNode:
         self.bitmaps = BitmapStore(node_name, self.changed)
         self.blockers = OpBlockers(node_name)
         self.monitor_owned = False
+        self.implicit = False
         self.read_only = options.read_only
         self.write_threshold = 0
         self.wr_highest_offset = 0
@@ -356,9 +357,9 @@ class BlockNode:
             if resized is not None:
                 resized(parent)
 
-    def child_moved(self, child: Child) -> None:
-        """A child is another node now."""
-        self.driver.child_moved(child.name)
+    def child_moved(self, name: str) -> None:
+        """A child is another node now, or has come or gone."""
+        self.driver.child_moved(name)
 
     def child_resized(self, child: Child) -> None:
         """A child has another length now; a filter or raw node shows it too."""

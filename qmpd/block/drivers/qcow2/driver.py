@@ -461,6 +461,15 @@ class Qcow2Driver(BlockDriver):
 
     # The graph.
 
+    def child_moved(self, name: str) -> None:
+        # Before the image is open nothing moves: nobody finds the node.
+        if name == "file":
+            self.store.node = self.file
+        elif name == "data-file":
+            self.path.data.node = self.node.children[name].node
+        elif name == "backing":
+            self.path.backing = self.backing_node
+
     def child_permissions(self, name: str, perm: Perm, shared: Perm) -> tuple[Perm, Perm]:
         if name == "backing":
             return _backing_permissions(perm, shared)
