@@ -104,6 +104,34 @@ class BlockDriver(ABC):
         """Give back what the driver holds. The children are detached by the graph."""
         return
 
+    # Going on with other options (`qmpd.block.reopen` tells the order of steps). The node is drained.
+
+    async def prepare_reopen(self, options: Any | None, flags: NodeOptions) -> Any:
+        """Get ready to go on with other options; those in force stay in force. Gives the state for what follows.
+
+        :param options: the driver's branch of `BlockdevOptions`; None when only `flags` change.
+        :param flags: what the node's options will be. When it becomes read-only, this is the last chance to write.
+        :raises GenericError: it cannot be; everything taken so far has been given back.
+        :raises OSError: as the driver met it; likewise.
+        """
+        if options is not None:
+            raise GenericError(
+                f"Node '{self.node.node_name}' (driver '{self.format_name}') cannot take other options while it is open"
+            )
+        return None
+
+    def commit_reopen(self, state: Any) -> None:  # noqa: B027
+        """Let what was prepared hold from now on. Plain, cannot fail; the node's flags are the new ones."""
+
+    async def abort_reopen(self, state: Any) -> None:  # noqa: B027
+        """Give back what was prepared; all goes on as before. Must not raise."""
+
+    async def reopened(self) -> None:  # noqa: B027
+        """The new options hold, the children have theirs: do the I/O that comes before all other.
+
+        :raises OSError, GenericError: it failed; the node is read-only then.
+        """
+
     @property
     def busy(self) -> bool:
         """Requests of the driver's own are under way, which nobody above waits for.

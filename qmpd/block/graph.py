@@ -196,6 +196,13 @@ class BlockGraph:
             self._update_permissions([child.node])
             raise
 
+    def refresh_permissions(self, nodes: list[BlockNode]) -> None:
+        """Work out anew what `nodes` take of those below them: something that this depends on has changed.
+
+        :raises GenericError: it conflicts; undo the change, and call this again.
+        """
+        self._update_permissions(nodes)
+
     def _move(self, children: list[Child], target: BlockNode) -> None:
         for child in children:
             source = child.node
@@ -262,6 +269,7 @@ class BlockGraph:
             self.check_new_name(node_name)
         name = node_name if node_name is not None else self.generate_name()
         node = BlockNode(self, name, driver, node_options)
+        node.definition = options
         # The name is taken at once, so that a definition that uses one twice is refused, but nobody finds the node
         # before it is complete: neither a query that comes meanwhile, nor its own children's definitions.
         self._opening.add(name)
@@ -356,6 +364,8 @@ class BlockGraph:
     def _drop_children(self, node: BlockNode) -> None:
         children, node.children = list(node.children.values()), {}
         for child in children:
+            if child.node.inherits_from is node:
+                child.node.inherits_from = None
             self.detach(child)
 
     # Changing chains of images. The nodes concerned must be drained; call within `exclusive()`.
@@ -508,6 +518,7 @@ class NodeOpener:
             below = self._graph.lookup(reference)
         else:
             below = await open_inline(self._graph, reference, inherit or self.flags, protocol=protocol)
+            below.inherits_from, below.inherits_protocol = self.node, protocol
         try:
             return self._graph.attach_child(self.node, name, below)
         except BaseException:

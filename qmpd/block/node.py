@@ -65,6 +65,9 @@ class BlockNode:
     :ivar implicit: made on behalf of a job; named by the daemon.
     :ivar write_threshold: offset in bytes above which a write is reported, 0 for never.
     :ivar revision: counts what makes an earlier answer to a query stale.
+    :ivar definition: the `BlockdevOptions` that it was opened with, None for a filter made for a job.
+    :ivar inherits_from: the node for which it was defined in place; None when it has a life of its own.
+    :ivar inherits_protocol: it was defined in place to store the bytes of a format.
     :ivar quiesce_count: how many drained sections the node is in.
     """
 
@@ -80,6 +83,9 @@ class BlockNode:
         self.blockers = OpBlockers(node_name)
         self.monitor_owned = False
         self.implicit = False
+        self.definition: Any = None
+        self.inherits_from: BlockNode | None = None
+        self.inherits_protocol = False
         self.read_only = options.read_only
         self.write_threshold = 0
         self.wr_highest_offset = 0

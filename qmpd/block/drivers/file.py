@@ -4,8 +4,8 @@ Reads are tried from the page cache first, without a thread (`preadv2` with RWF_
 a disk goes to the I/O pool. Buffered writes are usually just a copy into the page cache, but nothing promises that,
 so they go to the pool too, through a `WriteQueue`.
 
-The descriptor may be replaced (auto-read-only), never while a request is under way on a drained node; workers are
-given the descriptor with each call and never see this object's state.
+The open file behind the descriptor may be replaced (auto-read-only, reopening), its number stays: workers are given
+the number with each call and never see this object's state.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import mmap
 import os
 import stat
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, Range, not_supported
 from qmpd.block.extents import Extent, ExtentKind, HostFile
@@ -25,6 +25,9 @@ from qmpd.block.iopool import IOPool
 from qmpd.block.permissions import Perm
 from qmpd.block.write_queue import WriteQueue
 from qmpd.errors import GenericError, os_error_text
+
+if TYPE_CHECKING:
+    from qmpd.block.node import NodeOptions
 
 SECTOR = 512
 _MAX_MAP_EXTENTS = 4096
@@ -128,20 +131,41 @@ class FileDriver(BlockDriver):
         if self._fd < 0:
             return
         if perm & (Perm.WRITE | Perm.WRITE_UNCHANGED | Perm.RESIZE) and not self._writable:
-            self._reopen_writable()
+            try:
+                fd = self._open_again(writable=True)
+            except OSError as error:
+                reason = os_error_text(error)
+                raise GenericError(f"Image '{self._path}' cannot be opened for writing: {reason}") from error
+            self._exchange(fd, writable=True)
         if self._lock is not None:
             self._lock.adjust(self._fd, perm, shared)
 
-    def _reopen_writable(self) -> None:
-        try:
-            fd = _open(f"/proc/self/fd/{self._fd}", True, self._direct)
-        except OSError as error:
-            raise GenericError(f"Image '{self._path}' cannot be opened for writing: {os_error_text(error)}") from error
+    def _open_again(self, *, writable: bool) -> int:
+        return _open(f"/proc/self/fd/{self._fd}", writable, self._direct)
+
+    def _exchange(self, fd: int, *, writable: bool) -> None:
+        """Go on with another descriptor of the same file.
+
+        It takes the number of the old one, so that workers that have been given that number read the same file.
+        """
         if self._lock is not None:
             self._lock.carry_to(fd)
-        old, self._fd = self._fd, fd
-        self._writable = True
-        os.close(old)
+        os.dup2(fd, self._fd, inheritable=False)
+        os.close(fd)
+        self._writable = writable
+
+    async def prepare_reopen(self, options: Any | None, flags: NodeOptions) -> int:
+        """The state is a descriptor that cannot write, for a file that is to be read-only; else -1."""
+        await super().prepare_reopen(options, flags)
+        return self._open_again(writable=False) if flags.read_only and self._writable else -1
+
+    def commit_reopen(self, state: int) -> None:
+        if state >= 0:
+            self._exchange(state, writable=False)
+
+    async def abort_reopen(self, state: int) -> None:
+        if state >= 0:
+            os.close(state)
 
     # Reading.
 

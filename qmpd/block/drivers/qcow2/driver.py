@@ -12,8 +12,8 @@ import dataclasses
 import errno
 import os
 from array import array
+from collections.abc import Coroutine, Sequence
 from collections.abc import Mapping as MappingABC
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, not_supported
@@ -32,7 +32,7 @@ from qmpd.block.permissions import Perm
 from qmpd.errors import GenericError, os_error_text
 
 if TYPE_CHECKING:
-    from qmpd.block.node import BlockNode
+    from qmpd.block.node import BlockNode, NodeOptions
 
 MAX_BACKING_DEPTH = 128
 DEFAULT_L2_CACHE = 32 << 20
@@ -266,6 +266,53 @@ class Qcow2Driver(BlockDriver):
             header.clear_unknown_autoclear()
             await self.write_header()
         await self.bitmaps.mark_in_use()
+
+    # Reopening.
+
+    async def prepare_reopen(self, options: Any | None, flags: NodeOptions) -> None:
+        """Between read-only and writable; other options are not looked at.
+
+        :raises GenericError: the image is corrupt, or other options are given.
+        """
+        await super().prepare_reopen(options, flags)
+        if flags.read_only:
+            if not self.node.read_only:
+                self._check_bitmaps_at_rest()
+                await self._in_order(self._settle())
+        elif self.node.read_only and (self.corrupted or self.header.incompatible & Incompatible.CORRUPT):
+            raise GenericError(f"The qcow2 image '{self.filename()}' is corrupt and cannot be written")
+
+    def commit_reopen(self, state: None) -> None:
+        self._set_bitmaps_read_only()
+
+    async def abort_reopen(self, state: None) -> None:
+        if not self.node.read_only:
+            # Stored bitmaps may have become true in `prepare_reopen`; they are not from now on.
+            try:
+                await self._get_ready_to_write()
+            except (OSError, Corruption) as error:
+                self.node.read_only = True
+                self._emit_close_failure(os_error_text(error) if isinstance(error, OSError) else str(error))
+
+    async def reopened(self) -> None:
+        if not self.node.read_only:
+            await self._in_order(self._get_ready_to_write())
+
+    async def _in_order(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Corruption as corruption:
+            raise GenericError(f"The qcow2 image '{self.filename()}' is damaged: {corruption}") from corruption
+
+    def _check_bitmaps_at_rest(self) -> None:
+        for bitmap in self.node.bitmaps:
+            if bitmap.persistent and bitmap.busy:
+                raise GenericError(f"Node '{self.node.node_name}' has the busy bitmap '{bitmap.name}' to store")
+
+    def _set_bitmaps_read_only(self) -> None:
+        for bitmap in self.node.bitmaps:
+            if bitmap.persistent and not bitmap.inconsistent:
+                bitmap.read_only = self.node.read_only
 
     # Closing.
 

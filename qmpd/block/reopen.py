@@ -1,0 +1,153 @@
+"""Reopening: nodes go on with other options while their users stay; all of a list of nodes, or none.
+
+The order of steps is the same for one node and for many:
+
+1. All nodes are drained. Who writes to a node that is to be read-only must be in the list, and give that up, too.
+2. Every driver prepares (`prepare_reopen`), parents before children: an image that becomes read-only brings all it
+   has in memory to its file, which can still be written. What a driver opens for its new options, it keeps in the
+   state that it gives; the options that are in force stay in force.
+3. The nodes get their new flags, and permissions are worked out anew. This is the last step that can refuse.
+4. Every driver commits (`commit_reopen`), which cannot fail.
+5. Every driver may do I/O under the new options (`reopened`), children before parents: an image that has become
+   writable says in its header that it is in use. Where this fails, that node is read-only from then on.
+
+A child that was defined in place takes part in what its parent's options say, as when it was opened.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qmpd.block.opening import node_options
+from qmpd.block.permissions import Perm
+from qmpd.errors import GenericError, os_error_text
+
+if TYPE_CHECKING:
+    from qmpd.block.graph import BlockGraph
+    from qmpd.block.node import BlockNode, NodeOptions
+
+_WRITING = Perm.WRITE | Perm.WRITE_UNCHANGED | Perm.RESIZE
+
+
+@dataclass(slots=True, eq=False)
+class Reopening:
+    """One node and what is to hold for it.
+
+    :ivar flags: the options that all drivers share, inheritance applied.
+    :ivar options: the driver's branch of `BlockdevOptions`; None when only the flags change.
+    :ivar state: what the driver's `prepare_reopen` gave.
+    """
+
+    node: BlockNode
+    flags: NodeOptions
+    options: Any | None = None
+    state: Any = None
+    _old_flags: NodeOptions | None = None
+    _was_read_only: bool = False
+
+    def take_flags(self) -> None:
+        """Let the node have its new flags."""
+        self._old_flags, self._was_read_only = self.node.options, self.node.read_only
+        self.node.options, self.node.read_only = self.flags, self.flags.read_only
+        self.node.changed()
+
+    def give_back_flags(self) -> None:
+        """Undo `take_flags`, if it was called."""
+        if self._old_flags is not None:
+            self.node.options, self.node.read_only = self._old_flags, self._was_read_only
+            self.node.changed()
+
+
+async def reopen(graph: BlockGraph, entries: Sequence[Reopening]) -> None:
+    """Reopen all of `entries`, parents before their children. Call within `graph.exclusive()`, not drained.
+
+    :raises GenericError: one of them cannot be; all nodes are as before. After step 5 (see above) they are not: a node
+        that could not get ready to be written is read-only then.
+    """
+    async with graph.drained([entry.node for entry in entries]):
+        await _prepare_and_commit(graph, entries)
+        await _let_go_on(graph, entries)
+
+
+async def set_read_only(graph: BlockGraph, node: BlockNode, read_only: bool) -> None:
+    """Make a node, and children defined in place for it, read-only or writable.
+
+    Call within `graph.exclusive()`, not drained.
+
+    :raises GenericError: it cannot be; it is as before, or read-only.
+    """
+    if node.read_only is not read_only:
+        await reopen(graph, with_children(node, dataclasses.replace(node.options, read_only=read_only)))
+
+
+def with_children(node: BlockNode, flags: NodeOptions) -> list[Reopening]:
+    """`node` with its new flags, and all below it that inherit them. Backing files do not: they are read-only."""
+    entries = [Reopening(node, flags)]
+    for name, child in node.children.items():
+        below = child.node
+        if name != "backing" and below.inherits_from is node and below.definition is not None:
+            entries += with_children(below, node_options(below.definition, flags, protocol=below.inherits_protocol))
+    return entries
+
+
+async def _prepare_and_commit(graph: BlockGraph, entries: Sequence[Reopening]) -> None:
+    _check_writers(entries)
+    prepared: list[Reopening] = []
+    nodes = [entry.node for entry in entries]
+    try:
+        for entry in entries:
+            await _prepare(entry)
+            prepared.append(entry)
+        for entry in entries:
+            entry.take_flags()
+        graph.refresh_permissions(nodes)
+    except BaseException:
+        for entry in reversed(prepared):
+            entry.give_back_flags()
+        graph.refresh_permissions(nodes)
+        for entry in reversed(prepared):
+            await entry.node.driver.abort_reopen(entry.state)
+        raise
+    for entry in entries:
+        entry.node.driver.commit_reopen(entry.state)
+
+
+async def _prepare(entry: Reopening) -> None:
+    node = entry.node
+    try:
+        if entry.flags.read_only and not node.read_only:
+            await node.flush()
+        entry.state = await node.driver.prepare_reopen(entry.options, entry.flags)
+    except OSError as error:
+        raise GenericError(f"Node '{node.node_name}' cannot be reopened: {os_error_text(error)}") from error
+
+
+def _check_writers(entries: Sequence[Reopening]) -> None:
+    """Pass if nobody writes to a node that is to be read-only, but those that are to be read-only themselves."""
+    giving_up = {entry.node for entry in entries if entry.flags.read_only}
+    for node in giving_up:
+        for child in node.parents:
+            if child.perm & _WRITING and child.owner not in giving_up:
+                raise GenericError(
+                    f"Node '{node.node_name}' cannot be made read-only: {child.owner.describe()} writes to it"
+                )
+
+
+async def _let_go_on(graph: BlockGraph, entries: Sequence[Reopening]) -> None:
+    first: GenericError | None = None
+    for entry in reversed(entries):
+        node = entry.node
+        try:
+            await node.driver.reopened()
+        except (OSError, GenericError) as error:
+            node.read_only = True
+            node.changed()
+            graph.refresh_permissions([node])
+            reason = os_error_text(error) if isinstance(error, OSError) else error.desc
+            text = f"Node '{node.node_name}' could not get ready to be written, and is read-only: {reason}"
+            first = first or GenericError(text)
+    if first is not None:
+        raise first
