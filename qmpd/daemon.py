@@ -34,6 +34,7 @@ from qmpd.commands.exports import ExportCommands
 from qmpd.commands.images import ImageCommands
 from qmpd.commands.jobs import JobCommands
 from qmpd.commands.snapshots import SnapshotCommands
+from qmpd.commands.statistics import StatisticsCommands
 from qmpd.commands.transaction import TransactionCommands
 from qmpd.errors import QMPError, os_error_text
 from qmpd.export.manager import ExportManager
@@ -111,6 +112,7 @@ class Daemon:
         yield BackupCommands(self.engine)
         yield TransactionCommands(self.engine)
         yield ExportCommands(self.graph, self.exports)
+        yield StatisticsCommands(self.graph, self.exports)
 
     def _build_block_layer(self) -> None:
         """Nodes, jobs and transactions, and how they end."""

@@ -64,6 +64,7 @@ TYPES: Mapping[str, KeyvalType] = {
     "BlockStatsSpecific": UnionType({"driver": "BlockdevDriver"}, "driver", {"file": "BlockStatsSpecificFile", "host_device": "BlockStatsSpecificFile"}),
     "BlockStats": StructType({"device": "str", "qdev": "str", "node-name": "str", "stats": "BlockDeviceStats", "driver-specific": "BlockStatsSpecific", "parent": "BlockStats", "backing": "BlockStats"}),
     "QObjQueryBlockstatsArg": StructType({"query-nodes": "bool"}),
+    "QObjBlockLatencyHistogramSetArg": StructType({"id": "str", "boundaries": "[uint64]", "boundaries-read": "[uint64]", "boundaries-write": "[uint64]", "boundaries-flush": "[uint64]"}),
     "QObjQueryNamedBlockNodesArg": StructType({"flat": "bool"}),
     "XDbgBlockGraphNodeType": EnumType(["block-backend", "block-job", "block-driver"]),
     "XDbgBlockGraphNode": StructType({"id": "uint64", "type": "XDbgBlockGraphNodeType", "name": "str"}),

@@ -81,6 +81,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockStatsSpecificRaw as BlockStatsSpecificRaw
     from qmpd.api.structs.block_core import BlockStats as BlockStats
     from qmpd.api.structs.block_core import QObjQueryBlockstatsArg as QObjQueryBlockstatsArg
+    from qmpd.api.structs.block_core import QObjBlockLatencyHistogramSetArg as QObjBlockLatencyHistogramSetArg
     from qmpd.api.structs.block_core import QObjQueryNamedBlockNodesArg as QObjQueryNamedBlockNodesArg
     from qmpd.api.enums import XDbgBlockGraphNodeType as XDbgBlockGraphNodeType
     from qmpd.api.structs.block_core import XDbgBlockGraphNode as XDbgBlockGraphNode
@@ -314,6 +315,7 @@ _HOMES = {
     "BlockStatsSpecificRaw": "qmpd.api.structs.block_core",
     "BlockStats": "qmpd.api.structs.block_core",
     "QObjQueryBlockstatsArg": "qmpd.api.structs.block_core",
+    "QObjBlockLatencyHistogramSetArg": "qmpd.api.structs.block_core",
     "QObjQueryNamedBlockNodesArg": "qmpd.api.structs.block_core",
     "XDbgBlockGraphNodeType": "qmpd.api.enums",
     "XDbgBlockGraphNode": "qmpd.api.structs.block_core",
@@ -548,6 +550,7 @@ __all__ = [
     "BlockStatsSpecificRaw",
     "BlockStats",
     "QObjQueryBlockstatsArg",
+    "QObjBlockLatencyHistogramSetArg",
     "QObjQueryNamedBlockNodesArg",
     "XDbgBlockGraphNodeType",
     "XDbgBlockGraphNode",

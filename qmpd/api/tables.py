@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, CommandInfo] = MappingProxyType(
         "query-jobs": CommandInfo("query-jobs", _MODELS, ret_type="[JobInfo]"),
         "query-block": CommandInfo("query-block", _MODELS, ret_type="[BlockInfo]", allow_preconfig=True),
         "query-blockstats": CommandInfo("query-blockstats", _MODELS, arg_type="QObjQueryBlockstatsArg", ret_type="[BlockStats]", allow_preconfig=True),
+        "block-latency-histogram-set": CommandInfo("block-latency-histogram-set", _MODELS, arg_type="QObjBlockLatencyHistogramSetArg", allow_preconfig=True),
         "query-named-block-nodes": CommandInfo("query-named-block-nodes", _MODELS, arg_type="QObjQueryNamedBlockNodesArg", ret_type="[BlockDeviceInfo]", allow_preconfig=True),
         "x-debug-query-block-graph": CommandInfo("x-debug-query-block-graph", _MODELS, features=("unstable",), ret_type="XDbgBlockGraph", allow_preconfig=True),
         "block_resize": CommandInfo("block_resize", _MODELS, arg_type="QObjBlockResizeArg", allow_preconfig=True, coroutine=True),

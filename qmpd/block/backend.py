@@ -8,11 +8,12 @@ when they are over.
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from qmpd.block.accounting import BackendStats, OperationStats
 from qmpd.block.child import Child
 from qmpd.block.permissions import Perm
 from qmpd.errors import GenericError
@@ -22,40 +23,6 @@ if TYPE_CHECKING:
     from qmpd.block.extents import Extent
     from qmpd.block.graph import BlockGraph
     from qmpd.block.node import BlockNode
-
-
-@dataclass(slots=True)
-class OperationStats:
-    """Counters of one kind of request. Bytes and nanoseconds."""
-
-    operations: int = 0
-    bytes: int = 0
-    time_ns: int = 0
-    failed: int = 0
-
-    def add(self, other: OperationStats) -> None:
-        """Count what `other` has counted too."""
-        self.operations += other.operations
-        self.bytes += other.bytes
-        self.time_ns += other.time_ns
-        self.failed += other.failed
-
-
-@dataclass(slots=True)
-class BackendStats:
-    """What has gone through a backend since it was made (`BlockDeviceStats`)."""
-
-    read: OperationStats = field(default_factory=OperationStats)
-    write: OperationStats = field(default_factory=OperationStats)
-    flush: OperationStats = field(default_factory=OperationStats)
-    unmap: OperationStats = field(default_factory=OperationStats)
-
-    def add(self, other: BackendStats) -> None:
-        """Count what `other` has counted too."""
-        self.read.add(other.read)
-        self.write.add(other.write)
-        self.flush.add(other.flush)
-        self.unmap.add(other.unmap)
 
 
 class BackendClient(Protocol):
@@ -169,6 +136,10 @@ class BlockBackend:
         if self._quiesced and self.in_flight == 0:
             self.graph.request_done()
 
+    def _failed(self, operation: OperationStats, error: OSError) -> None:
+        """A request has failed with `error`."""
+        operation.failed += 1
+
     # I/O: each request waits while the node is drained, is counted, and goes to the root node.
 
     async def preadv(self, offset: int, buffer: memoryview) -> None:
@@ -180,13 +151,11 @@ class BlockBackend:
         began = time.monotonic_ns()
         try:
             await self.node.preadv(offset, buffer)
-        except OSError:
-            stats.failed += 1
+        except OSError as error:
+            self._failed(stats, error)
             raise
         else:
-            stats.operations += 1
-            stats.bytes += len(buffer)
-            stats.time_ns += time.monotonic_ns() - began
+            self.stats.done(stats, len(buffer), began)
         finally:
             self.in_flight -= 1
             if self._quiesced and self.in_flight == 0:
@@ -201,13 +170,11 @@ class BlockBackend:
         began = time.monotonic_ns()
         try:
             await self.node.pwritev(offset, data, fua)
-        except OSError:
-            stats.failed += 1
+        except OSError as error:
+            self._failed(stats, error)
             raise
         else:
-            stats.operations += 1
-            stats.bytes += len(data)
-            stats.time_ns += time.monotonic_ns() - began
+            self.stats.done(stats, len(data), began)
         finally:
             self._leave()
 
@@ -230,13 +197,12 @@ class BlockBackend:
             await self.node.pwrite_zeroes(
                 offset, length, may_unmap=may_unmap, no_fallback=no_fallback, fua=fua
             )
-        except OSError:
-            stats.failed += 1
+        except OSError as error:
+            if not (no_fallback and error.errno == errno.ENOTSUP):  # which only says that there is no fast way
+                self._failed(stats, error)
             raise
         else:
-            stats.operations += 1
-            stats.bytes += length
-            stats.time_ns += time.monotonic_ns() - began
+            self.stats.done(stats, length, began)
         finally:
             self._leave()
 
@@ -279,12 +245,10 @@ class BlockBackend:
         began = time.monotonic_ns()
         try:
             await request()
-        except OSError:
-            stats.failed += 1
+        except OSError as error:
+            self._failed(stats, error)
             raise
         else:
-            stats.operations += 1
-            stats.bytes += length
-            stats.time_ns += time.monotonic_ns() - began
+            self.stats.done(stats, length, began)
         finally:
             self._leave()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from qmpd.block.backend import BackendStats, BlockBackend
+from qmpd.block.accounting import BackendStats, LatencyHistogram
+from qmpd.block.backend import BlockBackend
+from qmpd.block.chain import below, skip_implicit_filters
 from qmpd.block.child import Child
 from qmpd.block.graph import BlockGraph
 from qmpd.block.node import BlockNode
@@ -122,24 +124,65 @@ def device_stats(stats: BackendStats, wr_highest_offset: int) -> JSONObject:
         info[f"{prefix}_operations"] = one.operations
         info[f"{prefix}_total_time_ns"] = one.time_ns
         info[f"failed_{prefix}_operations"] = one.failed
-        info[f"invalid_{prefix}_operations"] = 0
+        info[f"invalid_{prefix}_operations"] = one.invalid
         if prefix != "flush":
             info[f"{prefix}_bytes"] = one.bytes
             info[f"{prefix}_merged"] = 0
+        if one.latencies is not None:
+            info[f"{prefix}_latency_histogram"] = {
+                "boundaries": list(one.latencies.boundaries),
+                "bins": list(one.latencies.bins),
+            }
+    idle = stats.idle_ns
+    if idle is not None:
+        info["idle_time_ns"] = idle
     info.update({"account_invalid": False, "account_failed": False, "timed_stats": []})
     return info
 
 
 def _node_totals(node: BlockNode) -> BackendStats:
     total = BackendStats()
-    for child in node.parents:
-        if isinstance(child.owner, BlockBackend):
-            total.add(child.owner.stats)
+    users = [child.owner.stats for child in node.parents if isinstance(child.owner, BlockBackend)]
+    for stats in users:
+        total.add(stats)
+    total.read.latencies = _all_latencies([stats.read.latencies for stats in users])
+    total.write.latencies = _all_latencies([stats.write.latencies for stats in users])
+    total.flush.latencies = _all_latencies([stats.flush.latencies for stats in users])
+    return total
+
+
+def _all_latencies(histograms: list[LatencyHistogram | None]) -> LatencyHistogram | None:
+    """One histogram for several users; None when there is none, or when their limits differ."""
+    kept = [histogram for histogram in histograms if histogram is not None]
+    total = kept[0] if kept else None
+    for histogram in kept[1:]:
+        total = histogram.merged(total)
     return total
 
 
 def node_stats(node: BlockNode) -> JSONObject:
-    """`BlockStats` of a node: what all its unnamed users did through it, and the same of the nodes below."""
+    """`BlockStats` of a node: what all its present users did through it, and the same of the nodes below."""
+    info = _own_stats(node)
+    parent = _data_child(node)
+    if parent is not None:
+        info["parent"] = node_stats(parent)
+    return info
+
+
+def chain_stats(node: BlockNode) -> JSONObject:
+    """`BlockStats` of a node with those of its backing files; filters that jobs have put in are left out."""
+    node = skip_implicit_filters(node)
+    info = _own_stats(node)
+    parent = _data_child(node)
+    if parent is not None:
+        info["parent"] = chain_stats(parent)
+    under = below(node)
+    if under is not None:
+        info["backing"] = chain_stats(under)
+    return info
+
+
+def _own_stats(node: BlockNode) -> JSONObject:
     info: JSONObject = {
         "node-name": node.node_name,
         "stats": device_stats(_node_totals(node), node.wr_highest_offset),
@@ -147,26 +190,24 @@ def node_stats(node: BlockNode) -> JSONObject:
     specific = node.driver.driver_stats()
     if specific is not None:
         info["driver-specific"] = dict(specific)
-    below = node.children.get(node.driver.main_child) if node.driver.main_child else None
-    if below is not None:
-        info["parent"] = node_stats(below.node)
     return info
 
 
-def chain_stats(node: BlockNode) -> JSONObject:
-    """`BlockStats` of a node with those of its backing files."""
-    info = node_stats(node)
-    below = backing_of(node)
-    if below is not None:
-        info["backing"] = chain_stats(below)
-    return info
+def _data_child(node: BlockNode) -> BlockNode | None:
+    """The node in which `node` stores its data: a file for it if there is one, else what it stands on."""
+    child = node.children.get("data-file")
+    if child is None and node.driver.main_child is not None:
+        child = node.children.get(node.driver.main_child)
+    return None if child is None else child.node
 
 
-def backend_stats(backend: BlockBackend) -> JSONObject:
-    """`BlockStats` of a named device."""
+def backend_stats(backend: BlockBackend, qdev: str | None = None) -> JSONObject:
+    """`BlockStats` of a device or of another lasting user of a disk, which `qdev` tells."""
     node = backend.root.node if backend.root is not None else None
     info = chain_stats(node) if node is not None else {}
     info["device"] = backend.name
+    if qdev is not None:
+        info["qdev"] = qdev
     info["stats"] = device_stats(backend.stats, node.wr_highest_offset if node is not None else 0)
     return info
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qmpd.block.backend import BlockBackend
 from qmpd.block.blockers import BlockOp
-from qmpd.block.info import DeviceInfoCache, backend_stats, graph_info, node_stats
+from qmpd.block.info import DeviceInfoCache, graph_info
 from qmpd.block.node import BlockNode
 from qmpd.block.opening import open_blockdev
 from qmpd.block.permissions import Perm
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         BlockdevOptions,
         QObjBlockdevDelArg,
         QObjBlockResizeArg,
-        QObjQueryBlockstatsArg,
         QObjQueryNamedBlockNodesArg,
     )
     from qmpd.block.graph import BlockGraph
@@ -85,13 +84,6 @@ class BlockCommands:
     def query_block(self, ctx: RequestContext, args: None) -> list[dict[str, Any]]:
         """All named devices."""
         return []
-
-    @command("query-blockstats")
-    def query_blockstats(self, ctx: RequestContext, args: QObjQueryBlockstatsArg) -> list[dict[str, Any]]:
-        """What went through the named devices, or with query-nodes through all nodes."""
-        if args.query_nodes:
-            return [node_stats(node) for node in self._graph.nodes.values()]
-        return [backend_stats(backend) for backend in self._graph.backends.values()]
 
     @command("x-debug-query-block-graph")
     def query_graph(self, ctx: RequestContext, args: None) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
+from qmpd.block.accounting import OperationStats
 from qmpd.block.backend import BlockBackend
 from qmpd.block.graph import BlockGraph
 from qmpd.block.permissions import Perm
+from qmpd.errors import os_error_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,10 @@ class ExportSettings:
 
 
 class ExportBlockBackend(BlockBackend):
-    """A backend that error messages name after its export."""
+    """The backend of an export: error messages name it after that, and clients' failed requests are announced.
+
+    What a guest's disk device is in QEMU, an export is here: BLOCK_IO_ERROR tells of errors that it has passed on.
+    """
 
     def __init__(self, graph: BlockGraph, export_id: str, perm: Perm, shared: Perm) -> None:
         super().__init__(graph, "", perm, shared)
@@ -41,6 +46,20 @@ class ExportBlockBackend(BlockBackend):
     def describe(self) -> str:
         """How error messages name this user of a node."""
         return f"export '{self._export_id}'"
+
+    def _failed(self, operation: OperationStats, error: OSError) -> None:
+        super()._failed(operation, error)
+        if self.root is not None:
+            self.graph.events.emit(
+                "BLOCK_IO_ERROR",
+                {
+                    "device": self.name,
+                    "node-name": self.root.node.node_name,
+                    "operation": "read" if operation is self.stats.read else "write",
+                    "action": "report",
+                    "reason": os_error_text(error),
+                },
+            )
 
 
 class BlockExport(ABC):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from qmpd.block.graph import BlockGraph
@@ -100,6 +100,14 @@ class ExportManager:
         if export is None:
             raise GenericError(f"There is no export with the id '{export_id}'")
         return export
+
+    def all(self) -> Iterator[BlockExport]:
+        """All exports, oldest first."""
+        return iter(self._exports.values())
+
+    def find(self, export_id: str) -> BlockExport | None:
+        """The export of that id, None if there is none."""
+        return self._exports.get(export_id)
 
     def remove_safe(self, export_id: str) -> None:
         """Begin to remove an export that no client uses; BLOCK_EXPORT_DELETED tells when it is gone.

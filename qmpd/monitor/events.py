@@ -39,8 +39,10 @@ RATE_LIMITS: Mapping[str, RateLimit] = {
     "QUORUM_FAILURE": RateLimit(1.0),
     "VSERPORT_CHANGE": RateLimit(1.0, "id"),
     "MEMORY_DEVICE_SIZE_CHANGE": RateLimit(1.0, "qom-path"),
+    "BLOCK_IO_ERROR": RateLimit(1.0, "node-name"),
 }
-"""The events whose rate QEMU 7.2 limits."""
+"""The events whose rate QEMU limits. The last one it does only since version 10; a client that goes on asking a broken
+disk would otherwise fill every monitor with one event a request."""
 
 
 class EventReceiver(Protocol):

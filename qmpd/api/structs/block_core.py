@@ -65,6 +65,7 @@ __all__ = [
     "BlockStatsSpecificRaw",
     "BlockStats",
     "QObjQueryBlockstatsArg",
+    "QObjBlockLatencyHistogramSetArg",
     "QObjQueryNamedBlockNodesArg",
     "XDbgBlockGraphNode",
     "XDbgBlockGraphEdge",
@@ -423,7 +424,7 @@ class BlockInfo(Model):
     """the device's name"""
 
     qdev: Maybe[str] = None
-    """the path of the device that the guest sees"""
+    """the export, if it is one"""
 
     type: str
     """'unknown', kept for old clients"""
@@ -638,6 +639,25 @@ class QObjQueryBlockstatsArg(Model):
 
     query_nodes: Maybe[bool] = Field(default=None, alias="query-nodes")
     """list nodes instead of devices, each alone (default: false)"""
+
+
+class QObjBlockLatencyHistogramSetArg(Model):
+    """The arguments of `block-latency-histogram-set`."""
+
+    id: str
+    """the export or device"""
+
+    boundaries: Maybe[Array[UInt64]] = None
+    """the inner limits of the intervals, in nanoseconds, ascending"""
+
+    boundaries_read: Maybe[Array[UInt64]] = Field(default=None, alias="boundaries-read")
+    """those for reads"""
+
+    boundaries_write: Maybe[Array[UInt64]] = Field(default=None, alias="boundaries-write")
+    """those for writes"""
+
+    boundaries_flush: Maybe[Array[UInt64]] = Field(default=None, alias="boundaries-flush")
+    """those for flushes"""
 
 
 class QObjQueryNamedBlockNodesArg(Model):

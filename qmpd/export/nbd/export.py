@@ -16,7 +16,7 @@ from qmpd.export.base import BlockExport, ExportBlockBackend, ExportSettings
 from qmpd.export.nbd.connection import NbdConnection
 from qmpd.export.nbd.holes import HoleFinder
 from qmpd.export.nbd.negotiation import ExportInfo
-from qmpd.export.nbd.protocol import MAX_STRING, TransmissionFlag
+from qmpd.export.nbd.protocol import MAX_STRING, Command, TransmissionFlag
 from qmpd.export.nbd.server import NbdServer
 from qmpd.export.nbd.transmission import ExportAccess
 
@@ -88,6 +88,7 @@ class NbdExport(BlockExport):
             HoleFinder(backend, info.length),
             dict(zip(info.bitmaps, self._bitmaps, strict=True)),
             settings.writethrough,
+            self._count_refused,
         )
         self._server = server
         self._clients: set[NbdConnection] = set()
@@ -127,6 +128,18 @@ class NbdExport(BlockExport):
         backend = ExportBlockBackend(graph, settings.export_id, perm, Perm.ALL & ~Perm.RESIZE)
         backend.attach(node)
         return cls(settings, server, backend, info, bitmaps)
+
+    def _count_refused(self, command: int) -> None:
+        stats = self.backend.stats
+        match command:
+            case Command.READ | Command.CACHE:
+                stats.read.invalid += 1
+            case Command.WRITE | Command.WRITE_ZEROES:
+                stats.write.invalid += 1
+            case Command.FLUSH:
+                stats.flush.invalid += 1
+            case Command.TRIM:
+                stats.unmap.invalid += 1
 
     @property
     def in_use(self) -> bool:

@@ -62,12 +62,14 @@ class ExportAccess:
 
     :param writethrough: every write is on stable storage before it is answered.
     :param bitmaps: by the names under which clients see them.
+    :param on_refused: told the command of each request that asks what the export does not do.
     """
 
     backend: ExportBackend
     holes: HoleFinder
     bitmaps: dict[str, DirtyBitmap]
     writethrough: bool = False
+    on_refused: Callable[[int], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,7 @@ class Transmission:
         self._settled = settled
         self._backend = access.backend
         self._writethrough = access.writethrough
+        self._on_refused = access.on_refused
         self._structured = outcome.structured
         self._waiting: deque[Request] = deque()
         self._bytes = 0
@@ -264,6 +267,8 @@ class Transmission:
             self._checker.check(request)
             await self._handlers[request.command](request)
         except RequestRefused as refusal:
+            if self._on_refused is not None:
+                self._on_refused(request.command)
             self._fail(request, refusal.error, refusal.text)
             if refusal.fatal:
                 self.end()
