@@ -47,6 +47,20 @@ def checked(path: Path) -> None:
     qemu_img("check", "-q", path)
 
 
+def stored_bitmaps(path: Path) -> dict[str, list[str]]:
+    """The bitmaps stored in an image, which may be in use, and their flags."""
+    info = json.loads(qemu_img("info", "-U", "--output=json", path))
+    return {one["name"]: one["flags"] for one in info["format-specific"]["data"].get("bitmaps", [])}
+
+
+def write_through(server: Server, *commands: str) -> None:
+    """Have qemu-io carry out commands on the node "disk" through an export of a moment."""
+    uri = server.export("disk")
+    qemu_io(uri, *commands, image_format="raw")
+    server.qmp.command("block-export-del", id="export-disk")
+    server.qmp.wait_event("BLOCK_EXPORT_DELETED")
+
+
 def chain_of_two(scratch: Scratch) -> Path:
     """An overlay with a snapshot and bitmap on a qcow2 base on a raw one, by relative names."""
     raw = scratch.disk("bottom", SIZE, seed=5)
@@ -344,6 +358,98 @@ class TestBitmaps:
         server.qmp.command("block-dirty-bitmap-remove", node="disk", name="b")
         server.terminate()
         assert "bitmaps" not in json.loads(qemu_img("info", "--output=json", path))["format-specific"]["data"]
+
+    def test_with_qemu_img_in_between(self, launch: Launcher, scratch: Scratch) -> None:
+        """The server records, qemu-img lists and merges; qemu-img adds, the server records."""
+        path = scratch / "image.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", path, str(SIZE))
+        server = launch()
+        add_qcow2(server, path)
+        server.qmp.command("block-dirty-bitmap-add", node="disk", name="ours", persistent=True)
+        write_through(server, f"write -P 1 {MIB} 64k", f"write -P 2 {3 * MIB} 1")
+        server.terminate()
+        assert stored_bitmaps(path) == {"ours": ["auto"]}
+        qemu_img("bitmap", "--add", path, "theirs")
+        qemu_img("bitmap", "--add", "--disable", path, "merged")
+        qemu_img("bitmap", "--merge", "ours", path, "merged")
+        checked(path)
+        server = launch()
+        add_qcow2(server, path)
+        found = server.bitmaps("disk")
+        assert {name: (one["count"], one["recording"]) for name, one in found.items()} == {
+            "ours": (2 * 64 * KIB, True),
+            "theirs": (0, True),
+            "merged": (2 * 64 * KIB, False),
+        }
+        write_through(server, f"write -P 3 {5 * MIB} 64k")
+        assert {name: one["count"] // (64 * KIB) for name, one in server.bitmaps("disk").items()} == {
+            "ours": 3,
+            "theirs": 1,
+            "merged": 2,
+        }
+        server.qmp.command("block-dirty-bitmap-merge", node="disk", target="merged", bitmaps=["theirs"])
+        assert server.bitmap_sha256("disk", "merged") == server.bitmap_sha256("disk", "ours")
+        server.terminate()
+        checked(path)
+        assert stored_bitmaps(path) == {"ours": ["auto"], "theirs": ["auto"], "merged": []}
+
+    def test_removed_from_the_image_at_once(self, server: Server, scratch: Scratch) -> None:
+        path = scratch / "image.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", path, str(SIZE))
+        for name in ("a", "b", "c"):
+            qemu_img("bitmap", "--add", path, name)
+        add_qcow2(server, path)
+        in_use = ["in-use", "auto"]
+        assert stored_bitmaps(path) == {"a": in_use, "b": in_use, "c": in_use}
+        server.qmp.command("block-dirty-bitmap-remove", node="disk", name="a")
+        assert stored_bitmaps(path) == {"b": in_use, "c": in_use}
+        server.transaction(("block-dirty-bitmap-remove", {"node": "disk", "name": "b"}))
+        assert stored_bitmaps(path) == {"c": in_use}
+        server.qmp.command("block-dirty-bitmap-remove", node="disk", name="c")
+        assert stored_bitmaps(path) == {}
+        assert server.bitmaps("disk") == {}
+        server.terminate()
+        checked(path)
+
+    def test_a_removal_that_is_undone(self, server: Server, scratch: Scratch) -> None:
+        path = scratch / "image.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", path, str(SIZE))
+        for name in ("a", "b"):
+            qemu_img("bitmap", "--add", path, name)
+        qemu_io(path, f"write {MIB} 64k")
+        add_qcow2(server, path)
+        with pytest.raises(QMPRefused):
+            server.transaction(("block-dirty-bitmap-remove", {"node": "disk", "name": "a"}), ("abort", {}))
+        assert server.bitmaps("disk")["a"]["count"] == 64 * KIB
+        write_through(server, f"write -P 1 {2 * MIB} 64k")
+        assert server.bitmaps("disk")["a"]["count"] == 2 * 64 * KIB
+        server.terminate()
+        checked(path)
+        assert stored_bitmaps(path) == {"a": ["auto"], "b": ["auto"]}
+
+    @pytest.mark.qmpd_only("QEMU refuses bitmap actions in a grouped transaction")
+    def test_a_removal_in_a_group_that_fails(self, server: Server, scratch: Scratch) -> None:
+        path = scratch / "image.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", path, str(SIZE))
+        qemu_img("bitmap", "--add", path, "a")
+        qemu_io(path, f"write {MIB} 64k")
+        add_qcow2(server, path)
+        target = server.add_null("target", SIZE)
+        uri = server.export("disk")
+        server.transaction(
+            ("block-dirty-bitmap-remove", {"node": "disk", "name": "a"}),
+            ("blockdev-backup", {"job-id": "j", "device": "disk", "target": target, "sync": "none"}),
+            grouped=True,
+        )
+        assert "a" not in server.bitmaps("disk")
+        qemu_io(uri, f"write -P 1 {2 * MIB} 64k", image_format="raw")
+        server.qmp.command("block-job-cancel", device="j")
+        server.qmp.wait_event("BLOCK_JOB_CANCELLED", device="j")
+        server.qmp.wait_until(lambda: "a" in server.bitmaps("disk"), "the bitmap is back")
+        assert server.bitmaps("disk")["a"]["count"] == 2 * 64 * KIB
+        server.terminate()
+        checked(path)
+        assert stored_bitmaps(path) == {"a": ["auto"]}
 
     def test_version_2_cannot(self, server: Server, scratch: Scratch) -> None:
         path = scratch / "image.qcow2"

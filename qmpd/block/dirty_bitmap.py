@@ -253,6 +253,14 @@ class DirtyBitmap:
         copy.extend(self._bits)
         return copy
 
+    def everything(self) -> bitarray:
+        """As `snapshot`, with what a successor or a twin has beside it: all that may turn out to be dirty."""
+        bits = self.snapshot()
+        for beside in (self._successor, self._twin):
+            if beside is not None:
+                bits |= beside._bits
+        return bits
+
     def restore(self, bits: bitarray) -> None:
         """Put back what `snapshot` or `take` gave; the length must not have changed since."""
         if len(bits) != len(self._bits):

@@ -3,7 +3,8 @@
 A driver only opens, reads, writes, zeroes, discards, flushes, maps and resizes. Bounds, permissions, drain, bitmaps
 and statistics are the node's business, so a driver may assume requests inside the node's length, aligned to its
 `request_alignment`, and permitted. I/O coroutines must not suspend when nothing blocks. They raise `OSError` with
-the errno that describes the failure.
+the errno that describes the failure. When one has ended, by cancellation too, nothing of its request is under way
+any more: whoever sent it may use its buffer, or the space it went to, for something else.
 """
 
 from __future__ import annotations
@@ -287,6 +288,29 @@ class BlockDriver(ABC):
             f"Node '{self.node.node_name}' cannot store bitmaps (driver '{self.format_name}'); "
             "'persistent' has to be false"
         )
+
+    async def forget_bitmap(self, name: str) -> None:
+        """Take the bitmap `name` out of the image at once, if it is stored there. The node is drained.
+
+        :raises OSError: it could not be; then it is still there.
+        """
+        return
+
+    async def before_read_only(self) -> None:
+        """Leave the image as closing it would: the node, drained and writable as yet, is about to become read-only.
+
+        `become_writable` undoes it.
+
+        :raises OSError: not all could be stored; the image can go on being written to.
+        """
+        return
+
+    async def become_writable(self) -> None:
+        """Get the image ready for writing: the node, drained, has been read-only and is so no longer.
+
+        :raises GenericError: it cannot be written to; the caller has to make the node read-only again.
+        """
+        return
 
     def driver_stats(self) -> Mapping[str, object] | None:
         """The `driver-specific` member of query-blockstats."""

@@ -1,5 +1,6 @@
 """Bitmaps stored in the image, from both sides: ours for QEMU's tools, theirs for us."""
 
+import errno
 import json
 import random
 from pathlib import Path
@@ -7,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from qmpd.block.dirty_bitmap import DirtyBitmap
+from qmpd.block.driver import Buffer
 from qmpd.block.node import BlockNode
+from qmpd.errors import GenericError
 from tests.qcow2.support import check, create, lab, tool
 from tests.soak import count
 
@@ -109,6 +112,117 @@ async def test_left_in_use_is_inconsistent(tmp_path: Path) -> None:
     check(path)
     assert list(listed(path)) == ["left"]
     assert listed(path)["left"]["flags"] == ["in-use", "auto"]
+
+
+async def test_removed_at_once(tmp_path: Path) -> None:
+    """A removed bitmap leaves the image, not only the node; a crash leaves no trace of it."""
+    path = tmp_path / "image.qcow2"
+    create(path, 4 * MIB)
+    for name in ("a", "b"):
+        tool("qemu-img", "bitmap", "--add", path, name)
+    async with lab() as opened:
+        node, driver = await opened.open_qcow2(path)
+        await driver.forget_bitmap("a")
+        node.bitmaps.remove(node.bitmaps.lookup("a"))
+        await driver.forget_bitmap("never there")
+        crashed = tmp_path / "crashed.qcow2"
+        crashed.write_bytes(path.read_bytes())
+        assert listed(crashed) == {"b": {"name": "b", "granularity": 65536, "flags": ["in-use", "auto"]}}
+        tool("qemu-img", "check", crashed, ok=(0, 3))
+        await driver.forget_bitmap("b")
+        node.bitmaps.remove(node.bitmaps.lookup("b"))
+        await node.flush()
+        assert listed_while_open(path) == {}
+        await opened.close(node)
+    check(path)
+
+
+async def test_to_read_only_and_back(tmp_path: Path) -> None:
+    """What reopening does: bitmaps are stored and true while the node is read-only, and in use when it is not."""
+    path = tmp_path / "image.qcow2"
+    create(path, 4 * MIB, lazy_refcounts="on")
+    async with lab() as opened:
+        node, driver = await opened.open_qcow2(path)
+        bitmap = add(node, "b")
+        for step in range(3):
+            await node.pwritev(step * MIB, b"x")
+            await driver.before_read_only()
+            node.read_only = True
+            copy = tmp_path / "copy.qcow2"
+            copy.write_bytes(path.read_bytes())
+            check(copy)
+            assert listed(copy)["b"]["flags"] == ["auto"]
+            assert dirty_by_qemu(copy, "b", tmp_path) == [(at * MIB, 65536) for at in range(step + 1)]
+            assert bitmap.read_only
+            node.read_only = False
+            await driver.become_writable()
+            assert not bitmap.read_only
+            assert listed_while_open(path)["b"]["flags"] == ["in-use", "auto"]
+        await opened.close(node)
+    check(path)
+
+
+async def test_opened_read_only_then_writable(tmp_path: Path) -> None:
+    path = tmp_path / "image.qcow2"
+    create(path, 4 * MIB)
+    tool("qemu-img", "bitmap", "--add", path, "b")
+    async with lab() as opened:
+        node, driver = await opened.open_qcow2(path, read_only=True)
+        node.read_only = driver.file.read_only = False
+        async with opened.graph.exclusive():
+            opened.graph._update_permissions([node])
+        await driver.become_writable()
+        await node.pwritev(MIB, b"x")
+        await opened.close(node)
+    check(path)
+    assert dirty_by_qemu(path, "b", tmp_path) == [(MIB, 65536)]
+
+
+@pytest.mark.parametrize("failing", range(8))
+async def test_storing_fails(failing: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever write fails, the image can go on being used, and what it says of its bitmaps is true."""
+    path = tmp_path / "image.qcow2"
+    create(path, 4 * MIB)
+    tool("qemu-img", "bitmap", "--add", path, "b")
+    async with lab() as opened:
+        node, driver = await opened.open_qcow2(path)
+        await node.pwritev(0, b"x")
+        await node.flush()
+        write = driver.store.write
+        seen = 0
+
+        async def write_or_fail(offset: int, data: Buffer) -> None:
+            nonlocal seen
+            seen += 1
+            if seen == failing + 1:
+                raise OSError(errno.EIO, "a test")
+            await write(offset, data)
+
+        monkeypatch.setattr(driver.store, "write", write_or_fail)
+        try:
+            await driver.before_read_only()
+        except OSError:
+            assert listed_while_open(path)["b"]["flags"] == ["in-use", "auto"]
+            assert not node.read_only
+            await node.pwritev(MIB, b"x")
+        else:
+            assert seen <= failing
+            monkeypatch.undo()
+            await driver.become_writable()
+        await opened.close(node)
+    check(path)
+    expected = [(0, 65536)] if seen <= failing else [(0, 65536), (MIB, 65536)]
+    assert dirty_by_qemu(path, "b", tmp_path) == expected
+
+
+async def test_no_room_in_the_header(tmp_path: Path) -> None:
+    path = tmp_path / "image.qcow2"
+    create(path, MIB, "-u", "-b", "/" + "x" * 80, "-F", "raw", cluster_size=512)
+    async with lab() as opened:
+        node, _ = await opened.open_qcow2(path, backing=None)
+        with pytest.raises(GenericError, match="no room"):
+            add(node, "b")
+        await opened.close(node)
 
 
 async def test_read_only(tmp_path: Path) -> None:

@@ -3,6 +3,10 @@
 It is locked by prepare and goes at commit, so until then its name is taken and nobody can use it, later
 actions of the same transaction included (as in QEMU). In a group it only hides at commit: see
 `bitmap_action`.
+
+What an image stores of the bitmap goes in prepare (as in QEMU, too), since that writes to a disk and may
+fail. While the image is in use that copy says of itself that it is not true, so nothing is lost with it: if
+the removal is undone, the bitmap in memory is stored when the image is closed.
 """
 
 from __future__ import annotations
@@ -35,11 +39,13 @@ class BitmapRemove(TransactionAction):
 
         :raises GenericError: no such node or bitmap, or one that is busy or read-only.
         """
-        store = self.env.graph.lookup(self.data.node).bitmaps
-        bitmap = store.lookup(self.data.name)
+        node = self.env.graph.lookup(self.data.node)
+        bitmap = node.bitmaps.lookup(self.data.name)
         bitmap.check(allow_inconsistent=True)
         bitmap.lock()
-        self._removing = store, bitmap
+        self._removing = node.bitmaps, bitmap
+        if bitmap.persistent:
+            await node.driver.forget_bitmap(self.data.name)
 
     def commit(self) -> None:
         """It goes; in a group it hides and records on, until further notice."""

@@ -11,6 +11,8 @@ from __future__ import annotations
 import dataclasses
 import struct
 from array import array
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import IntFlag
 from typing import TYPE_CHECKING
@@ -96,6 +98,8 @@ class StoredBitmaps:
         self.directory: list[Entry] = []
         self._offset = 0
         self._size = 0
+        self._old = (0, 0)
+        self._taken: list[tuple[int, int]] = []
 
     # Loading.
 
@@ -152,9 +156,9 @@ class StoredBitmaps:
             bitmap.merge_bits(await self._bits(entry, name), granularity)
             if entry.flags & Flag.AUTO:
                 bitmap.enable()
-            bitmap.read_only = node.read_only
         else:
             bitmap.inconsistent = True
+        bitmap.read_only = node.read_only
         node.bitmaps.add(bitmap)
 
     async def _bits(self, entry: Entry, name: str) -> bitarray:
@@ -196,7 +200,10 @@ class StoredBitmaps:
     # Storing.
 
     async def store(self) -> None:
-        """Write all persistent bitmaps of the node, and drop those that are not there any more."""
+        """Write all persistent bitmaps of the node, and drop those that are not there any more.
+
+        :raises OSError: it failed, and what is stored is as before.
+        """
         driver = self._driver
         wanted = [one for one in driver.node.bitmaps if one.persistent and one.name is not None and not one.hidden]
         if not wanted and not self.directory:
@@ -204,37 +211,68 @@ class StoredBitmaps:
         old = {entry.name: entry for entry in self.directory}
         fresh: list[Entry] = []
         dropped = dict(old)
-        for bitmap in reversed(wanted):
-            name = (bitmap.name or "").encode()
-            if bitmap.inconsistent:
-                if name in old:
-                    fresh.append(old[name])
-                    del dropped[name]
-                continue
-            fresh.append(await self._store_one(bitmap, name, old.get(name)))
-        offset, size = await self._store_directory(fresh)
-        await driver.meta.write_back(everything=True)
-        await driver.store.sync()
-        await self._switch(fresh, offset, size, list(dropped.values()))
+        async with self._taking():
+            for bitmap in reversed(wanted):
+                name = (bitmap.name or "").encode()
+                if bitmap.inconsistent:
+                    if name in old:
+                        fresh.append(old[name])
+                        del dropped[name]
+                    continue
+                fresh.append(await self._store_one(bitmap, name, old.get(name)))
+            await self._replace_directory(fresh, list(dropped.values()))
+
+    async def remove(self, name: str) -> None:
+        """Take one bitmap out of the directory; nothing if it is not there.
+
+        :raises OSError: it failed, and what is stored is as before.
+        """
+        encoded = name.encode()
+        gone = [entry for entry in self.directory if entry.name == encoded]
+        if gone:
+            async with self._taking():
+                await self._replace_directory([entry for entry in self.directory if entry.name != encoded], gone)
+
+    def set_read_only(self, read_only: bool) -> None:
+        """Whether the node's persistent bitmaps can be changed."""
+        for bitmap in self._driver.node.bitmaps:
+            if bitmap.persistent:
+                bitmap.read_only = read_only
+
+    @asynccontextmanager
+    async def _taking(self) -> AsyncIterator[None]:
+        """Give back the clusters taken in the block unless it ends well."""
+        try:
+            yield
+        except BaseException:
+            for first, count in self._taken:
+                self._driver.meta.free_later(first, count)
+            raise
+        finally:
+            self._taken.clear()
+
+    async def _take(self, count: int) -> int:
+        """The file offset of `count` new clusters in a row."""
+        first = await self._driver.refcounts.allocate_exactly(count)
+        self._taken.append((first, count))
+        return first << self._driver.header.cluster_bits
 
     async def _store_one(self, bitmap: DirtyBitmap, name: bytes, before: Entry | None) -> Entry:
         driver = self._driver
         cluster = driver.header.cluster_size
         length = -(-bitmap.size // 8)
-        data = bitmap.snapshot().tobytes()[:length]
+        data = bitmap.everything().tobytes()[:length]
         chunks = [data[at : at + cluster] for at in range(0, length, cluster)]
         table = array("Q")
         for chunk in chunks:
-            if not any(chunk):
-                table.append(0)
-                continue
-            place, _ = await driver.refcounts.allocate(1)
-            await driver.store.write(place << driver.header.cluster_bits, chunk.ljust(cluster, b"\0"))
-            table.append(place << driver.header.cluster_bits)
+            place = await self._take(1) if any(chunk) else 0
+            if place:
+                await driver.store.write(place, chunk.ljust(cluster, b"\0"))
+            table.append(place)
         offset = 0
         if chunks:
             count = -(-len(table) * 8 // cluster)
-            offset = await driver.refcounts.allocate_exactly(count) << driver.header.cluster_bits
+            offset = await self._take(count)
             await driver.store.write(offset, packing.word_bytes(table).ljust(count * cluster, b"\0"))
         flags = Flag.AUTO if bitmap.recording else Flag(0)
         extra = b"" if before is None else before.extra
@@ -243,34 +281,72 @@ class StoredBitmaps:
         bits = bitmap.granularity.bit_length() - 1
         return Entry(offset, len(table), int(flags), _DIRTY_TRACKING, bits, name, extra)
 
+    async def _replace_directory(self, entries: list[Entry], dropped: list[Entry]) -> None:
+        offset, size = await self._store_directory(entries)
+        await self._driver.meta.write_back(everything=True)
+        await self._driver.store.sync()
+        await self._switch(entries, offset, size)
+        await self._release_old(dropped)
+
     async def _store_directory(self, entries: list[Entry]) -> tuple[int, int]:
         data = b"".join(entry.encode() for entry in entries)
         if not data:
             return 0, 0
         driver = self._driver
         count = -(-len(data) // driver.header.cluster_size)
-        offset = await driver.refcounts.allocate_exactly(count) << driver.header.cluster_bits
+        offset = await self._take(count)
         await driver.store.write(offset, data.ljust(count * driver.header.cluster_size, b"\0"))
         return offset, len(data)
 
-    async def _switch(self, entries: list[Entry], offset: int, size: int, dropped: list[Entry]) -> None:
+    async def _switch(self, entries: list[Entry], offset: int, size: int) -> None:
+        """Let the header point to a new directory: from here on it counts."""
         driver = self._driver
         header = driver.header
+        before = header.extension(EXT_BITMAPS), header.autoclear
         if entries:
             header.set_extension(EXT_BITMAPS, _EXTENSION.pack(len(entries), 0, size, offset))
             header.autoclear |= Autoclear.BITMAPS
         else:
             header.set_extension(EXT_BITMAPS, None)
             header.autoclear &= ~Autoclear.BITMAPS
-        await driver.write_header()
-        await driver.store.sync()
-        old = self._offset, self._size
+        try:
+            await driver.write_header()
+            await driver.store.sync()
+        except BaseException:
+            header.set_extension(EXT_BITMAPS, before[0])
+            header.autoclear = before[1]
+            await self._make_sure_of_header()
+            raise
+        self._taken.clear()
+        self._old = self._offset, self._size
         self.directory = [dataclasses.replace(entry) for entry in entries]
         self._offset, self._size = offset, size
-        for entry in dropped:
-            await self._release(entry)
-        if old[1]:
-            await driver.meta.release(old[0] >> header.cluster_bits, -(-old[1] // header.cluster_size))
+        self._protect()
+
+    async def _make_sure_of_header(self) -> None:
+        """A header write has failed: nobody knows which header the file has, so put the old one there again."""
+        driver = self._driver
+        try:
+            await driver.write_header()
+            await driver.store.sync()
+        except OSError:
+            # The directory of which the file may speak now does not say that its bitmaps are in use; it stays as it is.
+            self._taken.clear()
+            driver.node.read_only = True
+            driver.node.changed()
+
+    async def _release_old(self, dropped: list[Entry]) -> None:
+        """Give back what the directory does not speak of any more."""
+        bits = self._driver.header.cluster_bits
+        offset, size = self._old
+        try:
+            for entry in dropped:
+                await self._release(entry)
+            if size:
+                await self._driver.meta.release(offset >> bits, -(-size // self._driver.header.cluster_size))
+        except OSError:
+            # The directory is switched, which is what was asked for; some space leaks.
+            return
 
     async def _release(self, entry: Entry) -> None:
         header, meta = self._driver.header, self._driver.meta
@@ -282,6 +358,12 @@ class StoredBitmaps:
         await meta.release(entry.table_offset >> header.cluster_bits, -(-entry.table_size * 8 // header.cluster_size))
 
     # What others need to know.
+
+    def fit_the_header(self) -> bool:
+        """Whether the header has room for the extension that tells of bitmaps."""
+        header = self._driver.header
+        extra = 0 if header.extension(EXT_BITMAPS) is not None else 8 + _EXTENSION.size
+        return len(header.encode()) + extra <= header.cluster_size
 
     def info(self) -> list[dict[str, object]]:
         """The stored bitmaps that have not been removed since."""

@@ -316,12 +316,52 @@ class Qcow2Driver(BlockDriver):
 
     # Closing.
 
+    async def before_read_only(self) -> None:
+        if self.node.read_only or self.corrupted:
+            return
+        try:
+            await self._settle()
+        except Corruption as corruption:
+            raise await self.report(corruption, changing=True) from corruption
+        except OSError:
+            await self._go_on_writing()
+            raise
+        self.bitmaps.set_read_only(True)
+
+    async def _go_on_writing(self) -> None:
+        try:
+            await self.bitmaps.mark_in_use()
+        except OSError:
+            # A write would make stored bitmaps lie that say of themselves that they are true.
+            self.node.read_only = True
+            self.node.changed()
+
+    async def become_writable(self) -> None:
+        name = self.node.node_name
+        if self.corrupted or self.header.incompatible & Incompatible.CORRUPT:
+            raise GenericError(
+                f"The image of node '{name}' is corrupt; it has to be repaired before it can be written to"
+            )
+        try:
+            await self._get_ready_to_write()
+        except OSError as error:
+            raise GenericError(f"The image of node '{name}' cannot be written to: {os_error_text(error)}") from error
+        except Corruption as corruption:
+            raise GenericError(f"The image of node '{name}' is damaged: {corruption}") from corruption
+        self.bitmaps.set_read_only(False)
+
+    async def forget_bitmap(self, name: str) -> None:
+        try:
+            await self.bitmaps.remove(name)
+        except Corruption as corruption:
+            raise await self.report(corruption, changing=True) from corruption
+
     async def close(self) -> None:
         if not self._opened or self.node.read_only or self.corrupted:
             return
         try:
             await self._settle()
-        except (OSError, Corruption) as error:
+        except (OSError, Corruption, GenericError) as error:
             reason = os_error_text(error) if isinstance(error, OSError) else str(error)
             self._emit_close_failure(reason)
 
@@ -581,6 +621,8 @@ class Qcow2Driver(BlockDriver):
             raise GenericError(f"Node '{self.node.node_name}' is a version 2 image, which cannot store bitmaps")
         if self.node.read_only:
             raise GenericError(f"Node '{self.node.node_name}' is read-only and cannot store bitmaps")
+        if not self.bitmaps.fit_the_header():
+            raise GenericError(f"The header of node '{self.node.node_name}' has no room left to tell of stored bitmaps")
         if -(-length // granularity) > bitmaps.MAX_BYTES * 8:
             raise GenericError(f"Bitmap '{name}' is too large to be stored; 'granularity' has to be larger")
         if sum(one.persistent for one in self.node.bitmaps) >= bitmaps.MAX_BITMAPS:
