@@ -217,7 +217,7 @@ async def test_storing_fails(failing: int, tmp_path: Path, monkeypatch: pytest.M
 
 async def test_no_room_in_the_header(tmp_path: Path) -> None:
     path = tmp_path / "image.qcow2"
-    create(path, MIB, "-u", "-b", "/" + "x" * 80, "-F", "raw", cluster_size=512)
+    create(path, MIB, "-u", "-b", "/" + "x" * 355, "-F", "raw", cluster_size=512)
     async with lab() as opened:
         node, _ = await opened.open_qcow2(path, backing=None)
         with pytest.raises(GenericError, match="no room"):
