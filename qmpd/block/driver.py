@@ -296,22 +296,6 @@ class BlockDriver(ABC):
         """
         return
 
-    async def before_read_only(self) -> None:
-        """Leave the image as closing it would: the node, drained and writable as yet, is about to become read-only.
-
-        `become_writable` undoes it.
-
-        :raises OSError: not all could be stored; the image can go on being written to.
-        """
-        return
-
-    async def become_writable(self) -> None:
-        """Get the image ready for writing: the node, drained, has been read-only and is so no longer.
-
-        :raises GenericError: it cannot be written to; the caller has to make the node read-only again.
-        """
-        return
-
     def driver_stats(self) -> Mapping[str, object] | None:
         """The `driver-specific` member of query-blockstats."""
         return None

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from qmpd.block import reopen
 from qmpd.block.dirty_bitmap import DirtyBitmap
 from qmpd.block.driver import Buffer
 from qmpd.block.node import BlockNode
 from qmpd.errors import GenericError
-from tests.qcow2.support import check, create, lab, tool
+from tests.qcow2.support import Lab, check, create, lab, tool
 from tests.soak import count
 
 MIB = 1 << 20
@@ -23,6 +24,12 @@ def add(node: BlockNode, name: str, granularity: int = 65536, *, disabled: bool 
     bitmap = DirtyBitmap(name, node.length, granularity, persistent=True, disabled=disabled)
     node.bitmaps.add(bitmap)
     return bitmap
+
+
+async def set_read_only(opened: Lab, node: BlockNode, read_only: bool) -> None:
+    """Reopen a node."""
+    async with opened.graph.exclusive():
+        await reopen.set_read_only(opened.graph, node, read_only)
 
 
 def listed(path: Path) -> dict[str, dict[str, object]]:
@@ -142,20 +149,18 @@ async def test_to_read_only_and_back(tmp_path: Path) -> None:
     path = tmp_path / "image.qcow2"
     create(path, 4 * MIB, lazy_refcounts="on")
     async with lab() as opened:
-        node, driver = await opened.open_qcow2(path)
+        node, _ = await opened.open_qcow2(path)
         bitmap = add(node, "b")
         for step in range(3):
             await node.pwritev(step * MIB, b"x")
-            await driver.before_read_only()
-            node.read_only = True
+            await set_read_only(opened, node, True)
             copy = tmp_path / "copy.qcow2"
             copy.write_bytes(path.read_bytes())
             check(copy)
             assert listed(copy)["b"]["flags"] == ["auto"]
             assert dirty_by_qemu(copy, "b", tmp_path) == [(at * MIB, 65536) for at in range(step + 1)]
             assert bitmap.read_only
-            node.read_only = False
-            await driver.become_writable()
+            await set_read_only(opened, node, False)
             assert not bitmap.read_only
             assert listed_while_open(path)["b"]["flags"] == ["in-use", "auto"]
         await opened.close(node)
@@ -167,11 +172,8 @@ async def test_opened_read_only_then_writable(tmp_path: Path) -> None:
     create(path, 4 * MIB)
     tool("qemu-img", "bitmap", "--add", path, "b")
     async with lab() as opened:
-        node, driver = await opened.open_qcow2(path, read_only=True)
-        node.read_only = driver.file.read_only = False
-        async with opened.graph.exclusive():
-            opened.graph._update_permissions([node])
-        await driver.become_writable()
+        node, _ = await opened.open_qcow2(path, read_only=True)
+        await set_read_only(opened, node, False)
         await node.pwritev(MIB, b"x")
         await opened.close(node)
     check(path)
@@ -200,15 +202,15 @@ async def test_storing_fails(failing: int, tmp_path: Path, monkeypatch: pytest.M
 
         monkeypatch.setattr(driver.store, "write", write_or_fail)
         try:
-            await driver.before_read_only()
-        except OSError:
+            await set_read_only(opened, node, True)
+        except GenericError:
             assert listed_while_open(path)["b"]["flags"] == ["in-use", "auto"]
             assert not node.read_only
             await node.pwritev(MIB, b"x")
         else:
             assert seen <= failing
             monkeypatch.undo()
-            await driver.become_writable()
+            await set_read_only(opened, node, False)
         await opened.close(node)
     check(path)
     expected = [(0, 65536)] if seen <= failing else [(0, 65536), (MIB, 65536)]

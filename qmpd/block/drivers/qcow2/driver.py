@@ -278,21 +278,33 @@ class Qcow2Driver(BlockDriver):
         if flags.read_only:
             if not self.node.read_only:
                 self._check_bitmaps_at_rest()
-                await self._in_order(self._settle())
+                await self._in_order(self._settle_or_go_on())
         elif self.node.read_only and (self.corrupted or self.header.incompatible & Incompatible.CORRUPT):
             raise GenericError(f"The qcow2 image '{self.filename()}' is corrupt and cannot be written")
 
     def commit_reopen(self, state: None) -> None:
-        self._set_bitmaps_read_only()
+        self.bitmaps.set_read_only(self.node.read_only)
 
     async def abort_reopen(self, state: None) -> None:
         if not self.node.read_only:
-            # Stored bitmaps may have become true in `prepare_reopen`; they are not from now on.
-            try:
-                await self._get_ready_to_write()
-            except (OSError, Corruption) as error:
-                self.node.read_only = True
-                self._emit_close_failure(os_error_text(error) if isinstance(error, OSError) else str(error))
+            await self._go_on_writing()
+
+    async def _settle_or_go_on(self) -> None:
+        try:
+            await self._settle()
+        except BaseException:
+            await self._go_on_writing()
+            raise
+
+    async def _go_on_writing(self) -> None:
+        """Stored bitmaps may have become true; they are not from now on."""
+        try:
+            await self._get_ready_to_write()
+        except (OSError, Corruption) as error:
+            # A write would make them lie.
+            self.node.read_only = True
+            self.node.changed()
+            self._emit_close_failure(os_error_text(error) if isinstance(error, OSError) else str(error))
 
     async def reopened(self) -> None:
         if not self.node.read_only:
@@ -309,46 +321,7 @@ class Qcow2Driver(BlockDriver):
             if bitmap.persistent and bitmap.busy:
                 raise GenericError(f"Node '{self.node.node_name}' has the busy bitmap '{bitmap.name}' to store")
 
-    def _set_bitmaps_read_only(self) -> None:
-        for bitmap in self.node.bitmaps:
-            if bitmap.persistent and not bitmap.inconsistent:
-                bitmap.read_only = self.node.read_only
-
     # Closing.
-
-    async def before_read_only(self) -> None:
-        if self.node.read_only or self.corrupted:
-            return
-        try:
-            await self._settle()
-        except Corruption as corruption:
-            raise await self.report(corruption, changing=True) from corruption
-        except OSError:
-            await self._go_on_writing()
-            raise
-        self.bitmaps.set_read_only(True)
-
-    async def _go_on_writing(self) -> None:
-        try:
-            await self.bitmaps.mark_in_use()
-        except OSError:
-            # A write would make stored bitmaps lie that say of themselves that they are true.
-            self.node.read_only = True
-            self.node.changed()
-
-    async def become_writable(self) -> None:
-        name = self.node.node_name
-        if self.corrupted or self.header.incompatible & Incompatible.CORRUPT:
-            raise GenericError(
-                f"The image of node '{name}' is corrupt; it has to be repaired before it can be written to"
-            )
-        try:
-            await self._get_ready_to_write()
-        except OSError as error:
-            raise GenericError(f"The image of node '{name}' cannot be written to: {os_error_text(error)}") from error
-        except Corruption as corruption:
-            raise GenericError(f"The image of node '{name}' is damaged: {corruption}") from corruption
-        self.bitmaps.set_read_only(False)
 
     async def forget_bitmap(self, name: str) -> None:
         try:
