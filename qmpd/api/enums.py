@@ -34,6 +34,8 @@ __all__ = [
     "BlockdevDriver",
     "Qcow2OverlapCheckMode",
     "OnCbwError",
+    "BlkdebugEvent",
+    "BlkdebugIOType",
     "BlockdevQcow2Version",
     "BlockErrorAction",
     "BlockExportRemoveMode",
@@ -460,6 +462,9 @@ class BlockdevAioOptions(QAPIEnum):
 class BlockdevDriver(QAPIEnum):
     """The drivers."""
 
+    BLKDEBUG = "blkdebug"
+    """a filter that lets requests fail, for tests"""
+
     COPY_BEFORE_WRITE = "copy-before-write"
     """a filter that copies what is about to be overwritten"""
 
@@ -506,6 +511,176 @@ class OnCbwError(QAPIEnum):
 
     BREAK_SNAPSHOT = "break-snapshot"
     """the write succeeds, and the copy is broken for good"""
+
+
+class BlkdebugEvent(QAPIEnum):
+    """What happens inside a driver, just before the request that does it."""
+
+    L1_UPDATE = "l1_update"
+    """entries of the L1 table are written"""
+
+    L1_GROW_ALLOC_TABLE = "l1_grow_alloc_table"
+    """room for a larger L1 table is looked for"""
+
+    L1_GROW_WRITE_TABLE = "l1_grow_write_table"
+    """the larger L1 table is written"""
+
+    L1_GROW_ACTIVATE_TABLE = "l1_grow_activate_table"
+    """the header is changed to the larger L1 table"""
+
+    L2_LOAD = "l2_load"
+    """an L2 table is read"""
+
+    L2_UPDATE = "l2_update"
+    """entries of an L2 table are written"""
+
+    L2_UPDATE_COMPRESSED = "l2_update_compressed"
+    """an L2 entry is changed to a compressed cluster"""
+
+    L2_ALLOC_COW_READ = "l2_alloc_cow_read"
+    """an L2 table is read that is to be copied"""
+
+    L2_ALLOC_WRITE = "l2_alloc_write"
+    """a new L2 table is written"""
+
+    READ_AIO = "read_aio"
+    """guest data is read from the image"""
+
+    READ_BACKING_AIO = "read_backing_aio"
+    """guest data is read from the backing file"""
+
+    READ_COMPRESSED = "read_compressed"
+    """a compressed cluster is read"""
+
+    WRITE_AIO = "write_aio"
+    """guest data is written"""
+
+    WRITE_COMPRESSED = "write_compressed"
+    """a compressed cluster is written"""
+
+    VMSTATE_LOAD = "vmstate_load"
+    """a machine's state is read"""
+
+    VMSTATE_SAVE = "vmstate_save"
+    """a machine's state is written"""
+
+    COW_READ = "cow_read"
+    """what surrounds a write into a new cluster is read"""
+
+    COW_WRITE = "cow_write"
+    """what surrounds a write into a new cluster is written"""
+
+    REFTABLE_LOAD = "reftable_load"
+    """the refcount table is read"""
+
+    REFTABLE_GROW = "reftable_grow"
+    """the refcount table becomes larger"""
+
+    REFTABLE_UPDATE = "reftable_update"
+    """the refcount table is written"""
+
+    REFBLOCK_LOAD = "refblock_load"
+    """a block of reference counts is read"""
+
+    REFBLOCK_UPDATE = "refblock_update"
+    """reference counts are written"""
+
+    REFBLOCK_UPDATE_PART = "refblock_update_part"
+    """a part of a block of reference counts is written"""
+
+    REFBLOCK_ALLOC = "refblock_alloc"
+    """a new block of reference counts is needed"""
+
+    REFBLOCK_ALLOC_HOOKUP = "refblock_alloc_hookup"
+    """the refcount table is changed to a new block"""
+
+    REFBLOCK_ALLOC_WRITE = "refblock_alloc_write"
+    """a new block of reference counts is written"""
+
+    REFBLOCK_ALLOC_WRITE_BLOCKS = "refblock_alloc_write_blocks"
+    """the blocks that cover a new refcount table are written"""
+
+    REFBLOCK_ALLOC_WRITE_TABLE = "refblock_alloc_write_table"
+    """a new refcount table is written"""
+
+    REFBLOCK_ALLOC_SWITCH_TABLE = "refblock_alloc_switch_table"
+    """the header is changed to a new refcount table"""
+
+    CLUSTER_ALLOC = "cluster_alloc"
+    """clusters are looked for"""
+
+    CLUSTER_ALLOC_BYTES = "cluster_alloc_bytes"
+    """room for compressed data is looked for"""
+
+    CLUSTER_FREE = "cluster_free"
+    """clusters are given back"""
+
+    FLUSH_TO_OS = "flush_to_os"
+    """what is kept in memory is written"""
+
+    FLUSH_TO_DISK = "flush_to_disk"
+    """what was written is brought to stable storage"""
+
+    PWRITEV_RMW_HEAD = "pwritev_rmw_head"
+    """the block is read of which a write covers only the end"""
+
+    PWRITEV_RMW_AFTER_HEAD = "pwritev_rmw_after_head"
+    """that block has been read"""
+
+    PWRITEV_RMW_TAIL = "pwritev_rmw_tail"
+    """the block is read of which a write covers only the beginning"""
+
+    PWRITEV_RMW_AFTER_TAIL = "pwritev_rmw_after_tail"
+    """that block has been read"""
+
+    PWRITEV = "pwritev"
+    """data is written"""
+
+    PWRITEV_ZERO = "pwritev_zero"
+    """zeroes are written"""
+
+    PWRITEV_DONE = "pwritev_done"
+    """a write is over"""
+
+    EMPTY_IMAGE_PREPARE = "empty_image_prepare"
+    """an image is about to be emptied"""
+
+    L1_SHRINK_WRITE_TABLE = "l1_shrink_write_table"
+    """the part of the L1 table that is cut off is overwritten"""
+
+    L1_SHRINK_FREE_L2_CLUSTERS = "l1_shrink_free_l2_clusters"
+    """the L2 tables of that part are given back"""
+
+    COR_WRITE = "cor_write"
+    """what was read is written to the image (copy on read)"""
+
+    CLUSTER_ALLOC_SPACE = "cluster_alloc_space"
+    """new clusters are filled with zeroes"""
+
+    NONE = "none"
+    """the image is opened"""
+
+
+class BlkdebugIOType(QAPIEnum):
+    """Kinds of request."""
+
+    READ = "read"
+    """data is read"""
+
+    WRITE = "write"
+    """data is written"""
+
+    WRITE_ZEROES = "write-zeroes"
+    """a range is zeroed"""
+
+    DISCARD = "discard"
+    """a range is given back"""
+
+    FLUSH = "flush"
+    """data is brought to stable storage"""
+
+    BLOCK_STATUS = "block-status"
+    """how a range is stored"""
 
 
 class BlockdevQcow2Version(QAPIEnum):

@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockStatsSpecificFile as BlockStatsSpecificFile
     from qmpd.api.structs.block_core import QObjBlockStatsSpecificBase as QObjBlockStatsSpecificBase
     from qmpd.api.structs.block_core import BlockStatsSpecific as BlockStatsSpecific
+    from qmpd.api.structs.block_core import BlockStatsSpecificBlkdebug as BlockStatsSpecificBlkdebug
     from qmpd.api.structs.block_core import BlockStatsSpecificCopyBeforeWrite as BlockStatsSpecificCopyBeforeWrite
     from qmpd.api.structs.block_core import BlockStatsSpecificFileBranch as BlockStatsSpecificFileBranch
     from qmpd.api.structs.block_core import BlockStatsSpecificHostDevice as BlockStatsSpecificHostDevice
@@ -127,8 +128,14 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockdevOptionsRaw as BlockdevOptionsRaw
     from qmpd.api.enums import OnCbwError as OnCbwError
     from qmpd.api.structs.block_core import BlockdevOptionsCbw as BlockdevOptionsCbw
+    from qmpd.api.enums import BlkdebugEvent as BlkdebugEvent
+    from qmpd.api.enums import BlkdebugIOType as BlkdebugIOType
+    from qmpd.api.structs.block_core import BlkdebugInjectErrorOptions as BlkdebugInjectErrorOptions
+    from qmpd.api.structs.block_core import BlkdebugSetStateOptions as BlkdebugSetStateOptions
+    from qmpd.api.structs.block_core import BlockdevOptionsBlkdebug as BlockdevOptionsBlkdebug
     from qmpd.api.structs.block_core import QObjBlockdevOptionsBase as QObjBlockdevOptionsBase
     from qmpd.api.structs.block_core import BlockdevOptions as BlockdevOptions
+    from qmpd.api.structs.block_core import BlockdevOptionsBlkdebugBranch as BlockdevOptionsBlkdebugBranch
     from qmpd.api.structs.block_core import BlockdevOptionsCopyBeforeWrite as BlockdevOptionsCopyBeforeWrite
     from qmpd.api.structs.block_core import BlockdevOptionsFileBranch as BlockdevOptionsFileBranch
     from qmpd.api.structs.block_core import BlockdevOptionsHostDevice as BlockdevOptionsHostDevice
@@ -144,6 +151,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockdevCreateOptionsQcow2 as BlockdevCreateOptionsQcow2
     from qmpd.api.structs.block_core import QObjBlockdevCreateOptionsBase as QObjBlockdevCreateOptionsBase
     from qmpd.api.structs.block_core import BlockdevCreateOptions as BlockdevCreateOptions
+    from qmpd.api.structs.block_core import BlockdevCreateOptionsBlkdebug as BlockdevCreateOptionsBlkdebug
     from qmpd.api.structs.block_core import BlockdevCreateOptionsCopyBeforeWrite as BlockdevCreateOptionsCopyBeforeWrite
     from qmpd.api.structs.block_core import BlockdevCreateOptionsFileBranch as BlockdevCreateOptionsFileBranch
     from qmpd.api.structs.block_core import BlockdevCreateOptionsHostDevice as BlockdevCreateOptionsHostDevice
@@ -155,6 +163,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockdevAmendOptionsQcow2 as BlockdevAmendOptionsQcow2
     from qmpd.api.structs.block_core import QObjBlockdevAmendOptionsBase as QObjBlockdevAmendOptionsBase
     from qmpd.api.structs.block_core import BlockdevAmendOptions as BlockdevAmendOptions
+    from qmpd.api.structs.block_core import BlockdevAmendOptionsBlkdebug as BlockdevAmendOptionsBlkdebug
     from qmpd.api.structs.block_core import BlockdevAmendOptionsCopyBeforeWrite as BlockdevAmendOptionsCopyBeforeWrite
     from qmpd.api.structs.block_core import BlockdevAmendOptionsFile as BlockdevAmendOptionsFile
     from qmpd.api.structs.block_core import BlockdevAmendOptionsHostDevice as BlockdevAmendOptionsHostDevice
@@ -306,6 +315,7 @@ _HOMES = {
     "BlockStatsSpecificFile": "qmpd.api.structs.block_core",
     "QObjBlockStatsSpecificBase": "qmpd.api.structs.block_core",
     "BlockStatsSpecific": "qmpd.api.structs.block_core",
+    "BlockStatsSpecificBlkdebug": "qmpd.api.structs.block_core",
     "BlockStatsSpecificCopyBeforeWrite": "qmpd.api.structs.block_core",
     "BlockStatsSpecificFileBranch": "qmpd.api.structs.block_core",
     "BlockStatsSpecificHostDevice": "qmpd.api.structs.block_core",
@@ -361,8 +371,14 @@ _HOMES = {
     "BlockdevOptionsRaw": "qmpd.api.structs.block_core",
     "OnCbwError": "qmpd.api.enums",
     "BlockdevOptionsCbw": "qmpd.api.structs.block_core",
+    "BlkdebugEvent": "qmpd.api.enums",
+    "BlkdebugIOType": "qmpd.api.enums",
+    "BlkdebugInjectErrorOptions": "qmpd.api.structs.block_core",
+    "BlkdebugSetStateOptions": "qmpd.api.structs.block_core",
+    "BlockdevOptionsBlkdebug": "qmpd.api.structs.block_core",
     "QObjBlockdevOptionsBase": "qmpd.api.structs.block_core",
     "BlockdevOptions": "qmpd.api.structs.block_core",
+    "BlockdevOptionsBlkdebugBranch": "qmpd.api.structs.block_core",
     "BlockdevOptionsCopyBeforeWrite": "qmpd.api.structs.block_core",
     "BlockdevOptionsFileBranch": "qmpd.api.structs.block_core",
     "BlockdevOptionsHostDevice": "qmpd.api.structs.block_core",
@@ -378,6 +394,7 @@ _HOMES = {
     "BlockdevCreateOptionsQcow2": "qmpd.api.structs.block_core",
     "QObjBlockdevCreateOptionsBase": "qmpd.api.structs.block_core",
     "BlockdevCreateOptions": "qmpd.api.structs.block_core",
+    "BlockdevCreateOptionsBlkdebug": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsCopyBeforeWrite": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsFileBranch": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsHostDevice": "qmpd.api.structs.block_core",
@@ -389,6 +406,7 @@ _HOMES = {
     "BlockdevAmendOptionsQcow2": "qmpd.api.structs.block_core",
     "QObjBlockdevAmendOptionsBase": "qmpd.api.structs.block_core",
     "BlockdevAmendOptions": "qmpd.api.structs.block_core",
+    "BlockdevAmendOptionsBlkdebug": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsCopyBeforeWrite": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsFile": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsHostDevice": "qmpd.api.structs.block_core",
@@ -541,6 +559,7 @@ __all__ = [
     "BlockStatsSpecificFile",
     "QObjBlockStatsSpecificBase",
     "BlockStatsSpecific",
+    "BlockStatsSpecificBlkdebug",
     "BlockStatsSpecificCopyBeforeWrite",
     "BlockStatsSpecificFileBranch",
     "BlockStatsSpecificHostDevice",
@@ -596,8 +615,14 @@ __all__ = [
     "BlockdevOptionsRaw",
     "OnCbwError",
     "BlockdevOptionsCbw",
+    "BlkdebugEvent",
+    "BlkdebugIOType",
+    "BlkdebugInjectErrorOptions",
+    "BlkdebugSetStateOptions",
+    "BlockdevOptionsBlkdebug",
     "QObjBlockdevOptionsBase",
     "BlockdevOptions",
+    "BlockdevOptionsBlkdebugBranch",
     "BlockdevOptionsCopyBeforeWrite",
     "BlockdevOptionsFileBranch",
     "BlockdevOptionsHostDevice",
@@ -613,6 +638,7 @@ __all__ = [
     "BlockdevCreateOptionsQcow2",
     "QObjBlockdevCreateOptionsBase",
     "BlockdevCreateOptions",
+    "BlockdevCreateOptionsBlkdebug",
     "BlockdevCreateOptionsCopyBeforeWrite",
     "BlockdevCreateOptionsFileBranch",
     "BlockdevCreateOptionsHostDevice",
@@ -624,6 +650,7 @@ __all__ = [
     "BlockdevAmendOptionsQcow2",
     "QObjBlockdevAmendOptionsBase",
     "BlockdevAmendOptions",
+    "BlockdevAmendOptionsBlkdebug",
     "BlockdevAmendOptionsCopyBeforeWrite",
     "BlockdevAmendOptionsFile",
     "BlockdevAmendOptionsHostDevice",

@@ -55,13 +55,26 @@ class RequestAligner:
             if aligned:
                 await self._driver.pwritev(offset, data, fua)
                 return
-            whole = bytearray(end - start)
-            await self._driver.preadv(start, memoryview(whole))
+            whole = await self._read_around(start, end, offset, offset + length)
             whole[offset - start : offset - start + length] = data
             await self._driver.pwritev(start, whole, fua)
         finally:
             self._tracked.remove(request)
             request.done.set_result(None)
+
+    async def _read_around(self, start: int, end: int, first: int, stop: int) -> bytearray:
+        """The blocks from `start` to `end`, of which those are wanted that [first, stop) covers in part."""
+        whole = bytearray(end - start)
+        ends = [name for name, wanted in (("head", first > start), ("tail", stop < end)) if wanted]
+        debug = self._driver.debug
+        if debug is not None:
+            for name in ends:
+                await debug.event(f"pwritev_rmw_{name}")
+        await self._driver.preadv(start, memoryview(whole))
+        if debug is not None:
+            for name in ends:
+                await debug.event(f"pwritev_rmw_after_{name}")
+        return whole
 
     async def _enter(self, start: int, end: int, *, exclusive: bool) -> _Tracked:
         while True:

@@ -69,6 +69,13 @@ class OpenContext(Protocol):
         """
 
 
+class DebugEvents(Protocol):
+    """Whoever wants to know what a driver is about to do (`blkdebug`)."""
+
+    async def event(self, event: str) -> None:
+        """The layer above is about to do what `event` (a `BlkdebugEvent`) says. May keep it waiting."""
+
+
 class BlockDriver(ABC):
     """One instance for each node.
 
@@ -77,6 +84,7 @@ class BlockDriver(ABC):
     :cvar main_child: the name of the child that a filter filters, or that a format stores its data in.
     :ivar supports_persistent_bitmaps: the image can store dirty bitmaps.
     :ivar supports_compression: the image can be written in compressed form.
+    :ivar debug: to be told what the layer above does; None for almost everybody.
     """
 
     is_filter: ClassVar[bool] = False
@@ -84,6 +92,7 @@ class BlockDriver(ABC):
     main_child: ClassVar[str | None] = None
     supports_persistent_bitmaps: bool = False
     supports_compression: bool = False
+    debug: DebugEvents | None = None
 
     format_name: str
     length: int = 0
@@ -340,7 +349,11 @@ class FilterDriver(BlockDriver):
         await self.below.pdiscard(offset, length)
 
     async def flush(self) -> None:
-        await self.below.flush()
+        below = self.below
+        if below.driver.debug is not None:
+            await below.driver.debug.event("flush_to_os")
+            await below.driver.debug.event("flush_to_disk")
+        await below.flush()
 
     async def map(self, offset: int, length: int) -> list[Extent]:
         return await self.below.map(offset, length)

@@ -182,8 +182,8 @@ SENTENCES: list[tuple[str, Any, str]] = [
     ("job-pause", {"id": "a", "ID": "b"}, "parameter 'ID' is unexpected; known here are 'id'"),
     ("job-pause", [], "the argument must be an object, not an array"),
     ("blockdev-add", {"driver": "qcow9"},
-     "parameter 'driver' must be one of 'copy-before-write', 'file', 'host_device', 'null-aio', 'null-co', "
-     "'qcow2' or 'raw', "
+     "parameter 'driver' must be one of 'blkdebug', 'copy-before-write', 'file', 'host_device', 'null-aio', "
+     "'null-co', 'qcow2' or 'raw', "
      "not 'qcow9'"),
     ("blockdev-add", {"driver": ["raw"]}, "parameter 'driver' must be a string, not an array"),
     ("blockdev-add", {"driver": "raw", "node_name": "a", "file": "f"},
@@ -193,8 +193,8 @@ SENTENCES: list[tuple[str, Any, str]] = [
     ("blockdev-add", {"driver": "raw", "file": {"driver": "raw", "file": {"driver": "file"}}},
      "parameter 'file.file.filename' is missing; it must be a string"),
     ("blockdev-add", {"driver": "raw", "file": {"filename": "a"}},
-     "parameter 'file.driver' is missing; it must be one of 'copy-before-write', 'file', 'host_device', 'null-aio', "
-     "'null-co', 'qcow2' or 'raw'"),
+     "parameter 'file.driver' is missing; it must be one of 'blkdebug', 'copy-before-write', 'file', 'host_device', "
+     "'null-aio', 'null-co', 'qcow2' or 'raw'"),
     ("blockdev-add", {"driver": "null-co", "read-zeroes": 1}, "parameter 'read-zeroes' must be true or false, not 1"),
     ("blockdev-add", {"driver": "null-co", "size": "1"}, "parameter 'size' must be an integer, not '1'"),
     ("blockdev-add", {"driver": "null-co", "size": 1.0}, "parameter 'size' must be an integer, not 1.0"),

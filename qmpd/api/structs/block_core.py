@@ -12,6 +12,8 @@ from typing_extensions import TypeAliasType
 
 from qmpd.api.enums import (
     BitmapSyncMode,
+    BlkdebugEvent,
+    BlkdebugIOType,
     BlockDeviceIoStatus,
     BlockErrorAction,
     BlockPermission,
@@ -35,7 +37,7 @@ from qmpd.api.enums import (
     Qcow2OverlapCheckMode,
     XDbgBlockGraphNodeType,
 )
-from qmpd.qapi.model import Int64, UInt32, UInt64, Array, Maybe, Model, by_json_type, by_member
+from qmpd.qapi.model import Int32, Int64, UInt32, UInt64, Array, Maybe, Model, by_json_type, by_member
 
 __all__ = [
     "Qcow2BitmapInfo",
@@ -56,6 +58,7 @@ __all__ = [
     "BlockStatsSpecificFile",
     "QObjBlockStatsSpecificBase",
     "BlockStatsSpecific",
+    "BlockStatsSpecificBlkdebug",
     "BlockStatsSpecificCopyBeforeWrite",
     "BlockStatsSpecificFileBranch",
     "BlockStatsSpecificHostDevice",
@@ -98,8 +101,12 @@ __all__ = [
     "BlockdevOptionsQcow2",
     "BlockdevOptionsRaw",
     "BlockdevOptionsCbw",
+    "BlkdebugInjectErrorOptions",
+    "BlkdebugSetStateOptions",
+    "BlockdevOptionsBlkdebug",
     "QObjBlockdevOptionsBase",
     "BlockdevOptions",
+    "BlockdevOptionsBlkdebugBranch",
     "BlockdevOptionsCopyBeforeWrite",
     "BlockdevOptionsFileBranch",
     "BlockdevOptionsHostDevice",
@@ -114,6 +121,7 @@ __all__ = [
     "BlockdevCreateOptionsQcow2",
     "QObjBlockdevCreateOptionsBase",
     "BlockdevCreateOptions",
+    "BlockdevCreateOptionsBlkdebug",
     "BlockdevCreateOptionsCopyBeforeWrite",
     "BlockdevCreateOptionsFileBranch",
     "BlockdevCreateOptionsHostDevice",
@@ -125,6 +133,7 @@ __all__ = [
     "BlockdevAmendOptionsQcow2",
     "QObjBlockdevAmendOptionsBase",
     "BlockdevAmendOptions",
+    "BlockdevAmendOptionsBlkdebug",
     "BlockdevAmendOptionsCopyBeforeWrite",
     "BlockdevAmendOptionsFile",
     "BlockdevAmendOptionsHostDevice",
@@ -1022,6 +1031,84 @@ class Qcow2OverlapCheckFlags(Model):
     """the directory of stored bitmaps"""
 
 
+class BlkdebugInjectErrorOptions(Model):
+    """Requests fail once an event has come, until another event with rules of this kind comes."""
+
+    event: BlkdebugEvent
+    """the event"""
+
+    state: Maybe[Int64] = None
+    """the state in which the event counts; 0 for any (default: 0)"""
+
+    iotype: Maybe[BlkdebugIOType] = None
+    """the kind of request that fails (default: all kinds but 'block-status')"""
+
+    errno: Maybe[Int64] = None
+    """the number of the error (default: 5, EIO)"""
+
+    sector: Maybe[Int64] = None
+    """only requests fail that cover this sector of 512 bytes (default: all)"""
+
+    once: Maybe[bool] = None
+    """the rule is gone when a request has failed by it (default: false)"""
+
+    immediately: Maybe[bool] = None
+    """the request fails at once, rather than when it would have ended (default: false)"""
+
+
+class BlkdebugSetStateOptions(Model):
+    """An event leads to another state; at first the state is 1."""
+
+    event: BlkdebugEvent
+    """the event"""
+
+    state: Maybe[Int64] = None
+    """the state in which the event counts; 0 for any (default: 0)"""
+
+    new_state: Int64
+    """the state afterwards"""
+
+
+class BlockdevOptionsBlkdebug(Model):
+    """A filter that lets requests fail, and that can be given limits and permissions."""
+
+    image: BlockdevRef
+    """the node below"""
+
+    config: Maybe[str] = None
+    """a file with rules"""
+
+    align: Maybe[Int64] = None
+    """requests are aligned to so many bytes, a power of two (default: as below)"""
+
+    max_transfer: Maybe[Int32] = Field(default=None, alias="max-transfer")
+    """the most bytes that are read or written in one request (default: no limit)"""
+
+    opt_write_zero: Maybe[Int32] = Field(default=None, alias="opt-write-zero")
+    """ranges to be zeroed are aligned to so many bytes, others are written (default: `align`)"""
+
+    max_write_zero: Maybe[Int32] = Field(default=None, alias="max-write-zero")
+    """the most bytes that are zeroed in one request (default: no limit)"""
+
+    opt_discard: Maybe[Int32] = Field(default=None, alias="opt-discard")
+    """ranges to be discarded are aligned to so many bytes, others are left alone (default: `align`)"""
+
+    max_discard: Maybe[Int32] = Field(default=None, alias="max-discard")
+    """the most bytes that are discarded in one request (default: no limit)"""
+
+    inject_error: Maybe[Array[BlkdebugInjectErrorOptions]] = Field(default=None, alias="inject-error")
+    """rules by which requests fail"""
+
+    set_state: Maybe[Array[BlkdebugSetStateOptions]] = Field(default=None, alias="set-state")
+    """rules by which the state changes"""
+
+    take_child_perms: Maybe[Array[BlockPermission]] = Field(default=None, alias="take-child-perms")
+    """permissions to take on `image`, besides those needed"""
+
+    unshare_child_perms: Maybe[Array[BlockPermission]] = Field(default=None, alias="unshare-child-perms")
+    """permissions on `image` that others must not have"""
+
+
 class QObjBlockdevOptionsBase(Model):
     """The members all branches of `BlockdevOptions` have."""
 
@@ -1452,6 +1539,12 @@ class ImageInfoSpecificQcow2(ImageInfoSpecificQCow2Wrapper, QObjImageInfoSpecifi
     type: Literal[ImageInfoSpecificKind.QCOW2]
 
 
+class BlockStatsSpecificBlkdebug(QObjBlockStatsSpecificBase):
+    """`BlockStatsSpecific` with `driver` `blkdebug`."""
+
+    driver: Literal[BlockdevDriver.BLKDEBUG]
+
+
 class BlockStatsSpecificCopyBeforeWrite(QObjBlockStatsSpecificBase):
     """`BlockStatsSpecific` with `driver` `copy-before-write`."""
 
@@ -1492,6 +1585,12 @@ class BlockStatsSpecificRaw(QObjBlockStatsSpecificBase):
     """`BlockStatsSpecific` with `driver` `raw`."""
 
     driver: Literal[BlockdevDriver.RAW]
+
+
+class BlockdevOptionsBlkdebugBranch(BlockdevOptionsBlkdebug, QObjBlockdevOptionsBase):
+    """`BlockdevOptions` with `driver` `blkdebug`."""
+
+    driver: Literal[BlockdevDriver.BLKDEBUG]
 
 
 class BlockdevOptionsCopyBeforeWrite(BlockdevOptionsCbw, QObjBlockdevOptionsBase):
@@ -1536,6 +1635,12 @@ class BlockdevOptionsRawBranch(BlockdevOptionsRaw, QObjBlockdevOptionsBase):
     driver: Literal[BlockdevDriver.RAW]
 
 
+class BlockdevCreateOptionsBlkdebug(QObjBlockdevCreateOptionsBase):
+    """`BlockdevCreateOptions` with `driver` `blkdebug`."""
+
+    driver: Literal[BlockdevDriver.BLKDEBUG]
+
+
 class BlockdevCreateOptionsCopyBeforeWrite(QObjBlockdevCreateOptionsBase):
     """`BlockdevCreateOptions` with `driver` `copy-before-write`."""
 
@@ -1576,6 +1681,12 @@ class BlockdevCreateOptionsRaw(QObjBlockdevCreateOptionsBase):
     """`BlockdevCreateOptions` with `driver` `raw`."""
 
     driver: Literal[BlockdevDriver.RAW]
+
+
+class BlockdevAmendOptionsBlkdebug(QObjBlockdevAmendOptionsBase):
+    """`BlockdevAmendOptions` with `driver` `blkdebug`."""
+
+    driver: Literal[BlockdevDriver.BLKDEBUG]
 
 
 class BlockdevAmendOptionsCopyBeforeWrite(QObjBlockdevAmendOptionsBase):
@@ -1634,6 +1745,7 @@ BlockStatsSpecific = TypeAliasType(
     "BlockStatsSpecific",
     Annotated[
         Union[
+            Annotated[BlockStatsSpecificBlkdebug, Tag("driver=blkdebug")],
             Annotated[BlockStatsSpecificCopyBeforeWrite, Tag("driver=copy-before-write")],
             Annotated[BlockStatsSpecificFileBranch, Tag("driver=file")],
             Annotated[BlockStatsSpecificHostDevice, Tag("driver=host_device")],
@@ -1675,6 +1787,7 @@ BlockdevOptions = TypeAliasType(
     "BlockdevOptions",
     Annotated[
         Union[
+            Annotated[BlockdevOptionsBlkdebugBranch, Tag("driver=blkdebug")],
             Annotated[BlockdevOptionsCopyBeforeWrite, Tag("driver=copy-before-write")],
             Annotated[BlockdevOptionsFileBranch, Tag("driver=file")],
             Annotated[BlockdevOptionsHostDevice, Tag("driver=host_device")],
@@ -1717,6 +1830,7 @@ BlockdevCreateOptions = TypeAliasType(
     "BlockdevCreateOptions",
     Annotated[
         Union[
+            Annotated[BlockdevCreateOptionsBlkdebug, Tag("driver=blkdebug")],
             Annotated[BlockdevCreateOptionsCopyBeforeWrite, Tag("driver=copy-before-write")],
             Annotated[BlockdevCreateOptionsFileBranch, Tag("driver=file")],
             Annotated[BlockdevCreateOptionsHostDevice, Tag("driver=host_device")],
@@ -1734,6 +1848,7 @@ BlockdevAmendOptions = TypeAliasType(
     "BlockdevAmendOptions",
     Annotated[
         Union[
+            Annotated[BlockdevAmendOptionsBlkdebug, Tag("driver=blkdebug")],
             Annotated[BlockdevAmendOptionsCopyBeforeWrite, Tag("driver=copy-before-write")],
             Annotated[BlockdevAmendOptionsFile, Tag("driver=file")],
             Annotated[BlockdevAmendOptionsHostDevice, Tag("driver=host_device")],

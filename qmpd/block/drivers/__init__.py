@@ -9,6 +9,7 @@ from qmpd.block.driver import BlockDriver
 from qmpd.errors import GenericError
 
 _DRIVERS = {
+    "blkdebug": "qmpd.block.drivers.blkdebug:BlkdebugDriver",
     "file": "qmpd.block.drivers.file:FileDriver",
     "host_device": "qmpd.block.drivers.file:FileDriver",
     "raw": "qmpd.block.drivers.raw:RawDriver",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Protocol
 
-from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, Range, not_supported
+from qmpd.block.driver import BlockDriver, Buffer, DebugEvents, HostPiece, OpenContext, Range, not_supported
 from qmpd.block.extents import Extent, HostFile
 from qmpd.block.node import BlockNode
 from qmpd.block.permissions import Perm
@@ -33,6 +33,7 @@ class RawDriver(BlockDriver):
         self._offset = 0
         self._size: int | None = None
         self._given: dict[str, Any] = {}
+        self._told: DebugEvents | None = None
 
     @property
     def below(self) -> BlockNode:
@@ -50,6 +51,7 @@ class RawDriver(BlockDriver):
             raise GenericError(f"'size' is {size}; it has to be a multiple of {SECTOR}")
         self._offset, self._size = offset, size
         await context.open_child("file", options.file, protocol=True)
+        self._told = self.below.driver.debug
         whole = self.below.length
         if offset > whole:
             raise GenericError(f"'offset' is {offset}, beyond the {whole} bytes of '{self.below.node_name}'")
@@ -67,6 +69,9 @@ class RawDriver(BlockDriver):
         rest = max(self.below.length - self._offset, 0)
         self.length = self._size if self._size is not None else rest // SECTOR * SECTOR
 
+    def child_moved(self, name: str) -> None:
+        self._told = self.below.driver.debug
+
     def child_resized(self, name: str) -> bool:
         before = self.length
         self._take_length()
@@ -77,10 +82,22 @@ class RawDriver(BlockDriver):
         return perm, shared & ~Perm.RESIZE if self._given else shared
 
     def preadv(self, offset: int, buffer: memoryview) -> Awaitable[None]:
+        if self._told is not None:
+            return self._preadv_told(self._told, offset, buffer)
         return self.below.preadv(offset + self._offset, buffer)
 
     def pwritev(self, offset: int, data: Buffer, fua: bool) -> Awaitable[None]:
+        if self._told is not None:
+            return self._pwritev_told(self._told, offset, data, fua)
         return self.below.pwritev(offset + self._offset, data, fua)
+
+    async def _preadv_told(self, told: DebugEvents, offset: int, buffer: memoryview) -> None:
+        await told.event("read_aio")
+        await self.below.preadv(offset + self._offset, buffer)
+
+    async def _pwritev_told(self, told: DebugEvents, offset: int, data: Buffer, fua: bool) -> None:
+        await told.event("write_aio")
+        await self.below.pwritev(offset + self._offset, data, fua)
 
     async def pwrite_zeroes(self, offset: int, length: int, may_unmap: bool, no_fallback: bool) -> None:
         await self.below.pwrite_zeroes(
@@ -91,6 +108,9 @@ class RawDriver(BlockDriver):
         await self.below.pdiscard(offset + self._offset, length)
 
     async def flush(self) -> None:
+        if self._told is not None:
+            await self._told.event("flush_to_os")
+            await self._told.event("flush_to_disk")
         await self.below.flush()
 
     async def map(self, offset: int, length: int) -> list[Extent]:

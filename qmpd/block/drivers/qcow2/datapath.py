@@ -108,6 +108,8 @@ class DataPath:
             run = await self.run_at(position, end)
             part = buffer[position - offset : position - offset + run.length]
             if run.kind is Kind.NORMAL:
+                if self.store.debug is not None:
+                    await self.store.debug.event("read_aio")
                 await self.data.read_into(run.host, part)
             elif run.kind is Kind.ZERO:
                 part[:] = bytes(len(part))
@@ -123,6 +125,7 @@ class DataPath:
         below = self.backing
         present = 0 if below is None else min(len(part), max(below.length - position, 0))
         if below is not None and present:
+            await self.store.event("read_backing_aio")
             await below.preadv(position, part[:present])
         if present < len(part):
             part[present:] = bytes(len(part) - present)
@@ -131,6 +134,7 @@ class DataPath:
         place = self.mapping.compressed(entry)
         if place.offset >= self.store.length:
             raise Corruption("A compressed cluster lies beyond the end of the file", place.offset)
+        await self.store.event("read_compressed")
         raw = await self.store.read(place.offset, place.length)
         return await self.pool.run(
             compression.decompress, self.header.compression, bytes(raw), self.mapping.cluster_size
@@ -192,6 +196,8 @@ class DataPath:
             try:
                 host = self.place_of(offset, end)
                 if host >= 0:
+                    if self.store.debug is not None:
+                        await self.store.debug.event("write_aio")
                     await self.data.write(host, data)
                     return
             finally:
@@ -224,6 +230,7 @@ class DataPath:
         """A place for up to `count` clusters of the guest address `guest`."""
         if self._external:
             return _Filled(guest, guest, count, False)
+        await self.store.event("cluster_alloc")
         refcounts = self.refcounts
         while True:
             fresh_from = refcounts.fresh_from
@@ -256,6 +263,7 @@ class DataPath:
             while not self._all_own(table, position, position + length):
                 length = ((position + length - 1) & ~mapping.cluster_mask) - position
             self._check_overlap(run.host, length)
+            await self.store.event("write_aio")
             await self.data.write(run.host, view[:length])
             return length
         guest = position & ~mapping.cluster_mask
@@ -296,6 +304,8 @@ class DataPath:
     ) -> None:
         """Write `view`, and around it what the guest reads now from `copy_from` to `copy_to`."""
         stop = position + len(view)
+        if copy_from < position or stop < copy_to:
+            await self.store.event("cow_read")
         head = await self._old_bytes(copy_from, position)
         tail = await self._old_bytes(stop, min(copy_to, self.length))
         if not self._external:
@@ -308,9 +318,12 @@ class DataPath:
         if head:
             start = copy_from
         host = place.host + start - place.guest
+        await self.store.event("write_aio")
         if not head and not tail:
             await self.data.write(host, view)
-        elif len(view) <= _JOIN_LIMIT:
+            return
+        await self.store.event("cow_write")
+        if len(view) <= _JOIN_LIMIT:
             await self.data.write(host, b"".join((head or b"", view, tail or b"")))
         else:
             if head:
@@ -413,6 +426,7 @@ class DataPath:
                 await self._write_claimed(offset, view)
                 return
             host = await self._allocate_bytes(len(packed))
+            await self.store.event("write_compressed")
             await self.store.write(host, packed)
             await self.store.reach(-(-(host + len(packed)) // 512) * 512)
             await self._link_compressed(offset, self.mapping.compressed_entry(host, len(packed)))
@@ -420,6 +434,7 @@ class DataPath:
             self.locks.release(claim)
 
     async def _link_compressed(self, offset: int, entry: int) -> None:
+        await self.store.event("l2_update_compressed")
         if self.mapping.extended:
             await self._set_extended(offset, entry, 0)
             return
@@ -434,6 +449,7 @@ class DataPath:
     async def _allocate_bytes(self, length: int) -> int:
         """Room for compressed bytes; several compressed clusters share a host cluster."""
         refcounts, bits = self.refcounts, self.mapping.cluster_bits
+        await self.store.event("cluster_alloc_bytes")
         async with self._packing:
             current = refcounts.packing_cluster
             room = 0

@@ -128,6 +128,7 @@ class Qcow2Driver(BlockDriver):
                 f"The qcow2 image '{self.filename()}' is marked as corrupt; open it read-only, or repair it first"
             )
         l1 = packing.words(await store.read(header.l1_offset, header.l1_size * 8))
+        await store.event("reftable_load")
         table = packing.words(
             await store.read(header.refcount_table_offset, header.refcount_table_clusters << header.cluster_bits)
         )
@@ -448,6 +449,8 @@ class Qcow2Driver(BlockDriver):
                 epoch = self.meta.epoch
                 epoch.readers += 1
                 try:
+                    if self.store.debug is not None:
+                        await self.store.debug.event("read_aio")
                     await path.data.node.preadv(host + inside, buffer)
                 finally:
                     epoch.readers -= 1
@@ -496,6 +499,7 @@ class Qcow2Driver(BlockDriver):
             raise _io_error()
         if self.node.read_only:
             return
+        await self.store.event("flush_to_os")
         try:
             if self.meta.dirty:
                 await self.meta.write_back()
@@ -503,6 +507,7 @@ class Qcow2Driver(BlockDriver):
             raise await self.report(corruption, changing=True) from corruption
         if self.header.has_data_file:
             await self.path.data.sync()
+        await self.store.event("flush_to_disk")
         await self.store.sync()
 
     async def map(self, offset: int, length: int) -> list[Extent]:
@@ -524,9 +529,9 @@ class Qcow2Driver(BlockDriver):
     def child_moved(self, name: str) -> None:
         # Before the image is open nothing moves: nobody finds the node.
         if name == "file":
-            self.store.node = self.file
+            self.store.use(self.file)
         elif name == "data-file":
-            self.path.data.node = self.node.children[name].node
+            self.path.data.use(self.node.children[name].node)
         elif name == "backing":
             self.path.backing = self.backing_node
 

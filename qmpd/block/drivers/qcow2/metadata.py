@@ -150,6 +150,7 @@ class Metadata:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loading[index] = done
         try:
+            await self._store.event("l2_load")
             data = await self._store.read(offset, self._header.cluster_size)
             newer = self.tables.get(index)
             if newer is not None:
@@ -212,6 +213,8 @@ class Metadata:
         return bool(entry & COPIED and entry & OFFSET_MASK)
 
     async def _make(self, index: int) -> None:
+        if self.l1[index] & OFFSET_MASK:
+            await self._store.event("l2_alloc_cow_read")
         old = await self.table(index)
         cluster, _ = await self.refcounts.allocate(1)
         offset = cluster << self._cluster_bits
@@ -302,7 +305,9 @@ class Metadata:
                 await self.before_lazy()
             if tables or l1:
                 await self._barrier()
-            for _, offset, low, data in tables:
+            new = {index for index, _ in l1}
+            for table, offset, low, data in tables:
+                await self._store.event("l2_alloc_write" if table.index in new else "l2_update")
                 await self._store.write(offset + low * 8, data)
             if l1:
                 if tables:
@@ -334,6 +339,7 @@ class Metadata:
             while end < len(entries) and entries[end][0] == entries[end - 1][0] + 1:
                 end += 1
             data = packing.word_bytes(array("Q", [value for _, value in entries[at:end]]))
+            await self._store.event("l1_update")
             await self._store.write(self._header.l1_offset + entries[at][0] * 8, data)
             at = end
 
@@ -346,6 +352,7 @@ class Metadata:
 
     async def release(self, first: int, count: int) -> None:
         """Lower the counts of clusters that nothing on disk refers to any more, one each."""
+        await self._store.event("cluster_free")
         for cluster in range(first, first + count):
             if self.discard is not None and await self.refcounts.get(cluster) == 1:
                 # Before the count falls: from then on the cluster may be used again.

@@ -38,11 +38,15 @@ class Corruption(Exception):
 
 
 class RefcountBlock:
-    """One block of counts in memory. `low` and `high` bound the entries not yet written."""
+    """One block of counts in memory. `low` and `high` bound the entries not yet written.
 
-    __slots__ = ("counts", "high", "low", "offset", "used", "writing")
+    :ivar fresh: it has never been written.
+    """
 
-    def __init__(self, offset: int, counts: array[int]) -> None:
+    __slots__ = ("counts", "fresh", "high", "low", "offset", "used", "writing")
+
+    def __init__(self, offset: int, counts: array[int], *, fresh: bool = False) -> None:
+        self.fresh = fresh
         self.offset = offset
         self.counts = counts
         self.low = len(counts)
@@ -148,6 +152,7 @@ class Refcounts:
         offset = self.block_offset(index)
         if block is not None or offset == 0:
             return block
+        await self._store.event("refblock_load")
         data = await self._store.read(offset, self._header.cluster_size)
         self._drop_clean()
         block = RefcountBlock(offset, packing.counts(data, self.order))
@@ -264,6 +269,7 @@ class Refcounts:
         if self.block_offset(index):
             await self._load(index)
             return
+        await self._store.event("refblock_alloc")
         first = index << self.block_bits
         place = max(first, min(self.hint, first + self.block_entries - 1))
         self._drop_clean()
@@ -271,7 +277,7 @@ class Refcounts:
 
     def _make_block(self, index: int, place: int) -> RefcountBlock:
         """A new block `index` at the free cluster `place`, which it covers itself."""
-        block = RefcountBlock(place << self.cluster_bits, packing.no_counts(self.block_entries, self.order))
+        block = RefcountBlock(place << self.cluster_bits, packing.no_counts(self.block_entries, self.order), fresh=True)
         base = index << self.block_bits
         if base <= place < base + self.block_entries:
             self._take(block, base, place - base, place - base + 1)
@@ -284,6 +290,7 @@ class Refcounts:
 
     async def _grow_table(self, index: int) -> None:
         """A larger table that has room for block `index`; it and the blocks that cover it come after all else."""
+        await self._store.event("reftable_grow")
         old_entries = len(self.table)
         per_cluster = self._header.cluster_size // 8
         entries = max(index + 1, old_entries + max(old_entries // 2, 1))
@@ -324,12 +331,15 @@ class Refcounts:
             if block.counts[at] == 0:
                 self._take(block, index << self.block_bits, at, at + 1)
         self._forbidden.update(range(first, first + table_clusters))
+        await self._store.event("refblock_alloc_write_blocks")
         await self._write_blocks()
+        await self._store.event("refblock_alloc_write_table")
         await self._store.write(first << bits, packing.word_bytes(self.table))
         await self._store.sync()
         header.refcount_table_offset = first << bits
         header.refcount_table_clusters = table_clusters
         self.dirty_table.clear()
+        await self._store.event("refblock_alloc_switch_table")
         await self._write_header()
         await self._store.sync()
         old_first = old_offset >> bits
@@ -418,8 +428,12 @@ class Refcounts:
             captured = self._capture()
             done = 0
             try:
-                for _, offset, data in captured:
+                if captured:
+                    await self._store.event("refblock_update")
+                for block, offset, data in captured:
+                    await self._store.event("refblock_alloc_write" if block.fresh else "refblock_update_part")
                     await self._store.write(offset, data)
+                    block.fresh = False
                     done += 1
             finally:
                 for at, (block, _, _) in enumerate(captured):
@@ -439,6 +453,7 @@ class Refcounts:
                 async with self._lock:
                     for index in entries:
                         place = self._header.refcount_table_offset + index * 8
+                        await self._store.event("refblock_alloc_hookup")
                         await self._store.write(place, self.table[index].to_bytes(8, "big"))
         except BaseException:
             self.dirty_table.update(entries)

@@ -55,6 +55,7 @@ async def resize(driver: Qcow2Driver, length: int) -> None:
 
 async def _shrink(driver: Qcow2Driver, length: int) -> None:
     meta, mapping = driver.meta, driver.path.mapping
+    await driver.store.event("l1_shrink_free_l2_clusters")
     first = -(-length // mapping.cluster_size) * mapping.cluster_size
     step = 2 if mapping.extended else 1
     for index in range(first >> mapping.l1_shift, len(meta.l1)):
@@ -73,6 +74,7 @@ async def _shrink(driver: Qcow2Driver, length: int) -> None:
         else:
             meta.drop_table(index)
         await meta.relieve()
+    await driver.store.event("l1_shrink_write_table")
     if driver.header.has_data_file:
         await driver.path.data.node.truncate(length)
 
@@ -116,14 +118,17 @@ async def _move_l1(driver: Qcow2Driver, entries: int) -> None:
     count = -(-entries * 8 // header.cluster_size)
     old = header.l1_offset, header.l1_size
     await meta.write_back()
+    await driver.store.event("l1_grow_alloc_table")
     first = await driver.refcounts.allocate_exactly(count)
     table = meta.l1[:]
     table.extend([0] * (entries - len(table)))
+    await driver.store.event("l1_grow_write_table")
     await driver.store.write(first << bits, packing.word_bytes(table).ljust(count << bits, b"\0"))
     await meta.write_back(everything=True)
     await driver.store.sync()
     header.l1_offset, header.l1_size = first << bits, entries
     try:
+        await driver.store.event("l1_grow_activate_table")
         await driver.write_header()
         await driver.store.sync()
     except OSError:

@@ -21,8 +21,18 @@ class FileStore:
     """The bytes of the node `node`, which this image alone writes."""
 
     def __init__(self, node: BlockNode) -> None:
-        self.node = node
+        self.use(node)
         self._growing = asyncio.Lock()
+
+    def use(self, node: BlockNode) -> None:
+        """Read and write `node` from now on."""
+        self.node = node
+        self.debug = node.driver.debug
+
+    async def event(self, event: str) -> None:
+        """Say what comes next to who wants to know it: `debug`, which is None for almost everybody."""
+        if self.debug is not None:
+            await self.debug.event(event)
 
     @property
     def length(self) -> int:
