@@ -465,6 +465,9 @@ class BlockdevDriver(QAPIEnum):
     BLKDEBUG = "blkdebug"
     """a filter that lets requests fail, for tests"""
 
+    COMPRESS = "compress"
+    """a filter that compresses what is written"""
+
     COPY_BEFORE_WRITE = "copy-before-write"
     """a filter that copies what is about to be overwritten"""
 
@@ -479,6 +482,9 @@ class BlockdevDriver(QAPIEnum):
 
     NULL_CO = "null-co"
     """reads zeroes, forgets what is written, answers at once"""
+
+    PREALLOCATE = "preallocate"
+    """a filter that lets a file grow in large steps"""
 
     QCOW2 = "qcow2"
     """QEMU's own format"""

@@ -73,11 +73,13 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import QObjBlockStatsSpecificBase as QObjBlockStatsSpecificBase
     from qmpd.api.structs.block_core import BlockStatsSpecific as BlockStatsSpecific
     from qmpd.api.structs.block_core import BlockStatsSpecificBlkdebug as BlockStatsSpecificBlkdebug
+    from qmpd.api.structs.block_core import BlockStatsSpecificCompress as BlockStatsSpecificCompress
     from qmpd.api.structs.block_core import BlockStatsSpecificCopyBeforeWrite as BlockStatsSpecificCopyBeforeWrite
     from qmpd.api.structs.block_core import BlockStatsSpecificFileBranch as BlockStatsSpecificFileBranch
     from qmpd.api.structs.block_core import BlockStatsSpecificHostDevice as BlockStatsSpecificHostDevice
     from qmpd.api.structs.block_core import BlockStatsSpecificNullAio as BlockStatsSpecificNullAio
     from qmpd.api.structs.block_core import BlockStatsSpecificNullCo as BlockStatsSpecificNullCo
+    from qmpd.api.structs.block_core import BlockStatsSpecificPreallocate as BlockStatsSpecificPreallocate
     from qmpd.api.structs.block_core import BlockStatsSpecificQcow2 as BlockStatsSpecificQcow2
     from qmpd.api.structs.block_core import BlockStatsSpecificRaw as BlockStatsSpecificRaw
     from qmpd.api.structs.block_core import BlockStats as BlockStats
@@ -133,14 +135,17 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlkdebugInjectErrorOptions as BlkdebugInjectErrorOptions
     from qmpd.api.structs.block_core import BlkdebugSetStateOptions as BlkdebugSetStateOptions
     from qmpd.api.structs.block_core import BlockdevOptionsBlkdebug as BlockdevOptionsBlkdebug
+    from qmpd.api.structs.block_core import BlockdevOptionsPreallocate as BlockdevOptionsPreallocate
     from qmpd.api.structs.block_core import QObjBlockdevOptionsBase as QObjBlockdevOptionsBase
     from qmpd.api.structs.block_core import BlockdevOptions as BlockdevOptions
     from qmpd.api.structs.block_core import BlockdevOptionsBlkdebugBranch as BlockdevOptionsBlkdebugBranch
+    from qmpd.api.structs.block_core import BlockdevOptionsCompress as BlockdevOptionsCompress
     from qmpd.api.structs.block_core import BlockdevOptionsCopyBeforeWrite as BlockdevOptionsCopyBeforeWrite
     from qmpd.api.structs.block_core import BlockdevOptionsFileBranch as BlockdevOptionsFileBranch
     from qmpd.api.structs.block_core import BlockdevOptionsHostDevice as BlockdevOptionsHostDevice
     from qmpd.api.structs.block_core import BlockdevOptionsNullAio as BlockdevOptionsNullAio
     from qmpd.api.structs.block_core import BlockdevOptionsNullCo as BlockdevOptionsNullCo
+    from qmpd.api.structs.block_core import BlockdevOptionsPreallocateBranch as BlockdevOptionsPreallocateBranch
     from qmpd.api.structs.block_core import BlockdevOptionsQcow2Branch as BlockdevOptionsQcow2Branch
     from qmpd.api.structs.block_core import BlockdevOptionsRawBranch as BlockdevOptionsRawBranch
     from qmpd.api.structs.block_core import BlockdevRef as BlockdevRef
@@ -152,11 +157,13 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import QObjBlockdevCreateOptionsBase as QObjBlockdevCreateOptionsBase
     from qmpd.api.structs.block_core import BlockdevCreateOptions as BlockdevCreateOptions
     from qmpd.api.structs.block_core import BlockdevCreateOptionsBlkdebug as BlockdevCreateOptionsBlkdebug
+    from qmpd.api.structs.block_core import BlockdevCreateOptionsCompress as BlockdevCreateOptionsCompress
     from qmpd.api.structs.block_core import BlockdevCreateOptionsCopyBeforeWrite as BlockdevCreateOptionsCopyBeforeWrite
     from qmpd.api.structs.block_core import BlockdevCreateOptionsFileBranch as BlockdevCreateOptionsFileBranch
     from qmpd.api.structs.block_core import BlockdevCreateOptionsHostDevice as BlockdevCreateOptionsHostDevice
     from qmpd.api.structs.block_core import BlockdevCreateOptionsNullAio as BlockdevCreateOptionsNullAio
     from qmpd.api.structs.block_core import BlockdevCreateOptionsNullCo as BlockdevCreateOptionsNullCo
+    from qmpd.api.structs.block_core import BlockdevCreateOptionsPreallocate as BlockdevCreateOptionsPreallocate
     from qmpd.api.structs.block_core import BlockdevCreateOptionsQcow2Branch as BlockdevCreateOptionsQcow2Branch
     from qmpd.api.structs.block_core import BlockdevCreateOptionsRaw as BlockdevCreateOptionsRaw
     from qmpd.api.structs.block_core import QObjBlockdevCreateArg as QObjBlockdevCreateArg
@@ -164,11 +171,13 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import QObjBlockdevAmendOptionsBase as QObjBlockdevAmendOptionsBase
     from qmpd.api.structs.block_core import BlockdevAmendOptions as BlockdevAmendOptions
     from qmpd.api.structs.block_core import BlockdevAmendOptionsBlkdebug as BlockdevAmendOptionsBlkdebug
+    from qmpd.api.structs.block_core import BlockdevAmendOptionsCompress as BlockdevAmendOptionsCompress
     from qmpd.api.structs.block_core import BlockdevAmendOptionsCopyBeforeWrite as BlockdevAmendOptionsCopyBeforeWrite
     from qmpd.api.structs.block_core import BlockdevAmendOptionsFile as BlockdevAmendOptionsFile
     from qmpd.api.structs.block_core import BlockdevAmendOptionsHostDevice as BlockdevAmendOptionsHostDevice
     from qmpd.api.structs.block_core import BlockdevAmendOptionsNullAio as BlockdevAmendOptionsNullAio
     from qmpd.api.structs.block_core import BlockdevAmendOptionsNullCo as BlockdevAmendOptionsNullCo
+    from qmpd.api.structs.block_core import BlockdevAmendOptionsPreallocate as BlockdevAmendOptionsPreallocate
     from qmpd.api.structs.block_core import BlockdevAmendOptionsQcow2Branch as BlockdevAmendOptionsQcow2Branch
     from qmpd.api.structs.block_core import BlockdevAmendOptionsRaw as BlockdevAmendOptionsRaw
     from qmpd.api.structs.block_core import QObjXBlockdevAmendArg as QObjXBlockdevAmendArg
@@ -316,11 +325,13 @@ _HOMES = {
     "QObjBlockStatsSpecificBase": "qmpd.api.structs.block_core",
     "BlockStatsSpecific": "qmpd.api.structs.block_core",
     "BlockStatsSpecificBlkdebug": "qmpd.api.structs.block_core",
+    "BlockStatsSpecificCompress": "qmpd.api.structs.block_core",
     "BlockStatsSpecificCopyBeforeWrite": "qmpd.api.structs.block_core",
     "BlockStatsSpecificFileBranch": "qmpd.api.structs.block_core",
     "BlockStatsSpecificHostDevice": "qmpd.api.structs.block_core",
     "BlockStatsSpecificNullAio": "qmpd.api.structs.block_core",
     "BlockStatsSpecificNullCo": "qmpd.api.structs.block_core",
+    "BlockStatsSpecificPreallocate": "qmpd.api.structs.block_core",
     "BlockStatsSpecificQcow2": "qmpd.api.structs.block_core",
     "BlockStatsSpecificRaw": "qmpd.api.structs.block_core",
     "BlockStats": "qmpd.api.structs.block_core",
@@ -376,14 +387,17 @@ _HOMES = {
     "BlkdebugInjectErrorOptions": "qmpd.api.structs.block_core",
     "BlkdebugSetStateOptions": "qmpd.api.structs.block_core",
     "BlockdevOptionsBlkdebug": "qmpd.api.structs.block_core",
+    "BlockdevOptionsPreallocate": "qmpd.api.structs.block_core",
     "QObjBlockdevOptionsBase": "qmpd.api.structs.block_core",
     "BlockdevOptions": "qmpd.api.structs.block_core",
     "BlockdevOptionsBlkdebugBranch": "qmpd.api.structs.block_core",
+    "BlockdevOptionsCompress": "qmpd.api.structs.block_core",
     "BlockdevOptionsCopyBeforeWrite": "qmpd.api.structs.block_core",
     "BlockdevOptionsFileBranch": "qmpd.api.structs.block_core",
     "BlockdevOptionsHostDevice": "qmpd.api.structs.block_core",
     "BlockdevOptionsNullAio": "qmpd.api.structs.block_core",
     "BlockdevOptionsNullCo": "qmpd.api.structs.block_core",
+    "BlockdevOptionsPreallocateBranch": "qmpd.api.structs.block_core",
     "BlockdevOptionsQcow2Branch": "qmpd.api.structs.block_core",
     "BlockdevOptionsRawBranch": "qmpd.api.structs.block_core",
     "BlockdevRef": "qmpd.api.structs.block_core",
@@ -395,11 +409,13 @@ _HOMES = {
     "QObjBlockdevCreateOptionsBase": "qmpd.api.structs.block_core",
     "BlockdevCreateOptions": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsBlkdebug": "qmpd.api.structs.block_core",
+    "BlockdevCreateOptionsCompress": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsCopyBeforeWrite": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsFileBranch": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsHostDevice": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsNullAio": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsNullCo": "qmpd.api.structs.block_core",
+    "BlockdevCreateOptionsPreallocate": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsQcow2Branch": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsRaw": "qmpd.api.structs.block_core",
     "QObjBlockdevCreateArg": "qmpd.api.structs.block_core",
@@ -407,11 +423,13 @@ _HOMES = {
     "QObjBlockdevAmendOptionsBase": "qmpd.api.structs.block_core",
     "BlockdevAmendOptions": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsBlkdebug": "qmpd.api.structs.block_core",
+    "BlockdevAmendOptionsCompress": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsCopyBeforeWrite": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsFile": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsHostDevice": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsNullAio": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsNullCo": "qmpd.api.structs.block_core",
+    "BlockdevAmendOptionsPreallocate": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsQcow2Branch": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsRaw": "qmpd.api.structs.block_core",
     "QObjXBlockdevAmendArg": "qmpd.api.structs.block_core",
@@ -560,11 +578,13 @@ __all__ = [
     "QObjBlockStatsSpecificBase",
     "BlockStatsSpecific",
     "BlockStatsSpecificBlkdebug",
+    "BlockStatsSpecificCompress",
     "BlockStatsSpecificCopyBeforeWrite",
     "BlockStatsSpecificFileBranch",
     "BlockStatsSpecificHostDevice",
     "BlockStatsSpecificNullAio",
     "BlockStatsSpecificNullCo",
+    "BlockStatsSpecificPreallocate",
     "BlockStatsSpecificQcow2",
     "BlockStatsSpecificRaw",
     "BlockStats",
@@ -620,14 +640,17 @@ __all__ = [
     "BlkdebugInjectErrorOptions",
     "BlkdebugSetStateOptions",
     "BlockdevOptionsBlkdebug",
+    "BlockdevOptionsPreallocate",
     "QObjBlockdevOptionsBase",
     "BlockdevOptions",
     "BlockdevOptionsBlkdebugBranch",
+    "BlockdevOptionsCompress",
     "BlockdevOptionsCopyBeforeWrite",
     "BlockdevOptionsFileBranch",
     "BlockdevOptionsHostDevice",
     "BlockdevOptionsNullAio",
     "BlockdevOptionsNullCo",
+    "BlockdevOptionsPreallocateBranch",
     "BlockdevOptionsQcow2Branch",
     "BlockdevOptionsRawBranch",
     "BlockdevRef",
@@ -639,11 +662,13 @@ __all__ = [
     "QObjBlockdevCreateOptionsBase",
     "BlockdevCreateOptions",
     "BlockdevCreateOptionsBlkdebug",
+    "BlockdevCreateOptionsCompress",
     "BlockdevCreateOptionsCopyBeforeWrite",
     "BlockdevCreateOptionsFileBranch",
     "BlockdevCreateOptionsHostDevice",
     "BlockdevCreateOptionsNullAio",
     "BlockdevCreateOptionsNullCo",
+    "BlockdevCreateOptionsPreallocate",
     "BlockdevCreateOptionsQcow2Branch",
     "BlockdevCreateOptionsRaw",
     "QObjBlockdevCreateArg",
@@ -651,11 +676,13 @@ __all__ = [
     "QObjBlockdevAmendOptionsBase",
     "BlockdevAmendOptions",
     "BlockdevAmendOptionsBlkdebug",
+    "BlockdevAmendOptionsCompress",
     "BlockdevAmendOptionsCopyBeforeWrite",
     "BlockdevAmendOptionsFile",
     "BlockdevAmendOptionsHostDevice",
     "BlockdevAmendOptionsNullAio",
     "BlockdevAmendOptionsNullCo",
+    "BlockdevAmendOptionsPreallocate",
     "BlockdevAmendOptionsQcow2Branch",
     "BlockdevAmendOptionsRaw",
     "QObjXBlockdevAmendArg",

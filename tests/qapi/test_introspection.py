@@ -31,9 +31,9 @@ ABSENT = {
 
 # What QEMU has and qmpd does not have yet; anything else that differs is a mistake.
 DRIVERS = [
-    "blklogwrites", "blkreplay", "blkverify", "bochs", "cloop", "compress", "copy-on-read", "dmg",
+    "blklogwrites", "blkreplay", "blkverify", "bochs", "cloop", "copy-on-read", "dmg",
     "ftp", "ftps", "gluster", "host_cdrom", "http", "https", "iscsi", "luks", "nbd", "nfs", "nvme",
-    "parallels", "preallocate", "qcow", "qed", "quorum", "rbd", "replication", "snapshot-access", "ssh",
+    "parallels", "qcow", "qed", "quorum", "rbd", "replication", "snapshot-access", "ssh",
     "throttle", "vdi", "vhdx", "vmdk", "vpc", "vvfat",
 ]  # fmt: skip
 EXPECTED = {

@@ -59,11 +59,13 @@ __all__ = [
     "QObjBlockStatsSpecificBase",
     "BlockStatsSpecific",
     "BlockStatsSpecificBlkdebug",
+    "BlockStatsSpecificCompress",
     "BlockStatsSpecificCopyBeforeWrite",
     "BlockStatsSpecificFileBranch",
     "BlockStatsSpecificHostDevice",
     "BlockStatsSpecificNullAio",
     "BlockStatsSpecificNullCo",
+    "BlockStatsSpecificPreallocate",
     "BlockStatsSpecificQcow2",
     "BlockStatsSpecificRaw",
     "BlockStats",
@@ -104,14 +106,17 @@ __all__ = [
     "BlkdebugInjectErrorOptions",
     "BlkdebugSetStateOptions",
     "BlockdevOptionsBlkdebug",
+    "BlockdevOptionsPreallocate",
     "QObjBlockdevOptionsBase",
     "BlockdevOptions",
     "BlockdevOptionsBlkdebugBranch",
+    "BlockdevOptionsCompress",
     "BlockdevOptionsCopyBeforeWrite",
     "BlockdevOptionsFileBranch",
     "BlockdevOptionsHostDevice",
     "BlockdevOptionsNullAio",
     "BlockdevOptionsNullCo",
+    "BlockdevOptionsPreallocateBranch",
     "BlockdevOptionsQcow2Branch",
     "BlockdevOptionsRawBranch",
     "BlockdevRef",
@@ -122,11 +127,13 @@ __all__ = [
     "QObjBlockdevCreateOptionsBase",
     "BlockdevCreateOptions",
     "BlockdevCreateOptionsBlkdebug",
+    "BlockdevCreateOptionsCompress",
     "BlockdevCreateOptionsCopyBeforeWrite",
     "BlockdevCreateOptionsFileBranch",
     "BlockdevCreateOptionsHostDevice",
     "BlockdevCreateOptionsNullAio",
     "BlockdevCreateOptionsNullCo",
+    "BlockdevCreateOptionsPreallocate",
     "BlockdevCreateOptionsQcow2Branch",
     "BlockdevCreateOptionsRaw",
     "QObjBlockdevCreateArg",
@@ -134,11 +141,13 @@ __all__ = [
     "QObjBlockdevAmendOptionsBase",
     "BlockdevAmendOptions",
     "BlockdevAmendOptionsBlkdebug",
+    "BlockdevAmendOptionsCompress",
     "BlockdevAmendOptionsCopyBeforeWrite",
     "BlockdevAmendOptionsFile",
     "BlockdevAmendOptionsHostDevice",
     "BlockdevAmendOptionsNullAio",
     "BlockdevAmendOptionsNullCo",
+    "BlockdevAmendOptionsPreallocate",
     "BlockdevAmendOptionsQcow2Branch",
     "BlockdevAmendOptionsRaw",
     "QObjXBlockdevAmendArg",
@@ -1496,6 +1505,18 @@ class BlockdevOptionsCbw(BlockdevOptionsGenericFormat):
     """how long copying may take before it counts as failed, in seconds; 0 for no limit (default: 0)"""
 
 
+class BlockdevOptionsPreallocate(BlockdevOptionsGenericFormat):
+    """A filter that lets the file of a growing image grow in large steps. The file is cut back when the
+    image is closed.
+    """
+
+    prealloc_align: Maybe[Int64] = Field(default=None, alias="prealloc-align")
+    """the file's length becomes a multiple of so many bytes, which are a multiple of 512 (default: 1 MiB)"""
+
+    prealloc_size: Maybe[Int64] = Field(default=None, alias="prealloc-size")
+    """how much more than needed the file grows, in bytes (default: 128 MiB)"""
+
+
 class BlockdevOptionsQcow2(BlockdevOptionsGenericCOWFormat):
     """A qcow2 image. Encrypted images are not supported."""
 
@@ -1545,6 +1566,12 @@ class BlockStatsSpecificBlkdebug(QObjBlockStatsSpecificBase):
     driver: Literal[BlockdevDriver.BLKDEBUG]
 
 
+class BlockStatsSpecificCompress(QObjBlockStatsSpecificBase):
+    """`BlockStatsSpecific` with `driver` `compress`."""
+
+    driver: Literal[BlockdevDriver.COMPRESS]
+
+
 class BlockStatsSpecificCopyBeforeWrite(QObjBlockStatsSpecificBase):
     """`BlockStatsSpecific` with `driver` `copy-before-write`."""
 
@@ -1575,6 +1602,12 @@ class BlockStatsSpecificNullCo(QObjBlockStatsSpecificBase):
     driver: Literal[BlockdevDriver.NULL_CO]
 
 
+class BlockStatsSpecificPreallocate(QObjBlockStatsSpecificBase):
+    """`BlockStatsSpecific` with `driver` `preallocate`."""
+
+    driver: Literal[BlockdevDriver.PREALLOCATE]
+
+
 class BlockStatsSpecificQcow2(QObjBlockStatsSpecificBase):
     """`BlockStatsSpecific` with `driver` `qcow2`."""
 
@@ -1591,6 +1624,12 @@ class BlockdevOptionsBlkdebugBranch(BlockdevOptionsBlkdebug, QObjBlockdevOptions
     """`BlockdevOptions` with `driver` `blkdebug`."""
 
     driver: Literal[BlockdevDriver.BLKDEBUG]
+
+
+class BlockdevOptionsCompress(BlockdevOptionsGenericFormat, QObjBlockdevOptionsBase):
+    """`BlockdevOptions` with `driver` `compress`."""
+
+    driver: Literal[BlockdevDriver.COMPRESS]
 
 
 class BlockdevOptionsCopyBeforeWrite(BlockdevOptionsCbw, QObjBlockdevOptionsBase):
@@ -1623,6 +1662,12 @@ class BlockdevOptionsNullCo(BlockdevOptionsNull, QObjBlockdevOptionsBase):
     driver: Literal[BlockdevDriver.NULL_CO]
 
 
+class BlockdevOptionsPreallocateBranch(BlockdevOptionsPreallocate, QObjBlockdevOptionsBase):
+    """`BlockdevOptions` with `driver` `preallocate`."""
+
+    driver: Literal[BlockdevDriver.PREALLOCATE]
+
+
 class BlockdevOptionsQcow2Branch(BlockdevOptionsQcow2, QObjBlockdevOptionsBase):
     """`BlockdevOptions` with `driver` `qcow2`."""
 
@@ -1639,6 +1684,12 @@ class BlockdevCreateOptionsBlkdebug(QObjBlockdevCreateOptionsBase):
     """`BlockdevCreateOptions` with `driver` `blkdebug`."""
 
     driver: Literal[BlockdevDriver.BLKDEBUG]
+
+
+class BlockdevCreateOptionsCompress(QObjBlockdevCreateOptionsBase):
+    """`BlockdevCreateOptions` with `driver` `compress`."""
+
+    driver: Literal[BlockdevDriver.COMPRESS]
 
 
 class BlockdevCreateOptionsCopyBeforeWrite(QObjBlockdevCreateOptionsBase):
@@ -1671,6 +1722,12 @@ class BlockdevCreateOptionsNullCo(QObjBlockdevCreateOptionsBase):
     driver: Literal[BlockdevDriver.NULL_CO]
 
 
+class BlockdevCreateOptionsPreallocate(QObjBlockdevCreateOptionsBase):
+    """`BlockdevCreateOptions` with `driver` `preallocate`."""
+
+    driver: Literal[BlockdevDriver.PREALLOCATE]
+
+
 class BlockdevCreateOptionsQcow2Branch(BlockdevCreateOptionsQcow2, QObjBlockdevCreateOptionsBase):
     """`BlockdevCreateOptions` with `driver` `qcow2`."""
 
@@ -1687,6 +1744,12 @@ class BlockdevAmendOptionsBlkdebug(QObjBlockdevAmendOptionsBase):
     """`BlockdevAmendOptions` with `driver` `blkdebug`."""
 
     driver: Literal[BlockdevDriver.BLKDEBUG]
+
+
+class BlockdevAmendOptionsCompress(QObjBlockdevAmendOptionsBase):
+    """`BlockdevAmendOptions` with `driver` `compress`."""
+
+    driver: Literal[BlockdevDriver.COMPRESS]
 
 
 class BlockdevAmendOptionsCopyBeforeWrite(QObjBlockdevAmendOptionsBase):
@@ -1719,6 +1782,12 @@ class BlockdevAmendOptionsNullCo(QObjBlockdevAmendOptionsBase):
     driver: Literal[BlockdevDriver.NULL_CO]
 
 
+class BlockdevAmendOptionsPreallocate(QObjBlockdevAmendOptionsBase):
+    """`BlockdevAmendOptions` with `driver` `preallocate`."""
+
+    driver: Literal[BlockdevDriver.PREALLOCATE]
+
+
 class BlockdevAmendOptionsQcow2Branch(BlockdevAmendOptionsQcow2, QObjBlockdevAmendOptionsBase):
     """`BlockdevAmendOptions` with `driver` `qcow2`."""
 
@@ -1746,11 +1815,13 @@ BlockStatsSpecific = TypeAliasType(
     Annotated[
         Union[
             Annotated[BlockStatsSpecificBlkdebug, Tag("driver=blkdebug")],
+            Annotated[BlockStatsSpecificCompress, Tag("driver=compress")],
             Annotated[BlockStatsSpecificCopyBeforeWrite, Tag("driver=copy-before-write")],
             Annotated[BlockStatsSpecificFileBranch, Tag("driver=file")],
             Annotated[BlockStatsSpecificHostDevice, Tag("driver=host_device")],
             Annotated[BlockStatsSpecificNullAio, Tag("driver=null-aio")],
             Annotated[BlockStatsSpecificNullCo, Tag("driver=null-co")],
+            Annotated[BlockStatsSpecificPreallocate, Tag("driver=preallocate")],
             Annotated[BlockStatsSpecificQcow2, Tag("driver=qcow2")],
             Annotated[BlockStatsSpecificRaw, Tag("driver=raw")],
         ],
@@ -1788,11 +1859,13 @@ BlockdevOptions = TypeAliasType(
     Annotated[
         Union[
             Annotated[BlockdevOptionsBlkdebugBranch, Tag("driver=blkdebug")],
+            Annotated[BlockdevOptionsCompress, Tag("driver=compress")],
             Annotated[BlockdevOptionsCopyBeforeWrite, Tag("driver=copy-before-write")],
             Annotated[BlockdevOptionsFileBranch, Tag("driver=file")],
             Annotated[BlockdevOptionsHostDevice, Tag("driver=host_device")],
             Annotated[BlockdevOptionsNullAio, Tag("driver=null-aio")],
             Annotated[BlockdevOptionsNullCo, Tag("driver=null-co")],
+            Annotated[BlockdevOptionsPreallocateBranch, Tag("driver=preallocate")],
             Annotated[BlockdevOptionsQcow2Branch, Tag("driver=qcow2")],
             Annotated[BlockdevOptionsRawBranch, Tag("driver=raw")],
         ],
@@ -1831,11 +1904,13 @@ BlockdevCreateOptions = TypeAliasType(
     Annotated[
         Union[
             Annotated[BlockdevCreateOptionsBlkdebug, Tag("driver=blkdebug")],
+            Annotated[BlockdevCreateOptionsCompress, Tag("driver=compress")],
             Annotated[BlockdevCreateOptionsCopyBeforeWrite, Tag("driver=copy-before-write")],
             Annotated[BlockdevCreateOptionsFileBranch, Tag("driver=file")],
             Annotated[BlockdevCreateOptionsHostDevice, Tag("driver=host_device")],
             Annotated[BlockdevCreateOptionsNullAio, Tag("driver=null-aio")],
             Annotated[BlockdevCreateOptionsNullCo, Tag("driver=null-co")],
+            Annotated[BlockdevCreateOptionsPreallocate, Tag("driver=preallocate")],
             Annotated[BlockdevCreateOptionsQcow2Branch, Tag("driver=qcow2")],
             Annotated[BlockdevCreateOptionsRaw, Tag("driver=raw")],
         ],
@@ -1849,11 +1924,13 @@ BlockdevAmendOptions = TypeAliasType(
     Annotated[
         Union[
             Annotated[BlockdevAmendOptionsBlkdebug, Tag("driver=blkdebug")],
+            Annotated[BlockdevAmendOptionsCompress, Tag("driver=compress")],
             Annotated[BlockdevAmendOptionsCopyBeforeWrite, Tag("driver=copy-before-write")],
             Annotated[BlockdevAmendOptionsFile, Tag("driver=file")],
             Annotated[BlockdevAmendOptionsHostDevice, Tag("driver=host_device")],
             Annotated[BlockdevAmendOptionsNullAio, Tag("driver=null-aio")],
             Annotated[BlockdevAmendOptionsNullCo, Tag("driver=null-co")],
+            Annotated[BlockdevAmendOptionsPreallocate, Tag("driver=preallocate")],
             Annotated[BlockdevAmendOptionsQcow2Branch, Tag("driver=qcow2")],
             Annotated[BlockdevAmendOptionsRaw, Tag("driver=raw")],
         ],

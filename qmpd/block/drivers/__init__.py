@@ -16,6 +16,8 @@ _DRIVERS = {
     "null-co": "qmpd.block.drivers.null:NullDriver",
     "null-aio": "qmpd.block.drivers.null:NullDriver",
     "qcow2": "qmpd.block.drivers.qcow2.driver:Qcow2Driver",
+    "compress": "qmpd.block.drivers.compress:CompressDriver",
+    "preallocate": "qmpd.block.drivers.preallocate:PreallocateDriver",
     "copy-before-write": "qmpd.block.drivers.copy_before_write:CopyBeforeWriteDriver",
 }
 

@@ -178,6 +178,10 @@ class CopyBeforeWriteDriver(FilterDriver):
         await self._save(offset, len(data))
         await self.below.pwritev(offset, data, fua)
 
+    async def pwrite_compressed(self, offset: int, data: Buffer) -> None:
+        await self._save(offset, len(data))
+        await self.below.pwrite_compressed(offset, data)
+
     async def pwrite_zeroes(self, offset: int, length: int, may_unmap: bool, no_fallback: bool) -> None:
         await self._save(offset, length)
         await self.below.pwrite_zeroes(offset, length, may_unmap=may_unmap, no_fallback=no_fallback)

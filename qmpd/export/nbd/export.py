@@ -119,7 +119,7 @@ class NbdExport(BlockExport):
             nbd.description,
             node.length,
             _WRITABLE if settings.writable else _READ_ONLY,
-            alignment=node.request_alignment,
+            alignment=_common_alignment(node),
             allocation_depth=nbd.allocation_depth,
             bitmaps=tuple(reference.name for reference in nbd.bitmaps),
         )
@@ -171,6 +171,14 @@ class NbdExport(BlockExport):
         for bitmap in bitmaps:
             bitmap.unlock()
         self.backend.detach()
+
+
+def _common_alignment(node: BlockNode) -> int:
+    """What clients are asked to align to; the disk's length has to be a multiple of it. The node takes any request."""
+    alignment = node.request_alignment
+    while node.length % alignment:
+        alignment //= 2
+    return alignment
 
 
 def _check_text(member: str, text: str) -> None:
