@@ -34,10 +34,15 @@ from qmpd.block.node import BlockNode
 DEFAULT_CHUNK = 2 << 20
 """Bytes of data that one background task copies."""
 
-_WINDOW = 1 << 30
-_LONG_RUN = 16 << 20
+WINDOW = 1 << 30
+"""Bytes whose `map` is asked for at once."""
+
+LONG_RUN = 16 << 20
 """Runs of so many bytes are worth mapping in windows."""
-_MAX_RUNS = 512
+
+MAX_RUNS = 512
+"""Scattered runs that one task takes along."""
+
 _BOUNCE = 1 << 20
 _NOT_SUPPORTED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP})
 
@@ -80,9 +85,18 @@ class ExtentWindow:
         """Whether the byte at `offset` is known."""
         return bool(self._starts) and self._starts[0] <= offset < self._end
 
+    @property
+    def end(self) -> int:
+        """The first byte after what is known."""
+        return self._end
+
+    def forget(self) -> None:
+        """Know nothing any more."""
+        self._extents, self._starts, self._end = [], [], 0
+
     async def load(self, offset: int) -> None:
         """Ask the node about the part that begins at `offset`."""
-        extents = await self._node.map(offset, _WINDOW)
+        extents = await self._node.map(offset, WINDOW)
         self._extents = extents
         self._starts = [extent.offset for extent in extents]
         self._end = extents[-1].end
@@ -111,6 +125,7 @@ class BlockCopy:
     :param todo: one bit for each cluster, 1 for those to be copied. Owned by the copy from now on.
     :param compress: the target gets its data in compressed form, cluster by cluster.
     :ivar offload: let the kernel copy plain extents, which may share blocks between source and target.
+    :ivar unmap: the target may give space back where the source reads zero.
     :ivar on_copied: called with the number of bytes after each task that went well.
     """
 
@@ -126,6 +141,7 @@ class BlockCopy:
         self._source_map = ExtentWindow(source)
         self._host_copy = not compress
         self.offload = False
+        self.unmap = True
         self._compress = compress
         self.on_copied: Callable[[int], None] | None = None
 
@@ -156,11 +172,11 @@ class BlockCopy:
             first = self.todo.find(1)
             if first < 0:
                 return None
-            if self._run_end(first) - first < _LONG_RUN // self.cluster_size:
+            if self._run_end(first) - first < LONG_RUN // self.cluster_size:
                 return self._claim_scattered(first, chunk)
             offset = first * self.cluster_size
             if self._source_map.covers(offset):
-                return self._claim_from_window(first, chunk)
+                return self._claim_from_window(first, chunk, self._run_end(first))
             # Others may claim clusters meanwhile; then it is another run that is looked at next.
             await self._load_window(offset)
 
@@ -171,7 +187,7 @@ class BlockCopy:
     def _claim_scattered(self, first: int, chunk: int) -> CopyTask:
         runs: list[tuple[int, int]] = []
         budget = max(chunk // self.cluster_size, 1)
-        while first >= 0 and budget > 0 and len(runs) < _MAX_RUNS:
+        while first >= 0 and budget > 0 and len(runs) < MAX_RUNS:
             end = min(self._run_end(first), first + budget)
             runs.append((first, end))
             budget -= end - first
@@ -179,11 +195,11 @@ class BlockCopy:
             first = self.todo.find(1, end)
         return self._open_task(CopyTask(runs))
 
-    def _claim_from_window(self, first: int, chunk: int) -> CopyTask:
-        """Clusters of one run, taken over as many extents as it takes to have `chunk` bytes of data."""
+    def _claim_from_window(self, first: int, chunk: int, limit: int) -> CopyTask:
+        """Clusters of one run up to `limit`, over as many extents as it takes to have `chunk` bytes of data."""
         size = self.cluster_size
         begin = offset = first * size
-        limit = min(self._run_end(first) * size, self.length)
+        limit = min(limit * size, self.length)
         extents: list[Extent] = []
         data = 0
         while offset < limit and data < chunk and self._source_map.covers(offset):
@@ -377,9 +393,9 @@ class BlockCopy:
     async def _write_zeroes(self, offset: int, length: int) -> None:
         end = offset + length
         while offset < end:
-            step = min(end - offset, _WINDOW)
+            step = min(end - offset, WINDOW)
             try:
-                await self.target.pwrite_zeroes(offset, step, may_unmap=True)
+                await self.target.pwrite_zeroes(offset, step, may_unmap=self.unmap)
             except OSError as error:
                 raise CopyError(False, error) from error
             offset += step

@@ -7,8 +7,9 @@ that work on a chain (commit, stream, mirror) freeze its edges: nobody may attac
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
+from qmpd.block.driver import FilterDriver
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -54,6 +55,21 @@ def skip_implicit_filters(node: BlockNode) -> BlockNode:
     while node.implicit and node.filtered is not None:
         node = node.filtered
     return node
+
+
+def top_of_guards(node: BlockNode) -> BlockNode:
+    """Where a new user of `node` has to come in: above the filters by which jobs see all that is written to it."""
+    while True:
+        owners = (child.owner for child in node.parents)
+        guard = next((owner for owner in owners if _guards(owner, node)), None)
+        if guard is None:
+            return node
+        node = guard
+
+
+def _guards(owner: object, node: BlockNode) -> TypeGuard[BlockNode]:
+    driver = getattr(owner, "driver", None)
+    return isinstance(driver, FilterDriver) and driver.guards_source and driver.below is node
 
 
 def backing_node(node: BlockNode) -> BlockNode | None:

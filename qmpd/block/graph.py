@@ -401,11 +401,12 @@ class BlockGraph:
             self._redirect([child], target)
         node.child_moved(name)
 
-    def replace_node(self, old: BlockNode, new: BlockNode) -> None:
+    def replace_node(self, old: BlockNode, new: BlockNode) -> list[Child]:
         """Let all users of `old` use `new`, but for those that `new` itself stands on. Plain.
 
         A `new` that has `old` below it keeps its own way there, so this also puts an overlay on top of a node.
 
+        :returns: the edges that have moved, for `take_back`.
         :raises GenericError: one of the edges is frozen, permissions conflict, or too many nodes would be on top of
             each other; the graph is as before.
         """
@@ -418,6 +419,16 @@ class BlockGraph:
         self._redirect(edges, new)
         if new.length != old.length:
             new.refresh_length()
+        return edges
+
+    def take_back(self, edges: list[Child], old: BlockNode) -> None:
+        """Undo `replace_node`, in the same exclusive and drained section: the edges lead to `old` again. Plain."""
+        present = [child for child in edges if child in child.node.parents]
+        sources = [child.node for child in present]
+        self._move(present, old)
+        self._update_permissions([*dict.fromkeys(sources), old])
+        for source in sources:
+            self._mark_unused(source)
 
     def _redirect(self, edges: list[Child], target: BlockNode) -> None:
         sources = [child.node for child in edges]

@@ -97,6 +97,13 @@ class Job(ABC):
     async def prepare(self) -> None:  # noqa: B027
         """The last step that may fail, once all jobs of the group have run; raise as `run` does."""
 
+    async def prepare_drained(self) -> None:  # noqa: B027
+        """The very last step that may fail: the job's nodes are drained, and `commit` or `abort` follows at once.
+
+        For what has to happen between the last request and the first one after the job, such as a switch to another
+        image. `abort` undoes it.
+        """
+
     def commit(self) -> None:  # noqa: B027
         """Make the work count. The job's nodes are drained."""
 

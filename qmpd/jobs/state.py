@@ -64,7 +64,7 @@ VERBS: Mapping[JobVerb, frozenset[JobStatus]] = {
     JobVerb.PAUSE: _ACTIVE,
     JobVerb.RESUME: _ACTIVE,
     JobVerb.SET_SPEED: _ACTIVE,
-    JobVerb.COMPLETE: frozenset({_S.READY}),
+    JobVerb.COMPLETE: frozenset({_S.READY, _S.STANDBY}),
     JobVerb.FINALIZE: frozenset({_S.PENDING}),
     JobVerb.DISMISS: frozenset({_S.CONCLUDED}),
 }

@@ -5,15 +5,16 @@ Every job is a member of a group, if only of one of its own, so there is a singl
 The story of a group is one coroutine, `_finish`, in a task of the manager's. It begins when the last member's
 `run` has ended well, or at the first failure or cancellation (`take_down`), whichever comes first:
 
-    prepare all -> all pending -> (a client finalizes) -> commit all        nothing went wrong
+    prepare all -> all pending -> (a client finalizes) -> drain, commit all   nothing went wrong
     cancel the others -> wait for their `run` to end -> abort all           otherwise, from any point above
 
-Preparing comes before pending, so that a group for which a client is asked to finalize has nothing left that can
-fail. The hooks and callbacks run in one go without an `await`, with the members' nodes drained and the graph held,
-and with the first of them the group is *decided*. A verb comes before that, and then aborts the group, or
-counts as having come after the end. The last events follow when the graph has closed what the hooks let go
-of, so that a client that hears of the end finds nothing open any more. What was rejected: finishing job by
-job, as each ends; a drain between two commits would show one disk's backup without the other's.
+Preparing comes before pending, so that a group for which a client is asked to finalize has hardly anything left that
+can fail: only what has to wait until all nodes stand still (`prepare_drained`). The hooks and callbacks run in one go
+without an `await`, with the members' nodes drained and the graph held, and with the first of them the group is
+*decided*. A verb comes before that, and then aborts the group, or counts as having come after the end. The last
+events follow when the graph has closed what the hooks let go of, so that a client that hears of the end finds nothing
+open any more. What was rejected: finishing job by job, as each ends; a drain between two commits would show one
+disk's backup without the other's.
 
 Order, as clients of QEMU know it: members tell their outcome latest first.
 """
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from qmpd.jobs.bell import Bell
@@ -144,23 +145,24 @@ class JobTransaction:
             self._manager.spawn(self._finish(), f"finish {names}")
 
     async def _finish(self) -> None:
-        await self._prepare_all()
+        await self._prepare_all(lambda job: job.prepare())
         await self._stand_pending()
         while not all(job.over or not job.started for job in self._members):
             await self._bell.wait()
         try:
             async with self._manager.graph.exclusive(), self._manager.graph.drained(self._nodes()):
+                await self._prepare_all(lambda job: job.prepare_drained())
                 self._decide()
         finally:
             if self._decided:
                 self._conclude()
 
-    async def _prepare_all(self) -> None:
+    async def _prepare_all(self, prepare: Callable[[Job], Awaitable[None]]) -> None:
         for job in self._members:
             if self._failed:
                 return
             try:
-                await job.prepare()
+                await prepare(job)
             except Exception as error:
                 job.fail(error)
                 self.take_down(job)

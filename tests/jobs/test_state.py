@@ -42,7 +42,7 @@ VERBS = {
     "pause": "created running paused ready standby",
     "resume": "created running paused ready standby",
     "set-speed": "created running paused ready standby",
-    "complete": "ready",
+    "complete": "ready standby",
     "finalize": "pending",
     "dismiss": "concluded",
 }

@@ -1,0 +1,510 @@
+"""The mirror job: a target becomes equal to the source and stays so, until a client lets the job end.
+
+Building the job (`MirrorJob.create`, with all nodes drained) puts a `mirror_top` filter on top of the source. `run`
+copies what is to be copied at first, and then again and again what guests have written meanwhile. Once nothing is left
+to copy the job is ready. From then on it can be completed (the target takes the place of the source, or of the node
+named by `replaces`), ended as it is (the target keeps the contents of that moment), or cancelled.
+
+**It always comes to an end.** Guests that write faster than the job copies would keep it busy for ever. So when it is
+to end, and when it has copied the disk several times over without becoming ready, the filter lets guests' writes go to
+both sides (its active mode, which copy-mode=write-blocking has from the beginning): nothing new becomes dirty then,
+and what is dirty runs out. QEMU has guests stand still at the end instead, and may never get ready.
+
+**Nothing is lost at the switch.** `run` ends in the active mode with nothing left to copy. The filter stays in that
+mode while the job waits for its group or a client's word. At the very end all nodes are drained, what may be left is
+copied, and the graph is changed (`prepare_drained`). If the group fails after that, `abort` changes it back, before
+any request can have come between.
+
+The commit of an active layer is the same work with the base of the chain as the target (`MirrorSettings.is_commit`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Self
+
+from qmpd.block import chain
+from qmpd.block.block_copy import DEFAULT_CHUNK, CopyError, CopyTask
+from qmpd.block.blockers import OpBlocker
+from qmpd.block.child import Child
+from qmpd.block.dirty_bitmap import default_granularity
+from qmpd.block.drivers.mirror_top import MirrorTopDriver
+from qmpd.block.extents import ExtentKind
+from qmpd.block.node import BlockNode
+from qmpd.block.permissions import Perm
+from qmpd.errors import GenericError
+from qmpd.jobs.block_job import BlockJob, ErrorAction
+
+if TYPE_CHECKING:
+    from qmpd.block.graph import BlockGraph
+    from qmpd.block.mirror_copy import MirrorCopy
+    from qmpd.jobs.manager import JobManager
+    from qmpd.jobs.transaction import JobTransaction
+
+DEFAULT_BUFFER = 10 << 20
+"""Bytes under way at the same time unless the client says otherwise, as in QEMU."""
+
+MAX_PARALLEL_COPIES = 4
+RETRY_SECONDS = 0.1
+"""Pause before a request is tried again that failed and was to be ignored."""
+
+GATHER_SECONDS = 0.05
+"""How long a ready job lets writes gather before it copies what they have changed."""
+
+PATIENCE = 2
+"""How many times over the disk is copied before guests' writes are made to wait for the target."""
+
+
+class BackingMode(StrEnum):
+    """What becomes of the target's backing file at the end."""
+
+    LEAVE = "leave"  # it is as the client has made it
+    SOURCE = "source"  # it is a node of the source's chain
+    OPEN = "open"  # what the target's header says is opened
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorSettings:
+    """A mirror as asked for, checked as far as the nodes do not matter.
+
+    :ivar layers: how many of the uppermost images of the source are copied at first; None for all there is, 0 for
+        nothing (sync=none).
+    :ivar granularity: bytes kept track of as a whole, 0 for the default.
+    :ivar buffer: bytes that may be under way at the same time, 0 for the default.
+    :ivar speed: bytes per second, 0 for no limit.
+    :ivar write_blocking: guests' writes go to both sides from the beginning.
+    :ivar unmap: the target may give space back where the source reads zero.
+    :ivar replaces: the node whose place the target takes; None for the source.
+    :ivar backing: what becomes of the target's backing file.
+    :ivar base: the target's backing node under `BackingMode.SOURCE`; None for none.
+    :ivar is_commit: the target is the base of the source's own chain.
+    """
+
+    job_id: str
+    layers: int | None = None
+    granularity: int = 0
+    buffer: int = 0
+    speed: int = 0
+    write_blocking: bool = False
+    unmap: bool = True
+    replaces: str | None = None
+    backing: BackingMode = BackingMode.LEAVE
+    base: BlockNode | None = None
+    is_commit: bool = False
+    on_source_error: str = "report"
+    on_target_error: str = "report"
+    auto_finalize: bool = True
+    auto_dismiss: bool = True
+    filter_node_name: str | None = None
+
+
+class MirrorJob(BlockJob):
+    """One disk's mirror. Made by `create` only."""
+
+    job_type = "mirror"
+
+    def __init__(self, settings: MirrorSettings, graph: BlockGraph, source: BlockNode, target: BlockNode) -> None:
+        super().__init__(
+            settings.job_id,
+            speed=settings.speed,
+            auto_finalize=settings.auto_finalize,
+            auto_dismiss=settings.auto_dismiss,
+        )
+        self._settings = settings
+        self._graph = graph
+        self._source = source
+        self._target = target
+        self._to_replace: BlockNode | None = None
+        self._filter: BlockNode | None = None
+        self._driver: MirrorTopDriver
+        self._children: list[Child] = []
+        self._frozen: list[Child] = []
+        self._blockers: list[tuple[BlockNode, OpBlocker]] = []
+        self._running: set[asyncio.Task[None]] = set()
+        self._failures: list[CopyError] = []
+        self._undo: list[Callable[[], None]] = []
+        self._fatal: OSError | None = None
+        self._copied = 0
+        self._is_ready = False
+        self._completing = False
+        self._closing_in = False
+        self._stopped = False
+
+    @classmethod
+    def create(
+        cls,
+        settings: MirrorSettings,
+        manager: JobManager,
+        graph: BlockGraph,
+        source: BlockNode,
+        target: BlockNode,
+        group: JobTransaction | None = None,
+    ) -> Self:
+        """Make the job, ready to start, with its filter in place. `source` and `target` must be drained.
+
+        :param group: the transaction it joins, None for one of its own.
+        :raises GenericError: it cannot be; everything is as before.
+        """
+        manager.check_id(settings.job_id)
+        job = cls(settings, graph, source, target)
+        try:
+            job._take()
+            manager.add(job, group)
+        except BaseException:
+            job._give_back()
+            raise
+        return job
+
+    def _take(self) -> None:
+        settings, driver = self._settings, self._make_driver()
+        self._driver = driver
+        self._filter = self._graph.insert_filter(
+            driver, self._source, settings.filter_node_name, {"target": self._target}
+        )
+        self._filter.implicit = settings.filter_node_name is None
+        driver.whole_clusters = _lacks_backing(self._target)
+        driver.on_error = self._write_failed
+        driver.on_mirrored = self._write_mirrored
+        driver.active = settings.write_blocking
+        self.copy.unmap = settings.unmap
+        self.copy.on_copied = self._count
+        uses = [("main node", self._filter), ("source", self._source), ("target", self._target)]
+        uses += [("intermediate node", node) for node in self._intermediate()]
+        for name, node in uses:
+            self._children.append(self._graph.attach(self, name, node, Perm.NONE, Perm.ALL & ~Perm.RESIZE))
+            self._block(node)
+        if settings.is_commit:
+            self._frozen = chain.freeze(self._filter, self._target)
+
+    def _make_driver(self) -> MirrorTopDriver:
+        settings, target = self._settings, self._target
+        granularity = settings.granularity or default_granularity(target.driver.cluster_size)
+        if _lacks_backing(target):
+            granularity = max(granularity, target.driver.cluster_size or 0)
+        shared = Perm.WRITE_UNCHANGED
+        if settings.is_commit:
+            shared = Perm.ALL
+        elif chain.skip_filters(target) in chain.chain(self._source):
+            shared |= Perm.CONSISTENT_READ
+        driver = MirrorTopDriver(granularity, shared, is_commit=settings.is_commit)
+        if settings.is_commit and self._source.length > target.length:
+            driver.target_perm |= Perm.RESIZE
+        return driver
+
+    def _intermediate(self) -> list[BlockNode]:
+        """The nodes between source and target, when both are of one chain."""
+        if not self._settings.is_commit:
+            return []
+        nodes = list(chain.chain(self._source))
+        return nodes[1 : nodes.index(self._target)]
+
+    def _block(self, node: BlockNode) -> None:
+        blocker = node.blockers.block(f"block job '{self.job_id}' of type '{self.job_type}' uses it")
+        self._blockers.append((node, blocker))
+
+    @property
+    def copy(self) -> MirrorCopy:
+        """What does the copying, shared with the filter."""
+        return self._driver.copy
+
+    def nodes(self) -> Sequence[BlockNode]:
+        nodes = (self._filter, self._source, self._target, self._to_replace)
+        return [node for node in nodes if node is not None]
+
+    # The work.
+
+    async def run(self) -> None:
+        try:
+            await self.fit_target()
+            await self._find_work()
+            while not await self._at_end():
+                await self._copy_some()
+        finally:
+            while self._running:
+                await asyncio.wait(self._running)
+
+    async def fit_target(self) -> None:
+        """See to it that the target has the length of the source.
+
+        :raises OSError: it has not.
+        """
+        if self._source.length != self._target.length:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    async def _find_work(self) -> None:
+        layers = self._settings.layers
+        if layers is None:
+            self.copy.mark_all()
+        elif layers:
+            try:
+                await self.copy.mark_allocated(layers)
+            except CopyError as error:
+                raise error.cause from error
+        self.progress.set_remaining(self.copy.remaining)
+
+    async def _at_end(self) -> bool:
+        """Whether the work is over. Here the job waits while there is nothing to copy."""
+        await self.pause_point()
+        await self._handle_failures()
+        if self.pause_requested or self._running or not self.copy.clean:
+            return False
+        if not self._is_ready:
+            await self._become_ready()
+            return False
+        if self._completing or self.cancel_requested:
+            return await self._finish_line()
+        await self._wait_for_writes()
+        return False
+
+    async def _become_ready(self) -> None:
+        if not await self._flush_target() or not self.copy.clean or self.pause_requested:
+            return
+        self.progress.set_remaining(self.copy.under_way)
+        self._is_ready = True
+        self._closing_in = False
+        self._choose_mode()
+        self.transition_to_ready()
+
+    async def _finish_line(self) -> bool:
+        """Have guests write to both sides; true when nothing is left to copy then."""
+        self._closing_in = True
+        self._choose_mode()
+        await self._driver.settled()
+        if not self.copy.clean or not await self._flush_target():
+            return False
+        self.progress.set_remaining(0)
+        return self.copy.clean and self._fatal is None and not self._stopped
+
+    async def _wait_for_writes(self) -> None:
+        self.copy.on_dirty = self.kick
+        try:
+            await self.sleep(3600)
+        finally:
+            self.copy.on_dirty = None
+        if not self.copy.clean and not (self._completing or self.cancel_requested):
+            await self.sleep(GATHER_SECONDS)
+
+    async def _copy_some(self) -> None:
+        """Set one more task to work, or wait until one has ended."""
+        if self.pause_requested:
+            return
+        await self.throttle(0)
+        self.progress.set_remaining(self.copy.remaining + self.copy.under_way)
+        self._lose_patience()
+        task = await self._claim()
+        if task is not None:
+            self.rate_limit.charge(_data_in(self.copy, task))
+            self._spawn(task)
+            if len(self._running) >= self._parallel:
+                await self._one_done()
+        elif self._running:
+            await self._one_done()
+        elif not self.copy.clean:
+            # What is left is in the hands of guests' writes.
+            await self.copy.wait_for_claims()
+
+    def _lose_patience(self) -> None:
+        if not self._is_ready and not self._closing_in and self._copied > PATIENCE * self._source.length:
+            self._closing_in = True
+            self._choose_mode()
+
+    @property
+    def _parallel(self) -> int:
+        buffer = self._settings.buffer or DEFAULT_BUFFER
+        return max(1, min(MAX_PARALLEL_COPIES, buffer // self._chunk()))
+
+    def _chunk(self) -> int:
+        chunk = min(DEFAULT_CHUNK, max(self._settings.buffer or DEFAULT_BUFFER, self.copy.cluster_size))
+        if self.speed:
+            # A slow job goes in small steps, so that it is smooth and reacts to a new speed.
+            chunk = min(chunk, max(self.speed // 10, self.copy.cluster_size))
+        return chunk
+
+    async def _claim(self) -> CopyTask | None:
+        try:
+            return await self.copy.claim_next(self._chunk())
+        except CopyError as error:
+            self._failures.append(error)
+            return None
+
+    def _spawn(self, task: CopyTask) -> None:
+        running = asyncio.get_running_loop().create_task(self._perform(task))
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+
+    async def _perform(self, task: CopyTask) -> None:
+        try:
+            await self.copy.perform(task)
+        except CopyError as error:
+            self._failures.append(error)
+
+    async def _one_done(self) -> None:
+        await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+
+    def _count(self, length: int) -> None:
+        self._copied += length
+        self.progress.advance(length)
+
+    async def on_pause(self) -> None:
+        while self._running:
+            await asyncio.wait(self._running)
+        self.copy.forget_map()
+
+    def quiescent(self) -> bool:
+        return not self._running
+
+    # Modes and errors.
+
+    def _choose_mode(self) -> None:
+        """Guests' writes go to both sides if so wanted, unless the job has failed, or stands still for an error."""
+        wanted = self._settings.write_blocking or self._closing_in
+        self._driver.active = wanted and self._fatal is None and not self._stopped and not self.cancelled
+
+    def _write_mirrored(self, length: int) -> None:
+        self.progress.set_total(self.progress.total + length)
+        self.progress.advance(length)
+
+    def _write_failed(self, error: CopyError) -> None:
+        """A guest's write did not reach the target. Called by the filter."""
+        if self._fatal is not None or self._stopped or self.cancelled:
+            return
+        if not self.over:
+            self._decide_about(error)
+            self.kick()
+            return
+        # There is nothing left that could try again.
+        self._fatal = error.cause
+        self._choose_mode()
+        if not self.txn.decided and not self.txn.failed:
+            self.fail(error.cause)
+            self.txn.take_down(self)
+
+    def _decide_about(self, failure: CopyError) -> ErrorAction:
+        policy = self._settings.on_source_error if failure.is_read else self._settings.on_target_error
+        action = self.error_action(policy, failure.cause, is_read=failure.is_read)
+        if action is ErrorAction.REPORT:
+            self._fatal = failure.cause
+        elif action is ErrorAction.STOP:
+            self._stopped = True
+        self._choose_mode()
+        return action
+
+    async def _handle_failures(self) -> None:
+        failures, self._failures = self._failures, []
+        if self._stopped and self.user_paused:
+            # Requests that were under way fail for the same reason; they are tried again with the first one.
+            return
+        for failure in failures:
+            action = self._decide_about(failure)
+            if action is ErrorAction.IGNORE:
+                await self.sleep(RETRY_SECONDS)
+            elif action is ErrorAction.STOP:
+                await self.pause_point()
+                self._failures.clear()
+                break
+            else:
+                break
+        if self._fatal is not None:
+            raise self._fatal
+
+    async def _flush_target(self) -> bool:
+        try:
+            await self._target.flush()
+        except OSError as error:
+            self._failures.append(CopyError(False, error))
+            return False
+        return True
+
+    def user_resume(self) -> None:
+        super().user_resume()
+        self._stopped = False
+        self._choose_mode()
+
+    # The end.
+
+    def complete(self) -> None:
+        if self._completing:
+            return
+        if self._settings.replaces is not None:
+            node = self._graph.find(self._settings.replaces)
+            if node is None:
+                raise GenericError(f"There is no node '{self._settings.replaces}' any more that could be replaced")
+            if node is not self._source:
+                self._block(node)
+            self._to_replace = node
+        self._completing = True
+        self.kick()
+
+    def cancel(self, force: bool) -> bool:
+        if force or not self._is_ready:
+            self._driver.active = False
+            return True
+        return False
+
+    async def prepare_drained(self) -> None:
+        # All guests' writes are over and went to both sides; but a node below may have been written to directly.
+        self.copy.forget_map()
+        while (task := await self._claim()) is not None:
+            await self._perform(task)
+            if self._failures:
+                break
+        if self._failures:
+            raise self._failures[0].cause
+        self._driver.disconnect()
+        chain.unfreeze(self._frozen)
+        await self.settle_backing()
+        if self._completing:
+            self.switch()
+
+    async def settle_backing(self) -> None:
+        """Give the target its backing file. Undone by `abort`."""
+        if self._settings.backing is BackingMode.SOURCE:
+            image = chain.skip_filters(self._target)
+            child = chain.cow_child(image)
+            before = None if child is None else child.node
+            if before is not self._settings.base:
+                self._graph.set_child(image, "backing", self._settings.base)
+                self._undo.append(lambda: self._graph.set_child(image, "backing", before))
+
+    def switch(self) -> None:
+        """Let all users of the source, or of the node to be replaced, go over to the target. Undone by `abort`."""
+        old = self._to_replace or self._source
+        edges = self._graph.replace_node(old, self._target)
+        self._undo.append(lambda: self._graph.take_back(edges, old))
+
+    def abort(self) -> None:
+        while self._undo:
+            self._undo.pop()()
+
+    def clean(self) -> None:
+        self._give_back()
+
+    def _give_back(self) -> None:
+        chain.unfreeze(self._frozen)
+        for node, blocker in self._blockers:
+            node.blockers.unblock(blocker)
+        self._blockers.clear()
+        for child in self._children:
+            self._graph.detach(child)
+        self._children.clear()
+        mirror_top, self._filter = self._filter, None
+        if mirror_top is not None:
+            self._driver.disconnect()
+            self._graph.remove_filter(mirror_top)
+
+
+def _lacks_backing(target: BlockNode) -> bool:
+    """Whether the target names a backing file that is not attached, and so cannot fill in its clusters from there."""
+    image = chain.skip_filters(target)
+    return chain.cow_child(image) is None and "backing-filename" in image.driver.image_details()
+
+
+def _data_in(copy: MirrorCopy, task: CopyTask) -> int:
+    if task.extents is None:
+        return copy.bytes_of(task)
+    return sum(extent.length for extent in task.extents if extent.kind is ExtentKind.DATA)
