@@ -166,7 +166,6 @@ class BlockCopy:
         """Claim the next clusters: up to `chunk` bytes of data, and a hole of any size.
 
         :returns: None when nothing is left to claim.
-        :raises CopyError: the source cannot be mapped.
         """
         while True:
             first = self.todo.find(1)
@@ -178,7 +177,11 @@ class BlockCopy:
             if self._source_map.covers(offset):
                 return self._claim_from_window(first, chunk, self._run_end(first))
             # Others may claim clusters meanwhile; then it is another run that is looked at next.
-            await self._load_window(offset)
+            try:
+                await self._source_map.load(offset)
+            except OSError:
+                first = self.todo.find(1)
+                return self._claim_scattered(first, chunk) if first >= 0 else None
 
     def _run_end(self, first: int) -> int:
         end = self.todo.find(0, first)
@@ -313,13 +316,18 @@ class BlockCopy:
         size, length = self.cluster_size, self.length
         return [(first * size, min(end * size, length) - first * size) for first, end in task.runs]
 
+    @staticmethod
+    async def _map_or_read(node: BlockNode, ranges: list[Range]) -> list[Extent]:
+        """How ranges are stored; plain data if the node cannot tell, since there are no wrong bytes in that."""
+        try:
+            return await node.map_ranges(ranges)
+        except OSError:
+            return [Extent(offset, length, ExtentKind.DATA) for offset, length in ranges]
+
     async def _make_plan(self, task: CopyTask) -> _Plan:
         extents = task.extents
         if extents is None:
-            try:
-                extents = await self.source.map_ranges(self._ranges(task))
-            except OSError as error:
-                raise CopyError(True, error) from error
+            extents = await self._map_or_read(self.source, self._ranges(task))
         plan = _Plan()
         if self._compress:
             self._plan_whole_clusters(plan, task, extents)
@@ -382,11 +390,7 @@ class BlockCopy:
     async def _zero_where_needed(self, ranges: list[Range]) -> None:
         if not ranges:
             return
-        try:
-            extents = await self.target.map_ranges(ranges)
-        except OSError as error:
-            raise CopyError(False, error) from error
-        for extent in extents:
+        for extent in await self._map_or_read(self.target, ranges):
             if not extent.reads_zero:
                 await self._write_zeroes(extent.offset, extent.length)
 

@@ -210,7 +210,7 @@ class BackupJob(BlockJob):
             if self.pause_requested:
                 continue
             await self.throttle(0)
-            task = await self._claim()
+            task = await self.copy.claim_next(self._chunk())
             if task is not None:
                 self.rate_limit.charge(self.copy.bytes_of(task))
                 self._spawn(task)
@@ -223,13 +223,6 @@ class BackupJob(BlockJob):
                 await self.copy.wait_idle()
             elif not self._failures:
                 return
-
-    async def _claim(self) -> CopyTask | None:
-        try:
-            return await self.copy.claim_next(self._chunk())
-        except CopyError as error:
-            self._failures.append(error)
-            return None
 
     def _chunk(self) -> int:
         chunk = self._settings.max_chunk or DEFAULT_CHUNK

@@ -411,6 +411,7 @@ async def test_breakpoints(bench: Bench, tmp_path: Path) -> None:
     await debug_wait_suspended(node, "A")
     await writes[1]
     assert not writes[0].done()
+
     # A drain waits for who stands at a breakpoint.
     async def drain() -> None:
         async with bench.graph.drained([node]):
