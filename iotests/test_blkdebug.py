@@ -134,7 +134,7 @@ class TestRules:
     def test_limits_change_no_byte(self, server: Server, scratch: Scratch, disk: Disk) -> None:
         """Odd requests through narrow limits: the image is what it is without them."""
         other = scratch.copy(disk, "other")
-        limits = {
+        limits: dict[str, Any] = {
             "align": 4096,
             "max-transfer": 8192,
             "opt-write-zero": 8192,
@@ -250,7 +250,7 @@ class TestPolicies:
         return disks
 
     def start(self, server: Server, **options: Any) -> None:
-        arguments = {"job-id": "j", "device": "source", "target": "target", "sync": "full"}
+        arguments: dict[str, Any] = {"job-id": "j", "device": "source", "target": "target", "sync": "full"}
         # One request at a time: what fails is the first one, and nothing else is under way then.
         arguments["x-perf"] = {"max-workers": 1}
         server.qmp.command("blockdev-backup", {**arguments, **options})
