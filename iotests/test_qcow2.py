@@ -451,6 +451,17 @@ class TestBitmaps:
         checked(path)
         assert stored_bitmaps(path) == {"a": ["auto"]}
 
+    @pytest.mark.parametrize("passed_on", [True, False, None])
+    def test_what_it_took_is_discarded(self, server: Server, scratch: Scratch, passed_on: bool | None) -> None:
+        path = scratch / "image.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", path, str(SIZE))
+        qemu_img("bitmap", "--add", path, "a")
+        add_qcow2(server, path, **({} if passed_on is None else {"pass-discard-other": passed_on}))
+        server.qmp.command("block-dirty-bitmap-remove", node="disk", name="a")
+        stats = server.qmp.command("query-blockstats", {"query-nodes": True})
+        told = next(one["driver-specific"] for one in stats if one["node-name"] == "disk-file")
+        assert bool(told["discard-nb-ok"]) is bool(passed_on)
+
     def test_version_2_cannot(self, server: Server, scratch: Scratch) -> None:
         path = scratch / "image.qcow2"
         qemu_img("create", "-q", "-f", "qcow2", "-o", "compat=0.10", path, "1M")

@@ -1548,7 +1548,9 @@ class BlockdevOptionsQcow2(BlockdevOptionsGenericCOWFormat):
     """memory for the refcount cache, in bytes"""
 
     cache_clean_interval: Maybe[Int64] = Field(default=None, alias="cache-clean-interval")
-    """after how many seconds unused cache entries are dropped; qmpd drops them for lack of room only"""
+    """every how many seconds cache entries that were not used meanwhile are dropped; 0 for never (default:
+    600)
+    """
 
     data_file: Maybe[BlockdevRef] = Field(default=None, alias="data-file")
     """the file that holds the guest's data (default: what the image names)"""

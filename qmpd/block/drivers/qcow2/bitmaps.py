@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING
 from bitarray import bitarray
 
 from qmpd.block.dirty_bitmap import DirtyBitmap
-from qmpd.block.drivers.qcow2 import packing
+from qmpd.block.drivers.qcow2 import overlap, packing
 from qmpd.block.drivers.qcow2.header import EXT_BITMAPS, Autoclear
+from qmpd.block.drivers.qcow2.metadata import Freed
+from qmpd.block.drivers.qcow2.overlap import Structure
 from qmpd.block.drivers.qcow2.refcounts import Corruption
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ _MIN_GRANULARITY_BITS, _MAX_GRANULARITY_BITS = 9, 31
 _MAX_NAME = 1023
 _OFFSET = 0x00FF_FFFF_FFFF_FE00
 _ALL_ONES = 1
+_MAX_LOOKED_AT = 1 << 20
 
 
 class Flag(IntFlag):
@@ -99,6 +102,7 @@ class StoredBitmaps:
         self._offset = 0
         self._size = 0
         self._old = (0, 0)
+        self._torn = False
         self._taken: list[tuple[int, int]] = []
 
     # Loading.
@@ -132,13 +136,36 @@ class StoredBitmaps:
         if not 0 < count <= MAX_BITMAPS or not 0 < size <= MAX_DIRECTORY:
             raise Corruption(f"The bitmap directory is said to have {count} entries in {size} bytes", offset)
         self._offset, self._size = offset, size
+        where = overlap.clusters(driver.header, offset, size)
+        self._torn = driver.meta.forbidden.meets(where.start, where.stop)
         self.directory = _parse(bytes(await driver.store.read(offset, size)), count)
-        self._protect()
 
-    def _protect(self) -> None:
+    def _protect(self, offset: int, size: int) -> None:
+        """Let nobody write over a part of what is stored."""
+        self._driver.meta.forbidden.protect(
+            Structure.BITMAP_DIRECTORY, overlap.clusters(self._driver.header, offset, size)
+        )
+
+    async def protect(self) -> None:
+        """Let nobody write over tables and bits of what is stored now.
+
+        :raises OSError: they cannot be read.
+        """
+        self._protect(self._offset, self._size)
         bits = self._driver.header.cluster_bits
-        end = self._offset + self._size + self._driver.header.cluster_size - 1
-        self._driver.meta.forbidden.update(range(self._offset >> bits, end >> bits))
+        looked_at = 0
+        for entry in self.directory:
+            looked_at += entry.table_size
+            if looked_at > _MAX_LOOKED_AT:
+                return
+            self._protect(entry.table_offset, entry.table_size * 8)
+            try:
+                table = await self._table(entry)
+            except Corruption:
+                # Nobody has looked at it so far: the bitmap is inconsistent.
+                continue
+            data = {(value & _OFFSET) >> bits for value in table if value & _OFFSET}
+            self._driver.meta.forbidden.protect(Structure.BITMAP_DIRECTORY, data)
 
     async def _load_one(self, entry: Entry) -> None:
         node, header = self._driver.node, self._driver.header
@@ -191,6 +218,8 @@ class StoredBitmaps:
         """Say in the image that what is stored is not true any more; before the first write to it."""
         if all(entry.flags & Flag.IN_USE for entry in self.directory):
             return
+        if self._torn:
+            raise Corruption("The bitmap directory overlaps another structure of the image", self._offset)
         for entry in self.directory:
             if entry.usable:
                 entry.flags |= Flag.IN_USE
@@ -246,16 +275,18 @@ class StoredBitmaps:
             yield
         except BaseException:
             for first, count in self._taken:
-                self._driver.meta.free_later(first, count)
+                self._driver.meta.free_later(first, count, Freed.OTHER)
             raise
         finally:
             self._taken.clear()
 
     async def _take(self, count: int) -> int:
         """The file offset of `count` new clusters in a row."""
-        first = await self._driver.refcounts.allocate_exactly(count)
+        driver = self._driver
+        first = await driver.refcounts.allocate_exactly(count)
         self._taken.append((first, count))
-        return first << self._driver.header.cluster_bits
+        driver.meta.forbidden.protect(Structure.BITMAP_DIRECTORY, range(first, first + count))
+        return first << driver.header.cluster_bits
 
     async def _store_one(self, bitmap: DirtyBitmap, name: bytes, before: Entry | None) -> Entry:
         driver = self._driver
@@ -321,7 +352,7 @@ class StoredBitmaps:
         self._old = self._offset, self._size
         self.directory = [dataclasses.replace(entry) for entry in entries]
         self._offset, self._size = offset, size
-        self._protect()
+        self._torn = False
 
     async def _make_sure_of_header(self) -> None:
         """A header write has failed: nobody knows which header the file has, so put the old one there again."""
@@ -343,7 +374,9 @@ class StoredBitmaps:
             for entry in dropped:
                 await self._release(entry)
             if size:
-                await self._driver.meta.release(offset >> bits, -(-size // self._driver.header.cluster_size))
+                await self._driver.meta.release(
+                    offset >> bits, -(-size // self._driver.header.cluster_size), Freed.OTHER
+                )
         except OSError:
             # The directory is switched, which is what was asked for; some space leaks.
             return
@@ -354,8 +387,10 @@ class StoredBitmaps:
             return
         for value in await self._table(entry):
             if value & _OFFSET:
-                await meta.release((value & _OFFSET) >> header.cluster_bits, 1)
-        await meta.release(entry.table_offset >> header.cluster_bits, -(-entry.table_size * 8 // header.cluster_size))
+                await meta.release((value & _OFFSET) >> header.cluster_bits, 1, Freed.ALWAYS)
+        await meta.release(
+            entry.table_offset >> header.cluster_bits, -(-entry.table_size * 8 // header.cluster_size), Freed.OTHER
+        )
 
     # What others need to know.
 

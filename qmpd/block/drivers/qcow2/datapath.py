@@ -21,7 +21,7 @@ from qmpd.block.driver import Buffer, HostPiece, not_supported
 from qmpd.block.drivers.qcow2 import compression
 from qmpd.block.drivers.qcow2.header import Header
 from qmpd.block.drivers.qcow2.mapping import ALL_ALLOCATED, ALL_ZERO, Kind, Mapping, Run
-from qmpd.block.drivers.qcow2.metadata import COMPRESSED, COPIED, OFFSET_MASK, ZERO, L2Table, Metadata
+from qmpd.block.drivers.qcow2.metadata import COMPRESSED, COPIED, OFFSET_MASK, ZERO, Freed, L2Table, Metadata
 from qmpd.block.drivers.qcow2.ranges import Claim, RangeLocks
 from qmpd.block.drivers.qcow2.refcounts import Corruption, Refcounts
 from qmpd.block.drivers.qcow2.store import FileStore
@@ -183,9 +183,7 @@ class DataPath:
         if self._external:
             return
         bits = self.mapping.cluster_bits
-        first, last = host >> bits, (host + length - 1) >> bits
-        forbidden = self.meta.forbidden
-        if first in forbidden or (first != last and not forbidden.isdisjoint(range(first, last + 1))):
+        if self.meta.forbidden.meets(host >> bits, ((host + length - 1) >> bits) + 1):
             raise Corruption(f"Guest data would overwrite metadata at {host:#x}", host, length)
 
     async def write(self, offset: int, data: Buffer) -> None:
@@ -346,10 +344,10 @@ class DataPath:
                 self._drop(old)
         self.meta.touch(table, first, first + place.count)
 
-    def _drop(self, entry: int) -> None:
+    def _drop(self, entry: int, reason: Freed = Freed.REWRITTEN) -> None:
         first, count = self.mapping.host_clusters(entry)
         if count:
-            self.meta.free_later(first, count)
+            self.meta.free_later(first, count, reason)
 
     async def _write_subclusters(self, position: int, view: memoryview) -> int:
         mapping = self.mapping
@@ -565,7 +563,7 @@ class DataPath:
             entries[at + 1] = new_bitmap
         self.meta.touch(table, at, at + step)
         if not keep and old & ~(COPIED | ZERO):
-            self._drop(old)
+            self._drop(old, Freed.REQUEST)
 
     async def discard(self, offset: int, length: int) -> None:
         """Give back the space of the whole clusters in a range; they read as zeroes afterwards."""

@@ -8,6 +8,7 @@ read-only from then on; if that was found while changing it, it is marked as cor
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import errno
 import os
@@ -17,13 +18,14 @@ from collections.abc import Mapping as MappingABC
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, not_supported
-from qmpd.block.drivers.qcow2 import backing, bitmaps, packing, resizing, snapshots
+from qmpd.block.drivers.qcow2 import backing, bitmaps, caching, overlap, packing, resizing, snapshots
 from qmpd.block.drivers.qcow2 import header as headers
 from qmpd.block.drivers.qcow2.bitmaps import StoredBitmaps
 from qmpd.block.drivers.qcow2.datapath import DataPath
 from qmpd.block.drivers.qcow2.header import Compatible, Compression, Header, Incompatible
 from qmpd.block.drivers.qcow2.mapping import Mapping
-from qmpd.block.drivers.qcow2.metadata import COMPRESSED, OFFSET_MASK, ZERO, Metadata
+from qmpd.block.drivers.qcow2.metadata import COMPRESSED, OFFSET_MASK, ZERO, Freed, Metadata
+from qmpd.block.drivers.qcow2.overlap import Structure
 from qmpd.block.drivers.qcow2.refcounts import TABLE_OFFSET_MASK, Corruption, Refcounts
 from qmpd.block.drivers.qcow2.snapshots import Snapshot
 from qmpd.block.drivers.qcow2.store import FileStore
@@ -35,9 +37,6 @@ if TYPE_CHECKING:
     from qmpd.block.node import BlockNode, NodeOptions
 
 MAX_BACKING_DEPTH = 128
-DEFAULT_L2_CACHE = 32 << 20
-MIN_REFCOUNT_CACHE = 1 << 20
-_MAX_CACHE = 1 << 40
 
 
 class Qcow2Options(Protocol):
@@ -46,12 +45,16 @@ class Qcow2Options(Protocol):
     file: Any
     backing: Any
     data_file: Any
+    overlap_check: Any
     lazy_refcounts: bool | None
     pass_discard_request: bool | None
+    pass_discard_snapshot: bool | None
     pass_discard_other: bool | None
     cache_size: int | None
     l2_cache_size: int | None
+    l2_cache_entry_size: int | None
     refcount_cache_size: int | None
+    cache_clean_interval: int | None
     model_fields_set: set[str]
 
 
@@ -81,6 +84,8 @@ class Qcow2Driver(BlockDriver):
         self.corrupted = False
         self._reported = False
         self._opened = False
+        self._clean_interval = 0
+        self._cleaning: asyncio.TimerHandle | None = None
 
     # Opening.
 
@@ -96,10 +101,9 @@ class Qcow2Driver(BlockDriver):
         return None if child is None else child.node
 
     async def open(self, options: Qcow2Options, context: OpenContext) -> None:
-        l2_bytes, refcount_bytes = _cache_sizes(options)
         await self._open_file(options, context)
         try:
-            await self._read_image(options, context, l2_bytes, refcount_bytes)
+            await self._read_image(options, context)
         except OSError as error:
             raise GenericError(f"The qcow2 image '{self.filename()}' cannot be read: {os_error_text(error)}") from error
         except Corruption as corruption:
@@ -114,9 +118,7 @@ class Qcow2Driver(BlockDriver):
             self.node.read_only = True
             await context.open_child("file", options.file, protocol=True)
 
-    async def _read_image(
-        self, options: Qcow2Options, context: OpenContext, l2_bytes: int, refcount_bytes: int
-    ) -> None:
+    async def _read_image(self, options: Qcow2Options, context: OpenContext) -> None:
         self.store = store = FileStore(self.file)
         start = bytes(await store.read(0, min(headers.PROBE_LENGTH, store.length)))
         cluster = await store.read(0, min(headers.header_extent(start), store.length))
@@ -134,12 +136,15 @@ class Qcow2Driver(BlockDriver):
         )
         self.snapshots = await snapshots.load(store, header)
         data = await self._open_data_file(options, context)
-        fixed, tables = _metadata_clusters(header, l1, table, self.snapshots, store.length)
-        forbidden = fixed | tables
+        watched = overlap.watched_by(options.overlap_check)
+        forbidden, torn = await overlap.survey(store, header, l1, table, self.snapshots, watched)
+        l2_bytes, refcount_bytes = caching.sizes(options, header)
         self._refcount_bytes = refcount_bytes
+        self._clean_interval = caching.clean_interval(options)
         self.refcounts = Refcounts(store, header, table, forbidden, self.write_header, refcount_bytes)
         self.meta = Metadata(store, header, l1, self.refcounts, forbidden, l2_bytes, data.sync)
-        self.meta.distrust(fixed & tables)
+        self.meta.distrust(torn)
+        self.refcounts.distrust(torn)
         self.meta.before_lazy = self._mark_dirty
         self.path = DataPath(header, store, data, self.meta, self.refcounts, context.pool)
         self.supports_persistent_bitmaps = header.version >= 3
@@ -151,6 +156,7 @@ class Qcow2Driver(BlockDriver):
             await self.bitmaps.load()
             if not self.node.read_only:
                 await self._get_ready_to_write()
+        self._clean_caches()
         self._opened = True
 
     def adopt_refcounts(self, table: array[int], end: int) -> None:
@@ -163,10 +169,11 @@ class Qcow2Driver(BlockDriver):
         bits = self.header.cluster_bits
         for entry in self.refcounts.table:
             forbidden.discard((entry & TABLE_OFFSET_MASK) >> bits)
-        forbidden.add(0)
         first = self.header.refcount_table_offset >> bits
-        forbidden.update(range(first, first + self.header.refcount_table_clusters))
-        forbidden.update((entry & TABLE_OFFSET_MASK) >> bits for entry in table)
+        forbidden.protect(Structure.MAIN_HEADER, range(1))
+        forbidden.protect(Structure.REFCOUNT_TABLE, range(first, first + self.header.refcount_table_clusters))
+        blocks = {(entry & TABLE_OFFSET_MASK) >> bits for entry in table if entry & TABLE_OFFSET_MASK}
+        forbidden.protect(Structure.REFCOUNT_BLOCK, blocks)
         self.refcounts = Refcounts(self.store, self.header, table, forbidden, self.write_header, self._refcount_bytes)
         self.refcounts.initial_length, self.refcounts.fresh_from = initial_length, end
         self.meta.refcounts = self.path.refcounts = self.refcounts
@@ -250,12 +257,19 @@ class Qcow2Driver(BlockDriver):
             lazy = options.lazy_refcounts
         self.meta.lazy = lazy and not self.header.has_data_file
         unmap = self.node.options.discard_unmap
-        if options.pass_discard_request if options.pass_discard_request is not None else unmap:
-            self.meta.discard = self._discard_host
+        chosen = {
+            Freed.REQUEST: options.pass_discard_request if options.pass_discard_request is not None else unmap,
+            Freed.SNAPSHOT: options.pass_discard_snapshot is not False,
+            Freed.OTHER: bool(options.pass_discard_other),
+        }
+        self.meta.discarded = {Freed.ALWAYS, *(reason for reason, wanted in chosen.items() if wanted)}
+        self.meta.discard = self._discard_host
 
     async def _discard_host(self, offset: int, length: int) -> None:
         if offset + length <= self.store.length:
-            await self.file.pdiscard(offset, length)
+            # A hint: the cluster is free whatever the host does about it.
+            with contextlib.suppress(OSError):
+                await self.file.pdiscard(offset, length)
 
     async def _get_ready_to_write(self) -> None:
         header = self.header
@@ -266,6 +280,7 @@ class Qcow2Driver(BlockDriver):
         if header.unknown_autoclear:
             header.clear_unknown_autoclear()
             await self.write_header()
+        await self.bitmaps.protect()
         await self.bitmaps.mark_in_use()
 
     # Reopening.
@@ -322,15 +337,24 @@ class Qcow2Driver(BlockDriver):
             if bitmap.persistent and bitmap.busy:
                 raise GenericError(f"Node '{self.node.node_name}' has the busy bitmap '{bitmap.name}' to store")
 
-    # Closing.
-
     async def forget_bitmap(self, name: str) -> None:
         try:
             await self.bitmaps.remove(name)
         except Corruption as corruption:
             raise await self.report(corruption, changing=True) from corruption
 
+    def _clean_caches(self) -> None:
+        """Now and then, drop from memory what nobody has used for a while."""
+        if self._clean_interval:
+            self.meta.drop_unused()
+            self.refcounts.drop_unused()
+            self._cleaning = asyncio.get_running_loop().call_later(self._clean_interval, self._clean_caches)
+
+    # Closing.
+
     async def close(self) -> None:
+        if self._cleaning is not None:
+            self._cleaning.cancel()
         if not self._opened or self.node.read_only or self.corrupted:
             return
         try:
@@ -612,52 +636,3 @@ def _backing_permissions(perm: Perm, shared: Perm) -> tuple[Perm, Perm]:
     if shared & Perm.WRITE:
         kept |= Perm.WRITE | Perm.RESIZE
     return perm & Perm.CONSISTENT_READ, kept
-
-
-def _cache_sizes(options: Qcow2Options) -> tuple[int, int]:
-    """Bytes for L2 tables and for refcount blocks.
-
-    :raises GenericError: they contradict each other.
-    """
-    total, l2, refcount = options.cache_size, options.l2_cache_size, options.refcount_cache_size
-    for name, value in (("cache-size", total), ("l2-cache-size", l2), ("refcount-cache-size", refcount)):
-        if value is not None and not 0 <= value <= _MAX_CACHE:
-            raise GenericError(f"'{name}' is {value}; it has to be from 0 to {_MAX_CACHE}")
-    if total is not None:
-        if l2 is not None and refcount is not None:
-            raise GenericError("At most two of 'cache-size', 'l2-cache-size' and 'refcount-cache-size' can be given")
-        for name, value in (("l2-cache-size", l2), ("refcount-cache-size", refcount)):
-            if value is not None and value > total:
-                raise GenericError(f"'{name}' is {value}, more than the {total} of 'cache-size'")
-        if l2 is None and refcount is None:
-            refcount = total // 8
-        l2 = l2 if l2 is not None else total - (refcount or 0)
-        refcount = refcount if refcount is not None else total - l2
-    return (
-        l2 if l2 is not None else DEFAULT_L2_CACHE,
-        refcount if refcount is not None else MIN_REFCOUNT_CACHE,
-    )
-
-
-def _metadata_clusters(
-    header: Header, l1: Sequence[int], table: Sequence[int], snaps: Sequence[Snapshot], length: int
-) -> tuple[set[int], set[int]]:
-    """The host clusters of the image's structures: those at fixed places, and those of active L2 tables."""
-    bits = header.cluster_bits
-
-    def clusters(offset: int, size: int) -> range:
-        return range(offset >> bits, (offset + size + header.cluster_size - 1) >> bits)
-
-    fixed = {0}
-    fixed.update(clusters(header.l1_offset, header.l1_size * 8))
-    fixed.update(clusters(header.refcount_table_offset, header.refcount_table_clusters << bits))
-    if header.snapshot_count:
-        fixed.update(clusters(header.snapshots_offset, sum(snapshot.disk_size for snapshot in snaps)))
-    for snapshot in snaps:
-        fixed.update(clusters(snapshot.l1_offset, min(snapshot.l1_size * 8, headers.MAX_L1_BYTES)))
-    for entry in table:
-        offset = entry & TABLE_OFFSET_MASK
-        if 0 < offset < length:
-            fixed.add(offset >> bits)
-    tables = {(entry & OFFSET_MASK) >> bits for entry in l1 if 0 < entry & OFFSET_MASK < length}
-    return fixed, tables

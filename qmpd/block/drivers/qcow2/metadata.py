@@ -20,9 +20,11 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections.abc import Awaitable, Callable
+from enum import IntEnum
 
 from qmpd.block.drivers.qcow2 import packing
 from qmpd.block.drivers.qcow2.header import Header
+from qmpd.block.drivers.qcow2.overlap import Protected, Structure
 from qmpd.block.drivers.qcow2.refcounts import Corruption, Refcounts
 from qmpd.block.drivers.qcow2.store import FileStore
 
@@ -56,15 +58,31 @@ class Epoch:
         self.readers = 0
 
 
-Span = tuple[int, int]
+class Freed(IntEnum):
+    """Why clusters are no longer used; whether the host is told depends on it."""
+
+    REWRITTEN = 0
+    """They were copied before a write; most likely the next write takes them again."""
+    REQUEST = 1
+    """The guest discarded them, or had them read as zeroes and given back."""
+    SNAPSHOT = 2
+    """A snapshot was deleted."""
+    OTHER = 3
+    """A structure of the image has moved or gone."""
+    ALWAYS = 4
+    """The disk has become shorter, or a stored bitmap was removed."""
+
+
+Span = tuple[int, int, Freed]
 
 
 class Metadata:
     """The mapping of one image.
 
-    :param forbidden: host clusters that hold metadata; kept up to date here.
+    :param forbidden: host clusters that hold structures; kept up to date here.
     :param sync_data: makes guest data stable when it lies in another file.
-    :ivar discard: tells the host that clusters (offset, length) are no longer used; None not to.
+    :ivar discard: tells the host that bytes (offset, length) are no longer used. It must not raise.
+    :ivar discarded: for what reasons the host is told.
     :ivar before_lazy: called before tables are written without their reference counts.
     :ivar lazy: reference counts are written when the image is closed only (its dirty bit is set meanwhile).
     """
@@ -75,7 +93,7 @@ class Metadata:
         header: Header,
         l1: array[int],
         refcounts: Refcounts,
-        forbidden: set[int],
+        forbidden: Protected,
         cache_bytes: int,
         sync_data: Callable[[], Awaitable[None]],
     ) -> None:
@@ -90,6 +108,7 @@ class Metadata:
         self.lazy = False
         self.before_lazy: Callable[[], Awaitable[None]] | None = None
         self.discard: Callable[[int, int], Awaitable[None]] | None = None
+        self.discarded = {Freed.ALWAYS}
         self.epoch = Epoch()
         self._sync_data = sync_data
         self._old_epochs: list[Epoch] = []
@@ -178,6 +197,13 @@ class Metadata:
                 if len(self.tables) < self._cache_limit:
                     return
 
+    def drop_unused(self) -> None:
+        """Drop the tables that have not been used since the last call."""
+        for index, table in list(self.tables.items()):
+            if not table.used and table.high <= table.low and not table.writing:
+                del self.tables[index]
+            table.used = False
+
     def forget_tables(self) -> None:
         """Drop all L2 tables from memory; nothing may be unwritten."""
         self.tables.clear()
@@ -226,19 +252,19 @@ class Metadata:
             self._drop_clean()
             self.tables[index] = table
         if old is not None:
-            self.free_later((self.l1[index] & OFFSET_MASK) >> self._cluster_bits, 1)
+            self.free_later((self.l1[index] & OFFSET_MASK) >> self._cluster_bits, 1, Freed.OTHER)
         table.offset = offset
         self.touch(table, 0, len(table.entries))
         self.l1[index] = offset | COPIED
         self.dirty_l1.add(index)
-        self.forbidden.add(cluster)
+        self.forbidden.protect(Structure.ACTIVE_L2, (cluster,))
 
     def drop_table(self, index: int) -> None:
         """Unmap all that L1 entry `index` covers; what its table refers to has been given to `free_later`."""
         table = self.tables.pop(index, None)
         if table is not None:
             self.dirty_tables.discard(table)
-        self.free_later((self.l1[index] & OFFSET_MASK) >> self._cluster_bits, 1)
+        self.free_later((self.l1[index] & OFFSET_MASK) >> self._cluster_bits, 1, Freed.ALWAYS)
         self.l1[index] = 0
         self.dirty_l1.add(index)
 
@@ -250,9 +276,13 @@ class Metadata:
             table.high = end
         self.dirty_tables.add(table)
 
-    def free_later(self, first: int, count: int) -> None:
+    def free_later(self, first: int, count: int, reason: Freed = Freed.REWRITTEN) -> None:
         """Host clusters that a change in memory has made unused; one count each is to be given back."""
-        self._frees.append((first, count))
+        frees = self._frees
+        if frees and frees[-1][0] + frees[-1][1] == first and frees[-1][2] is reason:
+            frees[-1] = (frees[-1][0], frees[-1][1] + count, reason)
+        else:
+            frees.append((first, count, reason))
 
     async def relieve(self) -> None:
         """Write back if more tables wait for it than the caches should hold."""
@@ -346,20 +376,44 @@ class Metadata:
     async def _give_back_ready(self) -> None:
         self._old_epochs = [epoch for epoch in self._old_epochs if epoch.readers]
         while self._ready and not any(epoch.readers for epoch in self._ready[0][0]):
-            _, frees = self._ready.pop(0)
-            for first, count in frees:
-                await self.release(first, count)
+            frees = self._ready[0][1]
+            while frees:
+                await self._give_back(frees)
+            self._ready.pop(0)
 
-    async def release(self, first: int, count: int) -> None:
+    async def _give_back(self, frees: list[Span]) -> None:
+        """Give back the last span; whoever is cancelled meanwhile leaves what is not done to the next."""
+        first, count, reason = frees[-1]
+        await self._store.event("cluster_free")
+        await self._tell_host(first, count, reason)
+        while count:
+            await self._lower(first)
+            first, count = first + 1, count - 1
+            frees[-1] = (first, count, reason)
+        frees.pop()
+
+    async def release(self, first: int, count: int, reason: Freed = Freed.REWRITTEN) -> None:
         """Lower the counts of clusters that nothing on disk refers to any more, one each."""
         await self._store.event("cluster_free")
+        await self._tell_host(first, count, reason)
         for cluster in range(first, first + count):
-            if self.discard is not None and await self.refcounts.get(cluster) == 1:
-                # Before the count falls: from then on the cluster may be used again.
-                await self.discard(cluster << self._cluster_bits, 1 << self._cluster_bits)
-            await self.refcounts.change(cluster, 1, -1)
-            if cluster in self.forbidden and await self.refcounts.get(cluster) == 0:
-                self.forbidden.discard(cluster)
+            await self._lower(cluster)
+
+    async def _lower(self, cluster: int) -> None:
+        await self.refcounts.change(cluster, 1, -1)
+        if cluster in self.forbidden and await self.refcounts.get(cluster) == 0:
+            self.forbidden.discard(cluster)
+
+    async def _tell_host(self, first: int, count: int, reason: Freed) -> None:
+        """Tell of clusters with one user only. Before their counts fall: from then on they may be used again."""
+        if self.discard is None or reason not in self.discarded:
+            return
+        start, end = first, first + count
+        for cluster in range(first, end + 1):
+            if cluster == end or await self.refcounts.get(cluster) != 1:
+                if start < cluster:
+                    await self.discard(start << self._cluster_bits, (cluster - start) << self._cluster_bits)
+                start = cluster + 1
 
     async def settle(self) -> None:
         """Write everything and give back all that can be; nobody may be reading."""

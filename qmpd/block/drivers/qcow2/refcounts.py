@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 
 from qmpd.block.drivers.qcow2 import packing
 from qmpd.block.drivers.qcow2.header import MAX_REFCOUNT_TABLE_BYTES, Header
+from qmpd.block.drivers.qcow2.overlap import Protected, Structure
 from qmpd.block.drivers.qcow2.store import FileStore
 
 TABLE_OFFSET_MASK = ~0x1FF & 0xFFFF_FFFF_FFFF_FFFF
@@ -81,7 +82,7 @@ class Refcounts:
         store: FileStore,
         header: Header,
         table: array[int],
-        forbidden: set[int],
+        forbidden: Protected,
         write_header: Callable[[], Awaitable[None]],
         cache_bytes: int,
     ) -> None:
@@ -101,10 +102,15 @@ class Refcounts:
         self.hint = 0
         self.packing_cluster = -1
         self.fresh_from = -(-store.length // header.cluster_size)
+        self._distrusted: set[int] = set()
         self._lock = asyncio.Lock()
         self._writing = asyncio.Lock()
         item = packing.no_counts(1, self.order).itemsize
         self._cache_limit = max(cache_bytes // (self.block_entries * item), 2)
+
+    def distrust(self, clusters: set[int]) -> None:
+        """Refuse to write blocks of counts in these host clusters: they are something else as well."""
+        self._distrusted = clusters
 
     # Blocks.
 
@@ -121,6 +127,13 @@ class Refcounts:
                 del self.blocks[index]
                 if len(self.blocks) < self._cache_limit:
                     return
+
+    def drop_unused(self) -> None:
+        """Drop the blocks that have not been used since the last call."""
+        for index, block in list(self.blocks.items()):
+            if not block.used and not block.dirty and not block.writing:
+                del self.blocks[index]
+            block.used = False
 
     def block_offset(self, index: int) -> int:
         """Where on disk block `index` lies, 0 if there is none.
@@ -191,7 +204,7 @@ class Refcounts:
             return base + first, end - first
 
     def _take(self, block: RefcountBlock, base: int, first: int, end: int) -> None:
-        if not self._forbidden.isdisjoint(range(base + first, base + end)):
+        if self._forbidden.meets(base + first, base + end):
             offset = (base + first) << self.cluster_bits
             raise Corruption(f"Clusters at {offset} hold metadata, and their refcount says that they are free", offset)
         if (base + end) << self.cluster_bits > MAX_HOST_OFFSET:
@@ -285,7 +298,7 @@ class Refcounts:
         self.blocks[index] = block
         self.table[index] = block.offset
         self.dirty_table.add(index)
-        self._forbidden.add(place)
+        self._forbidden.protect(Structure.REFCOUNT_BLOCK, (place,))
         return block
 
     async def _grow_table(self, index: int) -> None:
@@ -330,8 +343,8 @@ class Refcounts:
             at = cluster & (self.block_entries - 1)
             if block.counts[at] == 0:
                 self._take(block, index << self.block_bits, at, at + 1)
-        self._forbidden.update(range(first, first + table_clusters))
         await self._store.event("refblock_alloc_write_blocks")
+        self._forbidden.protect(Structure.REFCOUNT_TABLE, range(first, first + table_clusters))
         await self._write_blocks()
         await self._store.event("refblock_alloc_write_table")
         await self._store.write(first << bits, packing.word_bytes(self.table))
@@ -408,6 +421,8 @@ class Refcounts:
 
     def _capture(self) -> list[tuple[RefcountBlock, int, bytes]]:
         """What has to be written of the blocks: (block, offset in the file, bytes). Marks them clean."""
+        if self._distrusted:
+            self._check_trust()
         captured = []
         per_byte = 8 >> self.order if self.order < 3 else 1
         size = (1 << self.order) // 8 or 1
@@ -421,6 +436,11 @@ class Refcounts:
             block.low, block.high = len(block.counts), 0
             block.writing += 1
         return captured
+
+    def _check_trust(self) -> None:
+        for block in self.blocks.values():
+            if block.dirty and block.offset >> self.cluster_bits in self._distrusted:
+                raise Corruption(f"The refcount block at {block.offset:#x} is something else as well", block.offset)
 
     async def _write_blocks(self) -> None:
         """Write all blocks that have changes, as they are now. One caller at a time, so that none is overtaken."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.qcow2 import packing
 from qmpd.block.drivers.qcow2.header import MAX_L1_BYTES
-from qmpd.block.drivers.qcow2.metadata import OFFSET_MASK
+from qmpd.block.drivers.qcow2.metadata import OFFSET_MASK, Freed
+from qmpd.block.drivers.qcow2.overlap import Structure
 
 if TYPE_CHECKING:
     from qmpd.block.drivers.qcow2.driver import Qcow2Driver
@@ -67,7 +68,7 @@ async def _shrink(driver: Qcow2Driver, length: int) -> None:
             entry = table.entries[at]
             clusters = mapping.host_clusters(entry)
             if clusters[1]:
-                meta.free_later(*clusters)
+                meta.free_later(*clusters, Freed.ALWAYS)
         if start:
             table.entries[start * step :] = array("Q", bytes(8 * (len(table.entries) - start * step)))
             meta.touch(table, start * step, len(table.entries))
@@ -135,6 +136,6 @@ async def _move_l1(driver: Qcow2Driver, entries: int) -> None:
         header.l1_offset, header.l1_size = old
         raise
     meta.l1 = table
-    meta.forbidden.update(range(first, first + count))
+    meta.forbidden.protect(Structure.ACTIVE_L1, range(first, first + count))
     old_clusters = -(-old[1] * 8 // header.cluster_size)
-    await meta.release(old[0] >> bits, old_clusters)
+    await meta.release(old[0] >> bits, old_clusters, Freed.OTHER)

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.qcow2 import packing
 from qmpd.block.drivers.qcow2.header import MAX_L1_BYTES, Header, padded
-from qmpd.block.drivers.qcow2.metadata import COMPRESSED, COPIED, OFFSET_MASK
+from qmpd.block.drivers.qcow2.metadata import COMPRESSED, COPIED, OFFSET_MASK, Freed
+from qmpd.block.drivers.qcow2.overlap import Structure
 from qmpd.block.drivers.qcow2.refcounts import Corruption
 from qmpd.block.drivers.qcow2.store import FileStore
 from qmpd.errors import GenericError, os_error_text
@@ -252,23 +253,25 @@ class SnapshotMaking:
         meta = driver.meta
         if before[1]:
             old = sum(one.disk_size for one in driver.snapshots)
-            meta.free_later(before[0] >> bits, -(-old // header.cluster_size))
+            meta.free_later(before[0] >> bits, -(-old // header.cluster_size), Freed.SNAPSHOT)
         driver.snapshots = [*driver.snapshots, self._snapshot]
         driver.snapshot_under_way = False
         driver.node.changed()
-        meta.forbidden.update(range(first, first + count))
+        meta.forbidden.protect(Structure.SNAPSHOT_TABLE, range(first, first + count))
         first, count = self._l1_clusters
-        meta.forbidden.update(range(first, first + count))
+        meta.forbidden.protect(Structure.INACTIVE_L1, range(first, first + count))
+        tables = {(entry & OFFSET_MASK) >> bits for entry in meta.l1 if entry & OFFSET_MASK}
+        meta.forbidden.protect(Structure.INACTIVE_L2, tables)
 
     def abort(self) -> None:
         """Undo `prepare`, or what it came to do: at once in memory, on disk as soon as can be."""
         driver = self._driver
         driver.snapshot_under_way = False
         for cluster in self._counted:
-            driver.meta.free_later(cluster, 1)
+            driver.meta.free_later(cluster, 1, Freed.OTHER)
         for first, count in (self._l1_clusters, self._table_clusters):
             if count:
-                driver.meta.free_later(first, count)
+                driver.meta.free_later(first, count, Freed.OTHER)
         self._counted.clear()
         driver.refresh_flags_soon()
 
@@ -307,7 +310,9 @@ async def delete(driver: Qcow2Driver, snapshot: Snapshot) -> None:
         if entry & OFFSET_MASK:
             await change_tree(driver, entry & OFFSET_MASK, -1, None)
     bits = driver.header.cluster_bits
-    await driver.meta.release(snapshot.l1_offset >> bits, max(-(-size // driver.header.cluster_size), 1))
+    await driver.meta.release(
+        snapshot.l1_offset >> bits, max(-(-size // driver.header.cluster_size), 1), Freed.SNAPSHOT
+    )
     await refresh_copied(driver)
     await driver.meta.settle()
 
@@ -339,9 +344,9 @@ async def switch_table(driver: Qcow2Driver, snapshots: list[Snapshot], place: tu
         raise
     driver.snapshots = snapshots
     driver.node.changed()
-    driver.meta.forbidden.update(range(place[0], place[0] + place[1]))
+    driver.meta.forbidden.protect(Structure.SNAPSHOT_TABLE, range(place[0], place[0] + place[1]))
     if before[1]:
-        await driver.meta.release(before[0] >> bits, -(-old_size // header.cluster_size))
+        await driver.meta.release(before[0] >> bits, -(-old_size // header.cluster_size), Freed.SNAPSHOT)
 
 
 async def change_tree(driver: Qcow2Driver, table_offset: int, delta: int, done: list[int] | None) -> None:
@@ -365,7 +370,7 @@ async def change_tree(driver: Qcow2Driver, table_offset: int, delta: int, done: 
 
 async def _change(driver: Qcow2Driver, cluster: int, delta: int, done: list[int] | None) -> None:
     if delta < 0:
-        await driver.meta.release(cluster, 1)
+        await driver.meta.release(cluster, 1, Freed.SNAPSHOT)
     else:
         await driver.refcounts.change(cluster, 1, delta)
     if done is not None:
