@@ -285,3 +285,17 @@ def test_a_living_servers_socket_is_not_taken(server: Server, launch: Launcher) 
     other.qmp.refused("nbd-server-start", addr=address)
     server.kill()
     other.qmp.command("nbd-server-start", addr=address)
+
+
+@pytest.mark.parametrize("port", ["-1", "abc"])
+def test_ports_that_are_none(server: Server, port: str) -> None:
+    server.qmp.refused("nbd-server-start", addr={"type": "inet", "data": {"host": "127.0.0.1", "port": port}})
+    server.qmp.refused("nbd-server-stop")
+
+
+@pytest.mark.qmpd_only("QEMU listens at the port that is left when the number's higher bits are cut off")
+@pytest.mark.parametrize("port", ["99999", "65536"])
+def test_ports_out_of_range(server: Server, port: str) -> None:
+    address = {"type": "inet", "data": {"host": "127.0.0.1", "port": port}}
+    assert "out of range" in server.qmp.refused("nbd-server-start", addr=address)
+    server.qmp.refused("nbd-server-stop")

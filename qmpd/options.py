@@ -11,15 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qmpd.monitor.chardev import (
-    Address,
-    ChardevOptions,
-    FdAddress,
-    InetAddress,
-    SocketChardev,
-    StdioChardev,
-    UnixAddress,
-)
+from qmpd.monitor.chardev import ChardevOptions, SocketChardev, StdioChardev
+from qmpd.sockets import Address, FdAddress, InetAddress, UnixAddress
 
 USAGE = """\
 Usage: qmpd [options]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qmpd.monitor.chardev import FdAddress, InetAddress, SocketChardev, StdioChardev, UnixAddress
+from qmpd.monitor.chardev import SocketChardev, StdioChardev
 from qmpd.options import (
     BlockdevOption,
     ChardevOption,
@@ -15,6 +15,7 @@ from qmpd.options import (
     Options,
     parse_options,
 )
+from qmpd.sockets import FdAddress, InetAddress, UnixAddress
 
 
 def parse(*words: str) -> Options:

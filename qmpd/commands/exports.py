@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 from qmpd.errors import GenericError
 from qmpd.export.base import ExportSettings
 from qmpd.export.nbd.export import BitmapReference, NbdSettings
-from qmpd.export.nbd.listener import ListenAddress
-from qmpd.monitor.chardev import FdAddress, InetAddress, UnixAddress
 from qmpd.monitor.context import RequestContext
 from qmpd.monitor.dispatcher import command
+from qmpd.sockets import Address, FdAddress, InetAddress, UnixAddress
 
 if TYPE_CHECKING:
     from qmpd.api.models import (
@@ -124,7 +123,7 @@ class ExportCommands:
             self._exports.remove_safe(export_id)
 
 
-def listen_address(address: SocketAddressLegacy) -> ListenAddress:
+def listen_address(address: SocketAddressLegacy) -> Address:
     """Where to listen.
 
     :raises GenericError: a kind of address, or an option of one, that the NBD server does not have.

@@ -18,8 +18,8 @@ from qmpd.errors import GenericError
 from qmpd.events import EventSink
 from qmpd.export.base import BlockExport, ExportSettings
 from qmpd.export.nbd.export import NbdExport, NbdSettings
-from qmpd.export.nbd.listener import ListenAddress
 from qmpd.export.nbd.server import NbdServer
+from qmpd.sockets import Address
 
 _WELL_FORMED = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")
 
@@ -47,7 +47,7 @@ class ExportManager:
         self._removals: dict[str, asyncio.Task[None]] = {}
         self.nbd = server or NbdServer()
 
-    async def start_nbd_server(self, address: ListenAddress, max_connections: int = 0) -> None:
+    async def start_nbd_server(self, address: Address, max_connections: int = 0) -> None:
         """Start the NBD server.
 
         :param max_connections: 0 for any number.

@@ -20,8 +20,7 @@ from qmpd.errors import GenericError
 from qmpd.export.base import ExportSettings
 from qmpd.export.manager import ExportManager
 from qmpd.export.nbd.export import BitmapReference, NbdSettings
-from qmpd.export.nbd.listener import ListenAddress
-from qmpd.monitor.chardev import FdAddress, InetAddress, UnixAddress
+from qmpd.sockets import Address, FdAddress, InetAddress, UnixAddress
 from tests.block.conftest import Bench
 
 MIB = 1 << 20
@@ -198,7 +197,7 @@ async def test_the_socket_file(rig: Rig, tmp_path: Path) -> None:
         await other.start_nbd_server(UnixAddress(str(rig.socket)))
     plain = tmp_path / "plain"
     plain.write_text("keep me")
-    with pytest.raises(GenericError, match="not a socket"):
+    with pytest.raises(GenericError, match="is no socket"):
         await other.start_nbd_server(UnixAddress(str(plain)))
     assert plain.read_text() == "keep me"
     await rig.exports.stop_nbd_server()
@@ -228,7 +227,7 @@ async def test_an_abstract_socket(rig: Rig, tmp_path: Path) -> None:
     [UnixAddress("a\0b"), InetAddress("x" * 300, "0"), FdAddress(10**12)],
     ids=["null-character", "long-label", "large-number"],
 )
-async def test_an_address_that_no_system_call_takes(tmp_path: Path, address: ListenAddress) -> None:
+async def test_an_address_that_no_system_call_takes(tmp_path: Path, address: Address) -> None:
     bench = Bench(tmp_path)
     exports = ExportManager(bench.graph, bench.events)
     with pytest.raises(GenericError, match="Cannot listen"):

@@ -16,12 +16,13 @@ from typing import Any
 import orjson
 
 from qmpd.errors import DeviceNotFound
-from qmpd.monitor.chardev import SocketChardev, UnixAddress, make_chardev
+from qmpd.monitor.chardev import SocketChardev, make_chardev
 from qmpd.monitor.connection import Connection
 from qmpd.monitor.context import RawJSON, RequestContext
 from qmpd.monitor.dispatcher import Dispatcher, command
 from qmpd.monitor.events import EventBus
 from qmpd.monitor.server import Monitor
+from qmpd.sockets import UnixAddress
 
 VERSION = {"qemu": {"major": 7, "minor": 2, "micro": 0}, "package": "test"}
 TIMEOUT = 60.0

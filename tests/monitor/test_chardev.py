@@ -10,15 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from qmpd.monitor.chardev import (
-    Chardev,
-    ChardevOptions,
-    FdAddress,
-    InetAddress,
-    SocketChardev,
-    UnixAddress,
-    make_chardev,
-)
+from qmpd.monitor.chardev import Chardev, ChardevOptions, SocketChardev, make_chardev
+from qmpd.sockets import FdAddress, InetAddress, UnixAddress
 
 
 class Greeter(asyncio.Protocol):

@@ -13,8 +13,9 @@ from typing import Protocol
 
 from qmpd.errors import GenericError
 from qmpd.export.nbd.connection import ConnectionOptions, ExportUse, NbdConnection
-from qmpd.export.nbd.listener import ListenAddress, Listener
+from qmpd.export.nbd.listener import Listener
 from qmpd.export.nbd.negotiation import ExportInfo, Outcome
+from qmpd.sockets import Address
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class NbdServer:
         if not self.running:
             raise GenericError("The NBD server does not run; start it with nbd-server-start")
 
-    async def start(self, address: ListenAddress, max_connections: int = 0) -> None:
+    async def start(self, address: Address, max_connections: int = 0) -> None:
         """Listen.
 
         :param max_connections: how many clients may be connected at once; 0 for any number.
