@@ -838,7 +838,13 @@ class TransactionActionKind(QAPIEnum):
     BLOCKDEV_BACKUP = "blockdev-backup"
     """as the command of that name"""
 
+    BLOCKDEV_SNAPSHOT = "blockdev-snapshot"
+    """as the command of that name"""
+
     BLOCKDEV_SNAPSHOT_INTERNAL_SYNC = "blockdev-snapshot-internal-sync"
+    """as the command of that name"""
+
+    BLOCKDEV_SNAPSHOT_SYNC = "blockdev-snapshot-sync"
     """as the command of that name"""
 
     DRIVE_BACKUP = "drive-backup"

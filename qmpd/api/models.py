@@ -184,6 +184,8 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import QObjChangeBackingFileArg as QObjChangeBackingFileArg
     from qmpd.api.structs.block_core import BlockdevSnapshotInternal as BlockdevSnapshotInternal
     from qmpd.api.structs.block_core import QObjBlockdevSnapshotDeleteInternalSyncArg as QObjBlockdevSnapshotDeleteInternalSyncArg
+    from qmpd.api.structs.block_core import BlockdevSnapshotSync as BlockdevSnapshotSync
+    from qmpd.api.structs.block_core import BlockdevSnapshot as BlockdevSnapshot
     from qmpd.api.enums import BlockErrorAction as BlockErrorAction
     from qmpd.api.structs.block_core import QObjBlockImageCorruptedArg as QObjBlockImageCorruptedArg
     from qmpd.api.structs.block_core import QObjBlockIoErrorArg as QObjBlockIoErrorArg
@@ -247,6 +249,8 @@ if TYPE_CHECKING:
     from qmpd.api.structs.transaction import BlockdevBackupWrapper as BlockdevBackupWrapper
     from qmpd.api.structs.transaction import DriveBackupWrapper as DriveBackupWrapper
     from qmpd.api.structs.transaction import BlockdevSnapshotInternalWrapper as BlockdevSnapshotInternalWrapper
+    from qmpd.api.structs.transaction import BlockdevSnapshotWrapper as BlockdevSnapshotWrapper
+    from qmpd.api.structs.transaction import BlockdevSnapshotSyncWrapper as BlockdevSnapshotSyncWrapper
     from qmpd.api.structs.transaction import QObjTransactionActionBase as QObjTransactionActionBase
     from qmpd.api.structs.transaction import TransactionAction as TransactionAction
     from qmpd.api.structs.transaction import TransactionActionAbort as TransactionActionAbort
@@ -257,7 +261,9 @@ if TYPE_CHECKING:
     from qmpd.api.structs.transaction import TransactionActionBlockDirtyBitmapDisable as TransactionActionBlockDirtyBitmapDisable
     from qmpd.api.structs.transaction import TransactionActionBlockDirtyBitmapMerge as TransactionActionBlockDirtyBitmapMerge
     from qmpd.api.structs.transaction import TransactionActionBlockdevBackup as TransactionActionBlockdevBackup
+    from qmpd.api.structs.transaction import TransactionActionBlockdevSnapshot as TransactionActionBlockdevSnapshot
     from qmpd.api.structs.transaction import TransactionActionBlockdevSnapshotInternalSync as TransactionActionBlockdevSnapshotInternalSync
+    from qmpd.api.structs.transaction import TransactionActionBlockdevSnapshotSync as TransactionActionBlockdevSnapshotSync
     from qmpd.api.structs.transaction import TransactionActionDriveBackup as TransactionActionDriveBackup
     from qmpd.api.structs.transaction import TransactionProperties as TransactionProperties
     from qmpd.api.structs.transaction import QObjTransactionArg as QObjTransactionArg
@@ -436,6 +442,8 @@ _HOMES = {
     "QObjChangeBackingFileArg": "qmpd.api.structs.block_core",
     "BlockdevSnapshotInternal": "qmpd.api.structs.block_core",
     "QObjBlockdevSnapshotDeleteInternalSyncArg": "qmpd.api.structs.block_core",
+    "BlockdevSnapshotSync": "qmpd.api.structs.block_core",
+    "BlockdevSnapshot": "qmpd.api.structs.block_core",
     "BlockErrorAction": "qmpd.api.enums",
     "QObjBlockImageCorruptedArg": "qmpd.api.structs.block_core",
     "QObjBlockIoErrorArg": "qmpd.api.structs.block_core",
@@ -499,6 +507,8 @@ _HOMES = {
     "BlockdevBackupWrapper": "qmpd.api.structs.transaction",
     "DriveBackupWrapper": "qmpd.api.structs.transaction",
     "BlockdevSnapshotInternalWrapper": "qmpd.api.structs.transaction",
+    "BlockdevSnapshotWrapper": "qmpd.api.structs.transaction",
+    "BlockdevSnapshotSyncWrapper": "qmpd.api.structs.transaction",
     "QObjTransactionActionBase": "qmpd.api.structs.transaction",
     "TransactionAction": "qmpd.api.structs.transaction",
     "TransactionActionAbort": "qmpd.api.structs.transaction",
@@ -509,7 +519,9 @@ _HOMES = {
     "TransactionActionBlockDirtyBitmapDisable": "qmpd.api.structs.transaction",
     "TransactionActionBlockDirtyBitmapMerge": "qmpd.api.structs.transaction",
     "TransactionActionBlockdevBackup": "qmpd.api.structs.transaction",
+    "TransactionActionBlockdevSnapshot": "qmpd.api.structs.transaction",
     "TransactionActionBlockdevSnapshotInternalSync": "qmpd.api.structs.transaction",
+    "TransactionActionBlockdevSnapshotSync": "qmpd.api.structs.transaction",
     "TransactionActionDriveBackup": "qmpd.api.structs.transaction",
     "TransactionProperties": "qmpd.api.structs.transaction",
     "QObjTransactionArg": "qmpd.api.structs.transaction",
@@ -689,6 +701,8 @@ __all__ = [
     "QObjChangeBackingFileArg",
     "BlockdevSnapshotInternal",
     "QObjBlockdevSnapshotDeleteInternalSyncArg",
+    "BlockdevSnapshotSync",
+    "BlockdevSnapshot",
     "BlockErrorAction",
     "QObjBlockImageCorruptedArg",
     "QObjBlockIoErrorArg",
@@ -752,6 +766,8 @@ __all__ = [
     "BlockdevBackupWrapper",
     "DriveBackupWrapper",
     "BlockdevSnapshotInternalWrapper",
+    "BlockdevSnapshotWrapper",
+    "BlockdevSnapshotSyncWrapper",
     "QObjTransactionActionBase",
     "TransactionAction",
     "TransactionActionAbort",
@@ -762,7 +778,9 @@ __all__ = [
     "TransactionActionBlockDirtyBitmapDisable",
     "TransactionActionBlockDirtyBitmapMerge",
     "TransactionActionBlockdevBackup",
+    "TransactionActionBlockdevSnapshot",
     "TransactionActionBlockdevSnapshotInternalSync",
+    "TransactionActionBlockdevSnapshotSync",
     "TransactionActionDriveBackup",
     "TransactionProperties",
     "QObjTransactionArg",

@@ -52,6 +52,8 @@ COMMANDS: Mapping[str, CommandInfo] = MappingProxyType(
         "change-backing-file": CommandInfo("change-backing-file", _MODELS, arg_type="QObjChangeBackingFileArg", allow_preconfig=True),
         "blockdev-snapshot-internal-sync": CommandInfo("blockdev-snapshot-internal-sync", _MODELS, arg_type="BlockdevSnapshotInternal", allow_preconfig=True),
         "blockdev-snapshot-delete-internal-sync": CommandInfo("blockdev-snapshot-delete-internal-sync", _MODELS, arg_type="QObjBlockdevSnapshotDeleteInternalSyncArg", ret_type="SnapshotInfo", allow_preconfig=True),
+        "blockdev-snapshot-sync": CommandInfo("blockdev-snapshot-sync", _MODELS, arg_type="BlockdevSnapshotSync", allow_preconfig=True),
+        "blockdev-snapshot": CommandInfo("blockdev-snapshot", _MODELS, arg_type="BlockdevSnapshot", features=("allow-write-only-overlay",), allow_preconfig=True),
         "nbd-server-start": CommandInfo("nbd-server-start", _MODELS, arg_type="QObjNbdServerStartArg", allow_preconfig=True),
         "nbd-server-add": CommandInfo("nbd-server-add", _MODELS, arg_type="NbdServerAddOptions", features=("deprecated",), allow_preconfig=True),
         "nbd-server-remove": CommandInfo("nbd-server-remove", _MODELS, arg_type="QObjNbdServerRemoveArg", features=("deprecated",), allow_preconfig=True),

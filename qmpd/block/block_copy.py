@@ -145,6 +145,12 @@ class BlockCopy:
         self._compress = compress
         self.on_copied: Callable[[int], None] | None = None
 
+    def follow(self, source: BlockNode, target: BlockNode) -> None:
+        """Go on with other nodes that show the same data: filters or overlays have come or gone. Both are drained."""
+        if source is not self.source:
+            self._source_map = ExtentWindow(source)
+        self.source, self.target = source, target
+
     @property
     def remaining(self) -> int:
         """Bytes in clusters that nobody has copied or claimed yet."""

@@ -1,10 +1,12 @@
 """Operation blockers: a job forbids operations on the nodes it works on, and says why.
 
-Unlike permissions, which guard data, blockers guard whole operations, such as a second job on the same node.
+Unlike permissions, which guard data, blockers guard whole operations, such as a second job on the same node. An image
+that others are an overlay of is blocked by that alone, but for what works on chains.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 
 from qmpd.errors import GenericError
@@ -29,6 +31,10 @@ class BlockOp(StrEnum):
     STREAM = "stream"
 
 
+FOR_BACKING_IMAGES = frozenset({BlockOp.BACKUP_SOURCE, BlockOp.BACKUP_TARGET, BlockOp.COMMIT_TARGET, BlockOp.STREAM})
+"""What can be done with the backing image of another one."""
+
+
 class OpBlocker:
     """One reason why some operations on a node are refused. Compared by identity."""
 
@@ -40,12 +46,16 @@ class OpBlocker:
 
 
 class OpBlockers:
-    """All blockers of one node."""
+    """All blockers of one node.
 
-    __slots__ = ("_blockers", "_node_name")
+    :param overlay: gives the name of an image that has the node as its backing image, None if there is none.
+    """
 
-    def __init__(self, node_name: str) -> None:
+    __slots__ = ("_blockers", "_node_name", "_overlay")
+
+    def __init__(self, node_name: str, overlay: Callable[[], str | None] = lambda: None) -> None:
         self._node_name = node_name
+        self._overlay = overlay
         self._blockers: list[OpBlocker] = []
 
     def __len__(self) -> int:
@@ -71,3 +81,9 @@ class OpBlockers:
                 raise GenericError(
                     f"Node '{self._node_name}' does not take the operation '{operation}' now: {blocker.reason}"
                 )
+        overlay = None if operation in FOR_BACKING_IMAGES else self._overlay()
+        if overlay is not None:
+            raise GenericError(
+                f"Node '{self._node_name}' does not take the operation '{operation}': it is the backing image of node "
+                f"'{overlay}'"
+            )

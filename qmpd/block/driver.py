@@ -82,6 +82,7 @@ class BlockDriver(ABC):
     :cvar is_filter: the node shows exactly the data of its main child.
     :cvar is_protocol: the node stores its bytes outside the graph.
     :cvar main_child: the name of the child that a filter filters, or that a format stores its data in.
+    :cvar supports_backing: the format shows a backing image where it stores nothing, as the child `backing`.
     :ivar supports_persistent_bitmaps: the image can store dirty bitmaps.
     :ivar supports_compression: the image can be written in compressed form.
     :ivar debug: to be told what the layer above does; None for almost everybody.
@@ -90,6 +91,7 @@ class BlockDriver(ABC):
     is_filter: ClassVar[bool] = False
     is_protocol: ClassVar[bool] = False
     main_child: ClassVar[str | None] = None
+    supports_backing: ClassVar[bool] = False
     supports_persistent_bitmaps: bool = False
     supports_compression: bool = False
     debug: DebugEvents | None = None

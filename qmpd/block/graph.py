@@ -430,6 +430,17 @@ class BlockGraph:
         for source in sources:
             self._mark_unused(source)
 
+    def move_back(self, edges: list[Child], target: BlockNode) -> None:
+        """Let `edges` lead to `target` again, as before a `replace_node`, whatever anybody says to that.
+
+        :raises GenericError: permissions conflict, or the image refuses them; the edges have been moved all the same.
+        """
+        sources = list(dict.fromkeys(child.node for child in edges))
+        self._move(edges, target)
+        if any(source.length != target.length for source in sources):
+            target.refresh_length()
+        self._update_permissions([*sources, target])
+
     def _redirect(self, edges: list[Child], target: BlockNode) -> None:
         sources = [child.node for child in edges]
         self._move(edges, target)

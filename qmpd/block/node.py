@@ -80,7 +80,7 @@ class BlockNode:
         self.children: dict[str, Child] = {}
         self.revision = 0
         self.bitmaps = BitmapStore(node_name, self.changed)
-        self.blockers = OpBlockers(node_name)
+        self.blockers = OpBlockers(node_name, self._overlay_name)
         self.monitor_owned = False
         self.implicit = False
         self.definition: Any = None
@@ -129,6 +129,13 @@ class BlockNode:
         if not self.driver.is_filter or self.driver.main_child is None:
             return None
         return self.children[self.driver.main_child].node
+
+    def _overlay_name(self) -> str | None:
+        """The node name of an image that this one shows through, None if there is none."""
+        for child in self.parents:
+            if child.name == "backing" and isinstance(child.owner, BlockNode) and not child.owner.driver.is_filter:
+                return child.owner.node_name
+        return None
 
     def changed(self) -> None:
         """What queries tell of the node has changed."""

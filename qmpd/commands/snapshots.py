@@ -1,4 +1,4 @@
-"""The commands on snapshots inside images."""
+"""The commands on snapshots: inside images, and as overlays."""
 
 from __future__ import annotations
 
@@ -15,11 +15,21 @@ if TYPE_CHECKING:
 
 
 class SnapshotCommands:
-    """blockdev-snapshot-internal-sync and blockdev-snapshot-delete-internal-sync."""
+    """blockdev-snapshot, -sync and -internal-sync, which are transactions of one action, and -delete-internal-sync."""
 
     def __init__(self, graph: BlockGraph, engine: TransactionEngine) -> None:
         self._graph = graph
         self._engine = engine
+
+    @command("blockdev-snapshot")
+    async def put_overlay(self, ctx: RequestContext, args: models.BlockdevSnapshot) -> None:
+        """Put a node on top of another one."""
+        await self._engine.run_single("blockdev-snapshot", args, ctx)
+
+    @command("blockdev-snapshot-sync")
+    async def make_overlay(self, ctx: RequestContext, args: models.BlockdevSnapshotSync) -> None:
+        """Put an overlay from a file on top of a disk."""
+        await self._engine.run_single("blockdev-snapshot-sync", args, ctx)
 
     @command("blockdev-snapshot-internal-sync")
     async def make_internal(self, ctx: RequestContext, args: models.BlockdevSnapshotInternal) -> None:

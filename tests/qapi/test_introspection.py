@@ -54,10 +54,6 @@ EXPECTED = {
         )
     ),
     *(("block-export-add.type", "value", name) for name in ("fuse", "vduse-blk", "vhost-user-blk")),
-    *(
-        ("transaction.actions[].type", "value", name)
-        for name in ("blockdev-snapshot", "blockdev-snapshot-sync")
-    ),
 }
 
 

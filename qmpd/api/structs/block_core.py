@@ -154,6 +154,8 @@ __all__ = [
     "QObjChangeBackingFileArg",
     "BlockdevSnapshotInternal",
     "QObjBlockdevSnapshotDeleteInternalSyncArg",
+    "BlockdevSnapshotSync",
+    "BlockdevSnapshot",
     "QObjBlockImageCorruptedArg",
     "QObjBlockIoErrorArg",
     "QObjBlockJobCompletedArg",
@@ -1308,6 +1310,38 @@ class QObjBlockdevSnapshotDeleteInternalSyncArg(Model):
 
     name: Maybe[str] = None
     """the snapshot's name"""
+
+
+class BlockdevSnapshotSync(Model):
+    """An overlay to be made, or to be opened, and put on top of a disk."""
+
+    device: Maybe[str] = None
+    """the device"""
+
+    node_name: Maybe[str] = Field(default=None, alias="node-name")
+    """the node"""
+
+    snapshot_file: str = Field(alias="snapshot-file")
+    """the file of the overlay"""
+
+    snapshot_node_name: Maybe[str] = Field(default=None, alias="snapshot-node-name")
+    """the name of the overlay's node; needed where the disk is given by its node's name"""
+
+    format: Maybe[str] = None
+    """the format of the overlay (default: 'qcow2')"""
+
+    mode: Maybe[NewImageMode] = None
+    """whether the overlay is there already (default: 'absolute-paths')"""
+
+
+class BlockdevSnapshot(Model):
+    """A node to be put on top of a disk as its overlay."""
+
+    node: str
+    """the node or device that becomes the backing image"""
+
+    overlay: str
+    """the node that goes on top of it; nobody uses it yet, and it has no backing image"""
 
 
 class QObjBlockImageCorruptedArg(Model):

@@ -16,7 +16,9 @@ from qmpd.api.structs.block_core import (
     BlockDirtyBitmapAdd,
     BlockDirtyBitmapMerge,
     BlockdevBackup,
+    BlockdevSnapshot,
     BlockdevSnapshotInternal,
+    BlockdevSnapshotSync,
     DriveBackup,
 )
 from qmpd.qapi.model import Array, Maybe, Model, by_member
@@ -30,6 +32,8 @@ __all__ = [
     "BlockdevBackupWrapper",
     "DriveBackupWrapper",
     "BlockdevSnapshotInternalWrapper",
+    "BlockdevSnapshotWrapper",
+    "BlockdevSnapshotSyncWrapper",
     "QObjTransactionActionBase",
     "TransactionAction",
     "TransactionActionAbort",
@@ -40,7 +44,9 @@ __all__ = [
     "TransactionActionBlockDirtyBitmapDisable",
     "TransactionActionBlockDirtyBitmapMerge",
     "TransactionActionBlockdevBackup",
+    "TransactionActionBlockdevSnapshot",
     "TransactionActionBlockdevSnapshotInternalSync",
+    "TransactionActionBlockdevSnapshotSync",
     "TransactionActionDriveBackup",
     "TransactionProperties",
     "QObjTransactionArg",
@@ -97,6 +103,20 @@ class BlockdevSnapshotInternalWrapper(Model):
     """The data of a 'blockdev-snapshot-internal-sync' action."""
 
     data: BlockdevSnapshotInternal
+    """the command's arguments"""
+
+
+class BlockdevSnapshotWrapper(Model):
+    """The data of a 'blockdev-snapshot' action."""
+
+    data: BlockdevSnapshot
+    """the command's arguments"""
+
+
+class BlockdevSnapshotSyncWrapper(Model):
+    """The data of a 'blockdev-snapshot-sync' action."""
+
+    data: BlockdevSnapshotSync
     """the command's arguments"""
 
 
@@ -172,10 +192,22 @@ class TransactionActionBlockdevBackup(BlockdevBackupWrapper, QObjTransactionActi
     type: Literal[TransactionActionKind.BLOCKDEV_BACKUP]
 
 
+class TransactionActionBlockdevSnapshot(BlockdevSnapshotWrapper, QObjTransactionActionBase):
+    """`TransactionAction` with `type` `blockdev-snapshot`."""
+
+    type: Literal[TransactionActionKind.BLOCKDEV_SNAPSHOT]
+
+
 class TransactionActionBlockdevSnapshotInternalSync(BlockdevSnapshotInternalWrapper, QObjTransactionActionBase):
     """`TransactionAction` with `type` `blockdev-snapshot-internal-sync`."""
 
     type: Literal[TransactionActionKind.BLOCKDEV_SNAPSHOT_INTERNAL_SYNC]
+
+
+class TransactionActionBlockdevSnapshotSync(BlockdevSnapshotSyncWrapper, QObjTransactionActionBase):
+    """`TransactionAction` with `type` `blockdev-snapshot-sync`."""
+
+    type: Literal[TransactionActionKind.BLOCKDEV_SNAPSHOT_SYNC]
 
 
 class TransactionActionDriveBackup(DriveBackupWrapper, QObjTransactionActionBase):
@@ -195,7 +227,9 @@ TransactionAction = TypeAliasType(
             Annotated[TransactionActionBlockDirtyBitmapDisable, Tag("type=block-dirty-bitmap-disable")],
             Annotated[TransactionActionBlockDirtyBitmapMerge, Tag("type=block-dirty-bitmap-merge")],
             Annotated[TransactionActionBlockdevBackup, Tag("type=blockdev-backup")],
+            Annotated[TransactionActionBlockdevSnapshot, Tag("type=blockdev-snapshot")],
             Annotated[TransactionActionBlockdevSnapshotInternalSync, Tag("type=blockdev-snapshot-internal-sync")],
+            Annotated[TransactionActionBlockdevSnapshotSync, Tag("type=blockdev-snapshot-sync")],
             Annotated[TransactionActionDriveBackup, Tag("type=drive-backup")],
         ],
         Discriminator(by_member("type")),

@@ -131,7 +131,7 @@ class CopyBeforeWriteDriver(FilterDriver):
 
     def child_moved(self, name: str) -> None:
         # What goes to the target has to meet the filters that stand on it by now.
-        self.copy.source, self.copy.target = self.below, self.node.children["target"].node
+        self.copy.follow(self.below, self.node.children["target"].node)
 
     def child_permissions(self, name: str, perm: Perm, shared: Perm) -> tuple[Perm, Perm]:
         if name == "target":

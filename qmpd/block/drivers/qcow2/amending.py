@@ -90,6 +90,8 @@ async def set_backing_name(driver: Qcow2Driver, name: str | None, backing_format
     except (OSError, GenericError):
         header.backing_file, header.extensions = before
         raise
+    if name is not None:
+        driver.backing_as_opened = None
 
 
 async def _set_lazy(driver: Qcow2Driver, lazy: bool) -> None:

@@ -16,6 +16,7 @@ from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
     from qmpd.api.models import BlockdevOptions
+    from qmpd.block.node import BlockNode
 
 _QCOW2_MAGIC = b"QFI\xfb"
 _MAX_NESTING = 64
@@ -87,6 +88,20 @@ def options_for(name: str, format_name: str | None, image: str) -> BlockdevOptio
     if tree.get("driver") == "file":
         tree = {"driver": "raw", "file": tree.get("file", tree)}
     return validate(tree, f"the backing file '{name[:200]}'")
+
+
+def definition_of(node: BlockNode) -> dict[str, Any]:
+    """Options that open the same image as `node` again."""
+    driver = node.driver
+    if driver.is_filter and node.filtered is not None:
+        return definition_of(node.filtered)
+    name = driver.filename()
+    if name.startswith("json:"):
+        return _parse_json(name[5:])
+    if driver.main_child is not None:
+        return {"driver": driver.format_name, "file": definition_of(node.children[driver.main_child].node)}
+    named = {"filename": name} if driver.host_paths() else {}
+    return {"driver": driver.format_name, **named, **driver.runtime_options()}
 
 
 def validate(tree: dict[str, Any], what: str) -> BlockdevOptions:

@@ -6,6 +6,7 @@ driver itself, on the image once it is open.
 
 from __future__ import annotations
 
+import os
 from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -159,6 +160,24 @@ async def create(target: BlockBackend, image: NewImage) -> None:
         await target.pwritev(offset, data)
     await target.pwritev(0, headers.padded(header))
     await target.flush()
+
+
+def create_in_file(fd: int, image: NewImage) -> None:
+    """Write an empty image into an empty host file, and bring it to stable storage. Blocks: to be run in a worker.
+
+    :raises GenericError: the options cannot be.
+    :raises OSError: writing failed.
+    """
+    header = image.header()
+    tables = lay_out(header)
+    os.ftruncate(fd, max(offset + len(data) for offset, data in tables))
+    for offset, data in [*tables, (0, headers.padded(header))]:
+        view = memoryview(data)
+        while view:
+            count = os.pwrite(fd, view, offset)
+            offset += count
+            view = view[count:]
+    os.fsync(fd)
 
 
 async def preallocate(driver: Qcow2Driver, mode: str) -> None:

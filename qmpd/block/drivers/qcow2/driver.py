@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import dataclasses
 import errno
+import json
 import os
 from array import array
 from collections.abc import Coroutine, Sequence
@@ -66,6 +67,7 @@ class Qcow2Driver(BlockDriver):
     """One open image."""
 
     main_child = "file"
+    supports_backing = True
     supports_persistent_bitmaps = True
 
     header: Header
@@ -83,6 +85,7 @@ class Qcow2Driver(BlockDriver):
         self._refreshing: asyncio.Task[None] | None = None
         self.corrupted = False
         self._reported = False
+        self.backing_as_opened: str | None = None
         self._opened = False
         self._clean_interval = 0
         self._cleaning: asyncio.TimerHandle | None = None
@@ -231,6 +234,8 @@ class Qcow2Driver(BlockDriver):
         if given is None:
             return
         child = await context.open_child("backing", given, protocol=False, inherit=self._inherited(context))
+        if "backing" not in options.model_fields_set:
+            self.backing_as_opened = child.node.driver.filename()
         self.path.backing = child.node
 
     def _inherited(self, context: OpenContext) -> Any:
@@ -572,6 +577,23 @@ class Qcow2Driver(BlockDriver):
 
     # What queries show.
 
+    def filename(self) -> str:
+        if self._opened and self._backing_overridden():
+            return "json:" + json.dumps(self._definition())
+        return super().filename()
+
+    def _backing_overridden(self) -> bool:
+        """Whether another image shows through than the one that is opened by default, or none."""
+        below, named = self.backing_node, self.header.backing_file
+        if below is None or named is None:
+            return below is not None or named is not None
+        full = backing.full_name(named, self.file.driver.filename())
+        return below.driver.filename() not in (named, full, self.backing_as_opened)
+
+    def _definition(self) -> dict[str, object]:
+        children = {name: backing.definition_of(child.node) for name, child in self.node.children.items()}
+        return {"backing": None, "driver": self.format_name, **children}
+
     def image_details(self) -> MappingABC[str, object]:
         header = self.header
         details: dict[str, object] = {
@@ -580,7 +602,7 @@ class Qcow2Driver(BlockDriver):
         }
         if header.backing_file is not None:
             details["backing-filename"] = header.backing_file
-            details["full-backing-filename"] = backing.full_name(header.backing_file, self.filename())
+            details["full-backing-filename"] = backing.full_name(header.backing_file, self.file.driver.filename())
             if header.backing_format is not None:
                 details["backing-filename-format"] = header.backing_format
         if self.snapshots:
