@@ -13,6 +13,7 @@ import pytest
 from iotests.harness import SERVER_KINDS, Launcher, QMPClient, Scratch, Server
 from iotests.harness.backups import SLOW, volume
 from iotests.harness.images import MIB
+from iotests.harness.nbd import READ, RawNbd
 from iotests.harness.qmp import QMPClosed
 from iotests.harness.servers import free_port
 from iotests.harness.tools import assert_same, nbdinfo, qemu_io
@@ -274,3 +275,17 @@ def test_a_dead_server_hangs_up(server: Server) -> None:
     server.kill()
     with pytest.raises(QMPClosed):
         server.qmp.command("query-version")
+
+
+@pytest.mark.qmpd_only("QEMU's daemon waits as long as the requests take")
+def test_slow_disks_do_not_hold_up_the_end(launch: Launcher, scratch: Scratch) -> None:
+    """Neither the flush of a closing disk, nor a client's request, nor a command that waits for such a flush."""
+    hours = 10**13
+    server = launch()
+    for name in ("closing", "deleted", "read"):
+        server.add_null(name, MIB, latency_ns=hours)
+    server.export("read")
+    with RawNbd.attached(server.nbd_path, "read") as client:
+        client.send_request(READ, 0, 512)
+        server.qmp.send("blockdev-del", node_name="deleted")
+        assert server.terminate() == 0

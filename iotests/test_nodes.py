@@ -458,3 +458,31 @@ def refusal(server: Server, path: Any) -> str:
             server.qmp.command("blockdev-del", node_name="img")
         return refused.desc
     raise AssertionError("a second writer was let in")
+
+
+class TestWaysToReadFiles:
+    """Options of `file` that ask for what the host or the daemon has not."""
+
+    def refused(self, server: Server, scratch: Scratch, **options: Any) -> str:
+        path = str(scratch.disk("d", MIB).path)
+        arguments = {"driver": "file", "node-name": "f", "filename": path, **options}
+        reason: str = server.qmp.refused("blockdev-add", arguments)
+        assert server.node_names() == set()
+        return reason
+
+    def test_native_needs_direct(self, server: Server, scratch: Scratch) -> None:
+        assert "cache.direct" in self.refused(server, scratch, aio="native")
+        assert "cache.direct" in self.refused(server, scratch, aio="native", cache={"direct": False})
+        path = str(scratch.disk("d", MIB).path)
+        server.qmp.command(
+            "blockdev-add", driver="file", node_name="f", filename=path, aio="native", cache={"direct": True}
+        )
+
+    def test_native_with_what_is_inherited(self, server: Server, scratch: Scratch) -> None:
+        file = {"driver": "file", "filename": str(scratch.disk("d", MIB).path), "aio": "native"}
+        raw = {"driver": "raw", "node-name": "r", "file": file}
+        server.qmp.refused("blockdev-add", raw)
+        server.qmp.command("blockdev-add", raw, cache={"direct": True})
+
+    def test_no_helper_for_reservations(self, server: Server, scratch: Scratch) -> None:
+        assert "pr0" in self.refused(server, scratch, **{"pr-manager": "pr0"})

@@ -237,6 +237,7 @@ class Daemon:
 
     async def _take_down(self) -> None:
         self.monitor.stop()
+        self.graph.hurry()
         for chardev in self._chardevs.values():
             await chardev.close()
         for stage in Stage:

@@ -58,6 +58,8 @@ class BlockGraph:
         self._opening: set[str] = set()
         self._dying: list[BlockNode] = []
         self._progress: asyncio.Future[None] | None = None
+        self._delays: set[asyncio.Future[None]] = set()
+        self._hurried = False
 
     def next_id(self) -> int:
         """A number that identifies a node or backend in x-debug-query-block-graph."""
@@ -146,6 +148,28 @@ class BlockGraph:
         progress, self._progress = self._progress, None
         if progress is not None and not progress.done():
             progress.set_result(None)
+
+    # Waiting on purpose.
+
+    async def delay(self, seconds: float) -> None:
+        """Wait, on behalf of a request that is to take long; `hurry` ends it early."""
+        if self._hurried:
+            return
+        loop = asyncio.get_running_loop()
+        over = loop.create_future()
+        timer = loop.call_later(seconds, _set_done, over)
+        self._delays.add(over)
+        try:
+            await over
+        finally:
+            timer.cancel()
+            self._delays.discard(over)
+
+    def hurry(self) -> None:
+        """End all delays, and have no more of them: the daemon is to end, which must not take as long as they do."""
+        self._hurried = True
+        for over in list(self._delays):
+            _set_done(over)
 
     async def _next_progress(self) -> None:
         if self._progress is None:
@@ -546,6 +570,11 @@ class NodeOpener:
         except BaseException:
             self._graph._mark_unused(below)
             raise
+
+
+def _set_done(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _check_conflicts(node: BlockNode) -> None:

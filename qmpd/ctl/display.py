@@ -92,10 +92,12 @@ def state_of(job: Job) -> str:
 
 def job_line(job: Job) -> str:
     """One job on one plain line."""
-    group = f" group {job.group}" if job.group else ""
+    kind = [job.job_type] if job.job_type != "?" else []  # quickly over, it was never asked about
+    kind += [f"group {job.group}"] if job.group else []
+    name = f"{job.job_id} ({' '.join(kind)})" if kind else job.job_id
+    amount = f", {human_bytes(job.current)} of {human_bytes(job.total)}" if job.counts_bytes else ""
     error = f": {job.error}" if job.error else ""
-    amount = f"{human_bytes(job.current)} of {human_bytes(job.total)}"
-    return f"{job.job_id} ({job.job_type}{group}) {state_of(job)}, {job.fraction:4.0%}, {amount}{error}"
+    return f"{name} {state_of(job)}, {job.fraction:4.0%}{amount}{error}"
 
 
 class Lines:
@@ -234,13 +236,13 @@ def _add_job(table: Any, job: Job, indent: str, rates: RateMeter | None) -> None
     from rich.text import Text
 
     rate = rates.rate(job) if rates is not None else 0.0
-    amount = f"{human_bytes(job.current)}/{human_bytes(job.total)}"
-    if rate > 0:
+    amount = f"{human_bytes(job.current)}/{human_bytes(job.total)}" if job.counts_bytes else ""
+    if rate > 0 and job.counts_bytes:
         amount += f"  {human_bytes(rate)}/s"
     state = state_of(job) + (f": {job.error}" if job.error else "")
     table.add_row(
         Text(f"{indent}{job.job_id}"),
-        job.job_type,
+        "" if job.job_type == "?" else job.job_type,
         Text(state, style=_STYLES.get(job.outcome, "") if job.outcome else ""),
         _bar(job.fraction),
         f"{job.fraction:4.0%}",

@@ -28,6 +28,9 @@ class Outcome(StrEnum):
     """It is gone and nobody saw how."""
 
 
+_BYTE_COUNTERS = frozenset({"backup", "commit", "mirror", "stream"})
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """One job as far as it is known.
@@ -53,11 +56,16 @@ class Job:
         return self.outcome is not None
 
     @property
+    def counts_bytes(self) -> bool:
+        """Its progress is in bytes; that of other jobs (making an image, say) is in units of their own."""
+        return self.job_type in _BYTE_COUNTERS
+
+    @property
     def fraction(self) -> float:
-        """The part that is done, 0 to 1; an empty job is done when it is over."""
-        if self.total > 0:
-            return min(1.0, self.current / self.total)
-        return 1.0 if self.outcome is Outcome.COMPLETED else 0.0
+        """The part that is done, 0 to 1. All of it when the job has completed: the last question came too early."""
+        if self.outcome is Outcome.COMPLETED:
+            return 1.0
+        return min(1.0, self.current / self.total) if self.total > 0 else 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """For `--json`; members that say nothing are left out."""

@@ -28,6 +28,22 @@ def test_lines_come_when_the_state_or_a_tenth_changes(capsys: pytest.CaptureFixt
     assert printed[-1].endswith("No space left on device")
 
 
+def test_bytes_are_shown_of_jobs_that_count_them(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = Lines()
+    lines.show([replace(RUNNING, current=50), Job("make", "create", "running", 0, 1)])
+    done = Outcome.COMPLETED
+    lines.show([replace(RUNNING, current=50, outcome=done), Job("make", "create", outcome=done)])
+    lines.show([Job("quick", outcome=Outcome.COMPLETED), Job("quicker", group="g", outcome=Outcome.FAILED)])
+    assert capsys.readouterr().out.splitlines() == [
+        "j (backup) running,  50%, 50 B of 100 B",
+        "make (create) running,   0%",
+        "j (backup) completed, 100%, 50 B of 100 B",
+        "make (create) completed, 100%",
+        "quick completed, 100%",
+        "quicker (group g) failed,   0%",
+    ]
+
+
 def test_json_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
     JsonLines().show([replace(RUNNING, outcome=Outcome.COMPLETED, group="g")])
     told = json.loads(capsys.readouterr().out)

@@ -50,6 +50,8 @@ class FileOptions(Protocol):
 
     filename: str
     locking: str | None
+    aio: str | None
+    pr_manager: str | None
 
 
 _Run = tuple[int, int, bool]
@@ -83,6 +85,7 @@ class FileDriver(BlockDriver):
 
     async def open(self, options: FileOptions, context: OpenContext) -> None:
         flags = context.flags
+        _check_interface(options, flags)
         self._pool = context.pool
         self._writes = WriteQueue(context.pool)
         self._path = options.filename
@@ -304,6 +307,17 @@ class FileDriver(BlockDriver):
             "discard-nb-failed": failed,
             "discard-bytes-ok": count,
         }
+
+
+def _check_interface(options: FileOptions, flags: NodeOptions) -> None:
+    """Pass if the file can be read and written in the way that was asked for.
+
+    :raises GenericError: it cannot. (All ways but that one do the same here: workers and the page cache.)
+    """
+    if options.aio == "native" and not flags.cache_direct:
+        raise GenericError("aio=native needs cache.direct=on: the kernel's interface works without the page cache only")
+    if options.pr_manager is not None:
+        raise GenericError(f"There is no helper for persistent reservations '{options.pr_manager}'; leave it out")
 
 
 # Below: functions that run in workers. They see descriptors and buffers only.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Protocol
 
 from qmpd.block.driver import BlockDriver, Buffer, OpenContext
@@ -40,7 +39,7 @@ class NullDriver(BlockDriver):
 
     async def _delay(self) -> None:
         if self._latency:
-            await asyncio.sleep(self._latency)
+            await self.node.graph.delay(self._latency)
 
     async def preadv(self, offset: int, buffer: memoryview) -> None:
         await self._delay()
