@@ -456,7 +456,8 @@ class TestBitmaps:
         path = scratch / "image.qcow2"
         qemu_img("create", "-q", "-f", "qcow2", path, str(SIZE))
         qemu_img("bitmap", "--add", path, "a")
-        add_qcow2(server, path, **({} if passed_on is None else {"pass-discard-other": passed_on}))
+        options: dict[str, Any] = {} if passed_on is None else {"pass-discard-other": passed_on}
+        add_qcow2(server, path, **options)
         server.qmp.command("block-dirty-bitmap-remove", node="disk", name="a")
         stats = server.qmp.command("query-blockstats", {"query-nodes": True})
         told = next(one["driver-specific"] for one in stats if one["node-name"] == "disk-file")

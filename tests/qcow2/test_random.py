@@ -144,8 +144,6 @@ class Run:
 
     async def do_copy(self, opened: Lab, node: BlockNode) -> None:
         """Pieces of another file, copied by the kernel."""
-        if "extended_l2" in self.options:
-            return
         source = self.folder / "source.bin"
         data = self.random.randbytes(128 * KIB)
         source.write_bytes(data)

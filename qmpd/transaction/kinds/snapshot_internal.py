@@ -38,6 +38,7 @@ class SnapshotInternal(TransactionAction):
         """
         # A daemon without qcow2 images loads nothing of the format.
         from qmpd.block.drivers.qcow2.driver import Qcow2Driver
+        from qmpd.block.drivers.qcow2.refcounts import Corruption
         from qmpd.block.drivers.qcow2.snapshots import SnapshotMaking, reason
 
         node = self.env.graph.lookup(self.data.device)
@@ -55,6 +56,9 @@ class SnapshotInternal(TransactionAction):
             raise GenericError(
                 f"Node '{node.node_name}' takes no internal snapshot: {reason(error)}"
             ) from error
+        except Corruption as corruption:
+            await driver.report(corruption, changing=True)
+            raise GenericError(f"The image of node '{node.node_name}' is damaged: {corruption}") from corruption
 
     def commit(self) -> None:
         """The header write."""

@@ -346,25 +346,14 @@ class StoredBitmaps:
         except BaseException:
             header.set_extension(EXT_BITMAPS, before[0])
             header.autoclear = before[1]
-            await self._make_sure_of_header()
+            if not await driver.put_header_back():
+                self._taken.clear()
             raise
         self._taken.clear()
         self._old = self._offset, self._size
         self.directory = [dataclasses.replace(entry) for entry in entries]
         self._offset, self._size = offset, size
         self._torn = False
-
-    async def _make_sure_of_header(self) -> None:
-        """A header write has failed: nobody knows which header the file has, so put the old one there again."""
-        driver = self._driver
-        try:
-            await driver.write_header()
-            await driver.store.sync()
-        except OSError:
-            # The directory of which the file may speak now does not say that its bitmaps are in use; it stays as it is.
-            self._taken.clear()
-            driver.node.read_only = True
-            driver.node.changed()
 
     async def _release_old(self, dropped: list[Entry]) -> None:
         """Give back what the directory does not speak of any more."""

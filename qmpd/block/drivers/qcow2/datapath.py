@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from qmpd.block.driver import Buffer, HostPiece, not_supported
 from qmpd.block.drivers.qcow2 import compression
 from qmpd.block.drivers.qcow2.header import Header
-from qmpd.block.drivers.qcow2.mapping import ALL_ALLOCATED, ALL_ZERO, Kind, Mapping, Run
+from qmpd.block.drivers.qcow2.mapping import ALL_ALLOCATED, ALL_ZERO, SUBCLUSTERS, Kind, Mapping, Run
 from qmpd.block.drivers.qcow2.metadata import COMPRESSED, COPIED, OFFSET_MASK, ZERO, Freed, L2Table, Metadata
 from qmpd.block.drivers.qcow2.ranges import Claim, RangeLocks
 from qmpd.block.drivers.qcow2.refcounts import Corruption, Refcounts
@@ -41,12 +41,19 @@ _MAP_KINDS = {
 
 @dataclass(slots=True)
 class _Filled:
-    """A place for whole clusters in the data file: `count` clusters of guest address `guest` at `host`."""
+    """A place for whole clusters in the data file: `count` clusters of guest address `guest` at `host`.
+
+    :ivar new: it has never been used, so it reads as zeroes.
+    :ivar taken: it was allocated for this request, and nothing refers to it as yet.
+    :ivar linked: the L2 entries say all of it already.
+    """
 
     guest: int
     host: int
     count: int
     new: bool
+    taken: bool = False
+    linked: bool = False
 
 
 class DataPath:
@@ -238,11 +245,12 @@ class DataPath:
             first, got = await refcounts.allocate(1)
             refcounts.give_back_unused(first, got)
         first, got = found
-        return _Filled(guest, first << self.mapping.cluster_bits, got, first >= fresh_from)
+        return _Filled(guest, first << self.mapping.cluster_bits, got, first >= fresh_from, taken=True)
 
     def _give_back(self, place: _Filled) -> None:
-        if not self._external:
-            self.refcounts.give_back_unused(place.host >> self.mapping.cluster_bits, place.count)
+        if place.taken:
+            for cluster in self.refcounts.give_back_unused(place.host >> self.mapping.cluster_bits, place.count):
+                self.meta.free_later(cluster, 1)
 
     def _is_own(self, entry: int) -> bool:
         """The entry stands for data that may be overwritten where it is."""
@@ -274,8 +282,13 @@ class DataPath:
             wanted += 1
         place = await self._allocate(guest, wanted)
         stop = min(end, guest + (place.count << mapping.cluster_bits))
-        await self._fill(place, position, view[: stop - position])
-        await self._link(place)
+        try:
+            end = guest + (place.count << mapping.cluster_bits)
+            await self._store_with_edges(place, guest, end, position, view[: stop - position])
+            await self._link(place)
+        except BaseException:
+            self._give_back(place)
+            raise
         return stop - position
 
     async def _write_over_zero(self, place: _Filled, position: int, view: memoryview) -> int:
@@ -287,15 +300,6 @@ class DataPath:
         table.entries[index] = place.host | COPIED
         self.meta.touch(table, index, index + 1)
         return stop - position
-
-    async def _fill(self, place: _Filled, position: int, view: memoryview) -> None:
-        try:
-            end = place.guest + (place.count << self.mapping.cluster_bits)
-            await self._store_with_edges(place, place.guest, end, position, view)
-        except OSError:
-            # Not on cancellation: a worker may still be writing there. Then the clusters leak.
-            self._give_back(place)
-            raise
 
     async def _store_with_edges(
         self, place: _Filled, copy_from: int, copy_to: int, position: int, view: memoryview
@@ -331,18 +335,32 @@ class DataPath:
                 await self.data.write(place.host + stop - place.guest, tail)
 
     async def _link(self, place: _Filled) -> None:
-        """Let the L2 entries of the clusters at `place` point there (not for extended entries)."""
+        """Let the L2 entries of the clusters at `place` point there."""
         mapping = self.mapping
         table = await self.meta.writable(place.guest >> mapping.l1_shift)
         first = mapping.index(place.guest)
+        end = first + place.count
+        if mapping.extended:
+            self._link_extended(table, place, first, end)
+            return
         entries, host = table.entries, place.host
-        for index in range(first, first + place.count):
+        for index in range(first, end):
             old = entries[index]
             entries[index] = host | COPIED
             host += mapping.cluster_size
             if old & ~(COPIED | ZERO):
                 self._drop(old)
-        self.meta.touch(table, first, first + place.count)
+        self.meta.touch(table, first, end)
+
+    def _link_extended(self, table: L2Table, place: _Filled, first: int, end: int) -> None:
+        entries, size = table.entries, self.mapping.cluster_size
+        for index in range(first, end):
+            new = place.host + (index - first) * size | COPIED
+            old, entries[2 * index] = entries[2 * index], new
+            entries[2 * index + 1] = self._whole(place.guest + (index - first) * size)
+            if old & OFFSET_MASK and (old ^ new) & ~COPIED:
+                self._drop(old)
+        self.meta.touch(table, 2 * first, 2 * end)
 
     def _drop(self, entry: int, reason: Freed = Freed.REWRITTEN) -> None:
         first, count = self.mapping.host_clusters(entry)
@@ -367,26 +385,30 @@ class DataPath:
             new_bitmap = ALL_ALLOCATED
         else:
             new_bitmap = (bitmap | touched) & ~(touched << 32)
-        if own:
-            if bitmap >> first & 1:
-                copy_from = position
-            if bitmap >> last & 1:
-                copy_to = position + len(view)
-            place = _Filled(guest, entry & OFFSET_MASK, 1, False)
-            self._check_overlap(place.host, mapping.cluster_size)
-            await self._store_with_edges(place, copy_from, copy_to, position, view)
-        else:
-            place = await self._allocate(guest, 1)
-            try:
-                await self._store_with_edges(place, copy_from, copy_to, position, view)
-            except OSError:
-                self._give_back(place)
-                raise
-        new_entry = entry if own else place.host | COPIED
-        if new_entry == entry and new_bitmap == bitmap:
+        if not own:
+            await self._write_new_subclusters(guest, copy_from, copy_to, position, view, new_bitmap)
             return len(view)
-        await self._set_extended(position, new_entry, new_bitmap)
+        if bitmap >> first & 1:
+            copy_from = position
+        if bitmap >> last & 1:
+            copy_to = position + len(view)
+        place = _Filled(guest, entry & OFFSET_MASK, 1, False)
+        self._check_overlap(place.host, mapping.cluster_size)
+        await self._store_with_edges(place, copy_from, copy_to, position, view)
+        if new_bitmap != bitmap:
+            await self._set_extended(position, entry, new_bitmap)
         return len(view)
+
+    async def _write_new_subclusters(
+        self, guest: int, copy_from: int, copy_to: int, position: int, view: memoryview, bitmap: int
+    ) -> None:
+        place = await self._allocate(guest, 1)
+        try:
+            await self._store_with_edges(place, copy_from, copy_to, position, view)
+            await self._set_extended(position, place.host | COPIED, bitmap)
+        except BaseException:
+            self._give_back(place)
+            raise
 
     async def _set_extended(self, position: int, entry: int, bitmap: int) -> None:
         table = await self.meta.writable(position >> self.mapping.l1_shift)
@@ -423,13 +445,21 @@ class DataPath:
             if len(packed) >= size:
                 await self._write_claimed(offset, view)
                 return
-            host = await self._allocate_bytes(len(packed))
+            await self._write_packed(offset, packed)
+        finally:
+            self.locks.release(claim)
+
+    async def _write_packed(self, offset: int, packed: bytes) -> None:
+        host = await self._allocate_bytes(len(packed))
+        entry = self.mapping.compressed_entry(host, len(packed))
+        try:
             await self.store.event("write_compressed")
             await self.store.write(host, packed)
             await self.store.reach(-(-(host + len(packed)) // 512) * 512)
-            await self._link_compressed(offset, self.mapping.compressed_entry(host, len(packed)))
-        finally:
-            self.locks.release(claim)
+            await self._link_compressed(offset, entry)
+        except BaseException:
+            self._drop(entry)
+            raise
 
     async def _link_compressed(self, offset: int, entry: int) -> None:
         await self.store.event("l2_update_compressed")
@@ -468,7 +498,11 @@ class DataPath:
         refcounts = self.refcounts
         cluster, _ = await refcounts.allocate(1)
         if room and cluster == current + 1 and refcounts.packing_cluster == current:
-            await refcounts.change(current, 1, 1)
+            try:
+                await refcounts.change(current, 1, 1)
+            except BaseException:
+                self._give_back(_Filled(0, cluster << self.mapping.cluster_bits, 1, False, taken=True))
+                raise
             return self._packed_end
         return cluster << self.mapping.cluster_bits
 
@@ -599,8 +633,6 @@ class DataPath:
 
     async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
         """Have the kernel copy pieces of host files into guest addresses."""
-        if self.mapping.extended:
-            raise not_supported()
         claims: list[Claim] = []
         try:
             for piece in sorted(pieces, key=lambda one: one.offset):
@@ -639,14 +671,14 @@ class DataPath:
                 if not self._external:
                     await self.data.reach(top)
                 await self.data.node.copy_from_host(plan)
-        except OSError:
+            while places:
+                if not places[0].linked:
+                    await self._link(places[0])
+                places.pop(0)
+        except BaseException:
             for place in places:
-                if place.new:
-                    self._give_back(place)
+                self._give_back(place)
             raise
-        for place in places:
-            if place.new:
-                await self._link(place)
         for piece in edges:
             data = await self.pool.run(_read_host, piece.host.fileno(), piece.host_offset, piece.length)
             await self._write_claimed(piece.offset, memoryview(data))
@@ -660,20 +692,45 @@ class DataPath:
             table = await self.meta.writable(index)
             first = mapping.index(position)
             count = mapping.index(stop - 1) - first + 1
-            if self._is_own(table.entries[first]):
-                host = self.place_of(position, min(stop, position + mapping.cluster_size))
-                place = _Filled(position, host, 1, False)
-            else:
+            place = self._place_in_use(table, first, position)
+            if place is None:
                 wanted = 1
-                while wanted < count and not self._is_own(table.entries[first + wanted]):
+                while wanted < count and not self._has_place(table, first + wanted):
                     wanted += 1
                 place = await self._allocate(position, wanted)
-                place.new = True
             places.append(place)
             stop = min(stop, position + (place.count << mapping.cluster_bits))
             source = piece.host_offset + position - piece.offset
             plan.append(HostPiece(piece.host, source, place.host, stop - position))
             position = stop
+
+    def _has_place(self, table: L2Table, index: int) -> bool:
+        """The cluster of an entry has a place in the data file that may be written to."""
+        if not self.mapping.extended:
+            return self._is_own(table.entries[index])
+        entry = table.entries[2 * index]
+        return bool(entry & COPIED) and not entry & COMPRESSED and (bool(entry & OFFSET_MASK) or self._external)
+
+    def _place_in_use(self, table: L2Table, index: int, position: int) -> _Filled | None:
+        mapping = self.mapping
+        if not self._has_place(table, index):
+            return None
+        linked = True
+        entry = table.entries[index]
+        if mapping.extended:
+            entry, bitmap = mapping.subclusters(table, index, position)
+            linked = bitmap == self._whole(position)
+        host = entry & OFFSET_MASK
+        if host & mapping.cluster_mask:
+            raise Corruption(f"The cluster of guest address {position:#x} lies at {host:#x}", host)
+        self._check_overlap(host, mapping.cluster_size)
+        return _Filled(position, host, 1, False, linked=linked)
+
+    def _whole(self, guest: int) -> int:
+        """The subclusters of the cluster at `guest` that lie within the disk, as allocated ones."""
+        size = self.mapping.subcluster_size
+        count = min(-(-(self.length - guest) // size), SUBCLUSTERS)
+        return (1 << count) - 1
 
     async def preallocate(self, position: int, end: int) -> tuple[int, int]:
         """Map empty clusters from `position` on to fresh space: where in the data file, and how many bytes.

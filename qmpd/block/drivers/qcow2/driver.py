@@ -414,6 +414,21 @@ class Qcow2Driver(BlockDriver):
         """Bring the header to the file: one write."""
         await self.store.write(0, headers.padded(self.header))
 
+    async def put_header_back(self) -> bool:
+        """Write the header again, with the fields as they were before a write that failed.
+
+        Nobody knows which header the file has after that. False if it still is not known: then the node is read-only,
+        and what the new header would have led to must not be used for anything else.
+        """
+        try:
+            await self.write_header()
+            await self.store.sync()
+        except OSError:
+            self.node.read_only = True
+            self.node.changed()
+            return False
+        return True
+
     async def _mark_dirty(self) -> None:
         if not self.header.incompatible & Incompatible.DIRTY:
             self.header.incompatible |= Incompatible.DIRTY

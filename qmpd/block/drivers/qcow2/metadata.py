@@ -279,6 +279,8 @@ class Metadata:
     def free_later(self, first: int, count: int, reason: Freed = Freed.REWRITTEN) -> None:
         """Host clusters that a change in memory has made unused; one count each is to be given back."""
         frees = self._frees
+        if not count:
+            return
         if frees and frees[-1][0] + frees[-1][1] == first and frees[-1][2] is reason:
             frees[-1] = (frees[-1][0], frees[-1][1] + count, reason)
         else:

@@ -16,6 +16,7 @@ import errno
 import os
 from array import array
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 
 from qmpd.block.drivers.qcow2 import packing
 from qmpd.block.drivers.qcow2.header import MAX_REFCOUNT_TABLE_BYTES, Header
@@ -68,6 +69,16 @@ class RefcountBlock:
         return self.high > self.low
 
 
+@dataclass(slots=True)
+class _TableMove:
+    """A larger refcount table on its way: its host clusters, and those of the one that it replaces."""
+
+    first: int
+    clusters: int
+    old_first: int
+    old_clusters: int
+
+
 class Refcounts:
     """The counts of one image.
 
@@ -103,6 +114,7 @@ class Refcounts:
         self.packing_cluster = -1
         self.fresh_from = -(-store.length // header.cluster_size)
         self._distrusted: set[int] = set()
+        self._moving: _TableMove | None = None
         self._lock = asyncio.Lock()
         self._writing = asyncio.Lock()
         item = packing.no_counts(1, self.order).itemsize
@@ -303,6 +315,8 @@ class Refcounts:
 
     async def _grow_table(self, index: int) -> None:
         """A larger table that has room for block `index`; it and the blocks that cover it come after all else."""
+        if self._moving is not None:
+            await self._finish_move(self._moving)
         await self._store.event("reftable_grow")
         old_entries = len(self.table)
         per_cluster = self._header.cluster_size // 8
@@ -330,7 +344,6 @@ class Refcounts:
 
     async def _move_table(self, first: int, table_clusters: int, new_blocks: int) -> None:
         header, bits = self._header, self.cluster_bits
-        old_offset, old_clusters = header.refcount_table_offset, header.refcount_table_clusters
         grown = self.table[:]
         grown.extend([0] * (table_clusters * (header.cluster_size // 8) - len(grown)))
         self.table = grown
@@ -343,22 +356,34 @@ class Refcounts:
             at = cluster & (self.block_entries - 1)
             if block.counts[at] == 0:
                 self._take(block, index << self.block_bits, at, at + 1)
-        await self._store.event("refblock_alloc_write_blocks")
         self._forbidden.protect(Structure.REFCOUNT_TABLE, range(first, first + table_clusters))
+        old = header.refcount_table_offset >> bits, header.refcount_table_clusters
+        self._moving = _TableMove(first, table_clusters, *old)
+        await self._finish_move(self._moving)
+
+    async def _finish_move(self, move: _TableMove) -> None:
+        """Bring a larger table to the file and switch to it.
+
+        In memory it is in use already, and clusters may have been taken that only it accounts for. So whoever fails or
+        is cancelled here leaves the rest to the next, who does it before anything else is written of the table.
+        """
+        header, bits = self._header, self.cluster_bits
+        await self._store.event("refblock_alloc_write_blocks")
         await self._write_blocks()
         await self._store.event("refblock_alloc_write_table")
-        await self._store.write(first << bits, packing.word_bytes(self.table))
+        await self._store.write(move.first << bits, packing.word_bytes(self.table))
         await self._store.sync()
-        header.refcount_table_offset = first << bits
-        header.refcount_table_clusters = table_clusters
+        header.refcount_table_offset = move.first << bits
+        header.refcount_table_clusters = move.clusters
         self.dirty_table.clear()
         await self._store.event("refblock_alloc_switch_table")
         await self._write_header()
         await self._store.sync()
-        old_first = old_offset >> bits
-        self._forbidden.difference_update(range(old_first, old_first + old_clusters))
-        for cluster in range(old_first, old_first + old_clusters):
-            await self._change_loaded(cluster, -1)
+        while move.old_clusters:
+            await self._change_loaded(move.old_first, -1)
+            self._forbidden.discard(move.old_first)
+            move.old_first, move.old_clusters = move.old_first + 1, move.old_clusters - 1
+        self._moving = None
 
     # Changing counts.
 
@@ -396,23 +421,27 @@ class Refcounts:
             if cluster == self.packing_cluster:
                 self.packing_cluster = -1
 
-    def give_back_unused(self, first: int, count: int) -> None:
-        """Undo an allocation that nothing came to refer to."""
+    def give_back_unused(self, first: int, count: int) -> list[int]:
+        """Undo an allocation that nothing came to refer to; gives the clusters for which that takes I/O."""
+        late: list[int] = []
         for cluster in range(first, first + count):
             block = self.blocks.get(cluster >> self.block_bits)
             at = cluster & (self.block_entries - 1)
-            # A block with unwritten counts is always in memory; one that was written meanwhile leaks the cluster.
-            if block is not None and block.counts[at] == 1:
+            if block is None:
+                late.append(cluster)
+            elif block.counts[at] == 1:
                 block.counts[at] = 0
                 block.touch(at, at + 1)
                 self.hint = min(self.hint, cluster)
+        return late
 
     # Writing.
 
     @property
     def dirty(self) -> bool:
         """There are counts or table entries that are not written."""
-        return bool(self.dirty_table) or any(block.high > block.low for block in self.blocks.values())
+        waiting = bool(self.dirty_table) or self._moving is not None
+        return waiting or any(block.high > block.low for block in self.blocks.values())
 
     @property
     def crowded(self) -> bool:
@@ -466,6 +495,9 @@ class Refcounts:
         entries = sorted(self.dirty_table)
         self.dirty_table.clear()
         try:
+            async with self._lock:
+                if self._moving is not None:
+                    await self._finish_move(self._moving)
             await self._write_blocks()
             if entries:
                 await self._store.sync()

@@ -49,8 +49,9 @@ async def resize(driver: Qcow2Driver, length: int) -> None:
     try:
         await driver.write_header()
         await driver.store.sync()
-    except OSError:
-        header.size = before
+    except BaseException:
+        header.size = driver.path.length = before
+        await driver.put_header_back()
         raise
 
 
@@ -123,17 +124,23 @@ async def _move_l1(driver: Qcow2Driver, entries: int) -> None:
     first = await driver.refcounts.allocate_exactly(count)
     table = meta.l1[:]
     table.extend([0] * (entries - len(table)))
-    await driver.store.event("l1_grow_write_table")
-    await driver.store.write(first << bits, packing.word_bytes(table).ljust(count << bits, b"\0"))
-    await meta.write_back(everything=True)
-    await driver.store.sync()
+    try:
+        await driver.store.event("l1_grow_write_table")
+        await driver.store.write(first << bits, packing.word_bytes(table).ljust(count << bits, b"\0"))
+        await meta.write_back(everything=True)
+        await driver.store.sync()
+    except BaseException:
+        meta.free_later(first, count, Freed.OTHER)
+        raise
     header.l1_offset, header.l1_size = first << bits, entries
     try:
         await driver.store.event("l1_grow_activate_table")
         await driver.write_header()
         await driver.store.sync()
-    except OSError:
+    except BaseException:
         header.l1_offset, header.l1_size = old
+        if await driver.put_header_back():
+            meta.free_later(first, count, Freed.OTHER)
         raise
     meta.l1 = table
     meta.forbidden.protect(Structure.ACTIVE_L1, range(first, first + count))

@@ -249,6 +249,7 @@ class SnapshotMaking:
             driver.file.driver.write_now(0, padded(header))
         except OSError:
             header.snapshots_offset, header.snapshot_count = before
+            self._put_header_back()
             raise
         meta = driver.meta
         if before[1]:
@@ -262,6 +263,14 @@ class SnapshotMaking:
         meta.forbidden.protect(Structure.INACTIVE_L1, range(first, first + count))
         tables = {(entry & OFFSET_MASK) >> bits for entry in meta.l1 if entry & OFFSET_MASK}
         meta.forbidden.protect(Structure.INACTIVE_L2, tables)
+
+    def _put_header_back(self) -> None:
+        """As `Qcow2Driver.put_header_back`, for who cannot wait."""
+        try:
+            self._driver.file.driver.write_now(0, padded(self._driver.header))
+        except OSError:
+            self._driver.node.read_only = True
+            self._driver.node.changed()
 
     def abort(self) -> None:
         """Undo `prepare`, or what it came to do: at once in memory, on disk as soon as can be."""
@@ -290,21 +299,45 @@ async def make(driver: Qcow2Driver, name: str) -> None:
     try:
         await making.prepare()
         making.commit()
-    except OSError as error:
+    except BaseException as error:
         making.abort()
-        raise GenericError(f"Node '{driver.node.node_name}' takes no snapshot: {reason(error)}") from error
+        if isinstance(error, OSError):
+            raise GenericError(f"Node '{driver.node.node_name}' takes no snapshot: {reason(error)}") from error
+        raise
 
 
 async def delete(driver: Qcow2Driver, snapshot: Snapshot) -> None:
-    """Delete a snapshot: the header write first, then what nothing refers to any more is given back."""
+    """Delete a snapshot: the header write first, then what nothing refers to any more is given back.
+
+    Whoever is cancelled meanwhile learns of that when it is over: half of it would cost the other half's space.
+    """
     check_can_snapshot(driver)
+    deleting = asyncio.ensure_future(_delete(driver, snapshot))
+    cancelled = False
+    while not deleting.done():
+        try:
+            await asyncio.shield(deleting)
+        except asyncio.CancelledError:
+            cancelled = True
+        except Exception:
+            break
+    deleting.result()
+    if cancelled:
+        raise asyncio.CancelledError
+
+
+async def _delete(driver: Qcow2Driver, snapshot: Snapshot) -> None:
     await driver.flags_refreshed()
     await driver.meta.settle()
     rest = [one for one in driver.snapshots if one is not snapshot]
-    place = await write_table(driver, rest)
-    await driver.meta.write_back(everything=True)
-    await driver.store.sync()
-    await switch_table(driver, rest, place)
+    first, count = await write_table(driver, rest)
+    try:
+        await driver.meta.write_back(everything=True)
+        await driver.store.sync()
+    except BaseException:
+        driver.meta.free_later(first, count, Freed.OTHER)
+        raise
+    await switch_table(driver, rest, (first, count))
     size = snapshot.l1_size * 8
     for entry in packing.words(await driver.store.read(snapshot.l1_offset, size)):
         if entry & OFFSET_MASK:
@@ -326,7 +359,11 @@ async def write_table(driver: Qcow2Driver, snapshots: list[Snapshot]) -> tuple[i
         return 0, 0
     count = -(-len(data) // driver.header.cluster_size)
     first = await driver.refcounts.allocate_exactly(count)
-    await driver.store.write(first << driver.header.cluster_bits, data)
+    try:
+        await driver.store.write(first << driver.header.cluster_bits, data)
+    except BaseException:
+        driver.meta.free_later(first, count, Freed.OTHER)
+        raise
     return first, count
 
 
@@ -339,8 +376,10 @@ async def switch_table(driver: Qcow2Driver, snapshots: list[Snapshot], place: tu
     try:
         await driver.write_header()
         await driver.store.sync()
-    except OSError:
+    except BaseException:
         header.snapshots_offset, header.snapshot_count = before
+        if await driver.put_header_back():
+            driver.meta.free_later(*place, Freed.OTHER)
         raise
     driver.snapshots = snapshots
     driver.node.changed()
