@@ -33,6 +33,7 @@ from qmpd.commands.control import VERSION, ControlCommands
 from qmpd.commands.exports import ExportCommands
 from qmpd.commands.images import ImageCommands
 from qmpd.commands.jobs import JobCommands
+from qmpd.commands.mirror import MirrorCommands
 from qmpd.commands.snapshots import SnapshotCommands
 from qmpd.commands.statistics import StatisticsCommands
 from qmpd.commands.transaction import TransactionCommands
@@ -110,6 +111,7 @@ class Daemon:
         yield BitmapCommands(self.graph, self.engine)
         yield JobCommands(self.jobs)
         yield BackupCommands(self.engine)
+        yield MirrorCommands(self.graph, self.jobs)
         yield TransactionCommands(self.engine)
         yield ExportCommands(self.graph, self.exports)
         yield StatisticsCommands(self.graph, self.exports)

@@ -27,6 +27,7 @@ __all__ = [
     "MirrorSyncMode",
     "BitmapSyncMode",
     "NewImageMode",
+    "MirrorCopyMode",
     "PreallocMode",
     "BlockdevDiscardOptions",
     "BlockdevDetectZeroesOptions",
@@ -405,6 +406,16 @@ class NewImageMode(QAPIEnum):
 
     ABSOLUTE_PATHS = "absolute-paths"
     """the file is made anew"""
+
+
+class MirrorCopyMode(QAPIEnum):
+    """How what guests write gets to the target of a mirror."""
+
+    BACKGROUND = "background"
+    """the job copies it some time later; guests do not wait for the target, until the job comes to its end"""
+
+    WRITE_BLOCKING = "write-blocking"
+    """each write goes to both sides before it is answered"""
 
 
 class PreallocMode(QAPIEnum):

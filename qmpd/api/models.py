@@ -105,6 +105,8 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BackupCommon as BackupCommon
     from qmpd.api.structs.block_core import DriveBackup as DriveBackup
     from qmpd.api.structs.block_core import BlockdevBackup as BlockdevBackup
+    from qmpd.api.enums import MirrorCopyMode as MirrorCopyMode
+    from qmpd.api.structs.block_core import QObjBlockdevMirrorArg as QObjBlockdevMirrorArg
     from qmpd.api.structs.block_core import BlockJobInfo as BlockJobInfo
     from qmpd.api.structs.block_core import QObjBlockJobSetSpeedArg as QObjBlockJobSetSpeedArg
     from qmpd.api.structs.block_core import QObjBlockJobCancelArg as QObjBlockJobCancelArg
@@ -363,6 +365,8 @@ _HOMES = {
     "BackupCommon": "qmpd.api.structs.block_core",
     "DriveBackup": "qmpd.api.structs.block_core",
     "BlockdevBackup": "qmpd.api.structs.block_core",
+    "MirrorCopyMode": "qmpd.api.enums",
+    "QObjBlockdevMirrorArg": "qmpd.api.structs.block_core",
     "BlockJobInfo": "qmpd.api.structs.block_core",
     "QObjBlockJobSetSpeedArg": "qmpd.api.structs.block_core",
     "QObjBlockJobCancelArg": "qmpd.api.structs.block_core",
@@ -622,6 +626,8 @@ __all__ = [
     "BackupCommon",
     "DriveBackup",
     "BlockdevBackup",
+    "MirrorCopyMode",
+    "QObjBlockdevMirrorArg",
     "BlockJobInfo",
     "QObjBlockJobSetSpeedArg",
     "QObjBlockJobCancelArg",

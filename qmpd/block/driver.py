@@ -266,6 +266,10 @@ class BlockDriver(ABC):
         """The host files this node itself keeps open, for confinement checks and messages."""
         return []
 
+    def shows_data_of(self, node: BlockNode) -> bool:
+        """Whether this driver's node shows exactly the data of a node below it. A format does not."""
+        return False
+
     def filename(self) -> str:
         """The name under which query commands show the node."""
         child = self.node.children.get(self.main_child) if self.main_child else None
@@ -326,6 +330,9 @@ class FilterDriver(BlockDriver):
     def below(self) -> BlockNode:
         """The node that is filtered."""
         return self.node.children[self.main_child or "file"].node
+
+    def shows_data_of(self, node: BlockNode) -> bool:
+        return self.below.shows_data_of(node)
 
     def image_details(self) -> Mapping[str, object]:
         return self.below.driver.image_details()

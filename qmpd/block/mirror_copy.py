@@ -114,7 +114,6 @@ class MirrorCopy(BlockCopy):
         """Claim the next clusters: up to `chunk` bytes of data, and a hole of any size.
 
         :returns: None when nothing can be claimed at the moment.
-        :raises CopyError: the source cannot be mapped.
         """
         while True:
             first = self._next_free()
@@ -130,7 +129,12 @@ class MirrorCopy(BlockCopy):
             if self._window[0] <= first < self._window[1]:
                 # Marked since the window was mapped. Such a task asks for itself, when it has its clusters.
                 return self._claim_scattered(first, chunk)
-            await self._load_window(first * self.cluster_size)
+            try:
+                await self._load_window(first * self.cluster_size)
+            except CopyError:
+                # What cannot be mapped can still be read; and if it cannot, that is the error to be told.
+                next_free = self._next_free()
+                return None if next_free is None else self._claim_scattered(next_free, chunk)
 
     def _next_free(self) -> int | None:
         """The first marked cluster that nobody has claimed, from the cursor on and round."""

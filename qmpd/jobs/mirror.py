@@ -21,16 +21,15 @@ The commit of an active layer is the same work with the base of the chain as the
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
 from qmpd.block import chain
 from qmpd.block.block_copy import DEFAULT_CHUNK, CopyError, CopyTask
-from qmpd.block.blockers import OpBlocker
+from qmpd.block.blockers import BlockOp, OpBlocker
 from qmpd.block.child import Child
 from qmpd.block.dirty_bitmap import default_granularity
 from qmpd.block.drivers.mirror_top import MirrorTopDriver
@@ -39,6 +38,7 @@ from qmpd.block.node import BlockNode
 from qmpd.block.permissions import Perm
 from qmpd.errors import GenericError
 from qmpd.jobs.block_job import BlockJob, ErrorAction
+from qmpd.jobs.state import JobStatus
 
 if TYPE_CHECKING:
     from qmpd.block.graph import BlockGraph
@@ -231,10 +231,13 @@ class MirrorJob(BlockJob):
     async def fit_target(self) -> None:
         """See to it that the target has the length of the source.
 
-        :raises OSError: it has not.
+        :raises GenericError: it has not.
         """
         if self._source.length != self._target.length:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            raise GenericError(
+                f"Source and target of a mirror have to be of the same size: '{self._source.node_name}' has "
+                f"{self._source.length} bytes, '{self._target.node_name}' {self._target.length}"
+            )
 
     async def _find_work(self) -> None:
         layers = self._settings.layers
@@ -296,7 +299,7 @@ class MirrorJob(BlockJob):
         await self.throttle(0)
         self.progress.set_remaining(self.copy.remaining + self.copy.under_way)
         self._lose_patience()
-        task = await self._claim()
+        task = await self.copy.claim_next(self._chunk())
         if task is not None:
             self.rate_limit.charge(_data_in(self.copy, task))
             self._spawn(task)
@@ -324,13 +327,6 @@ class MirrorJob(BlockJob):
             # A slow job goes in small steps, so that it is smooth and reacts to a new speed.
             chunk = min(chunk, max(self.speed // 10, self.copy.cluster_size))
         return chunk
-
-    async def _claim(self) -> CopyTask | None:
-        try:
-            return await self.copy.claim_next(self._chunk())
-        except CopyError as error:
-            self._failures.append(error)
-            return None
 
     def _spawn(self, task: CopyTask) -> None:
         running = asyncio.get_running_loop().create_task(self._perform(task))
@@ -435,13 +431,14 @@ class MirrorJob(BlockJob):
             if node is None:
                 raise GenericError(f"There is no node '{self._settings.replaces}' any more that could be replaced")
             if node is not self._source:
+                check_replaceable(self._source, node)
                 self._block(node)
             self._to_replace = node
         self._completing = True
         self.kick()
 
     def cancel(self, force: bool) -> bool:
-        if force or not self._is_ready:
+        if force or self.status not in (JobStatus.READY, JobStatus.STANDBY):
             self._driver.active = False
             return True
         return False
@@ -449,7 +446,7 @@ class MirrorJob(BlockJob):
     async def prepare_drained(self) -> None:
         # All guests' writes are over and went to both sides; but a node below may have been written to directly.
         self.copy.forget_map()
-        while (task := await self._claim()) is not None:
+        while (task := await self.copy.claim_next(self._chunk())) is not None:
             await self._perform(task)
             if self._failures:
                 break
@@ -460,6 +457,8 @@ class MirrorJob(BlockJob):
         await self.settle_backing()
         if self._completing:
             self.switch()
+            if self._source.read_only:
+                await self._make_read_only()
 
     async def settle_backing(self) -> None:
         """Give the target its backing file. Undone by `abort`."""
@@ -474,8 +473,30 @@ class MirrorJob(BlockJob):
     def switch(self) -> None:
         """Let all users of the source, or of the node to be replaced, go over to the target. Undone by `abort`."""
         old = self._to_replace or self._source
+        check_replaceable(self._source, old, blocked=False)
         edges = self._graph.replace_node(old, self._target)
         self._undo.append(lambda: self._graph.take_back(edges, old))
+
+    async def _make_read_only(self) -> None:
+        """The target is what the source was; it is good enough as it is if that cannot be."""
+        from qmpd.block.reopen import set_read_only
+
+        if self._target.read_only:
+            return
+        with suppress(GenericError):
+            await set_read_only(self._graph, self._target, True)
+            self._undo.append(self._undo_read_only)
+
+    def _undo_read_only(self) -> None:
+        # It takes I/O, so it cannot be done in `abort` itself.
+        self._owner.spawn(self._make_writable(), f"make '{self._target.node_name}' writable")
+
+    async def _make_writable(self) -> None:
+        from qmpd.block.reopen import set_read_only
+
+        async with self._graph.exclusive():
+            if self._graph.find(self._target.node_name) is self._target:
+                await set_read_only(self._graph, self._target, False)
 
     def abort(self) -> None:
         while self._undo:
@@ -496,6 +517,26 @@ class MirrorJob(BlockJob):
         if mirror_top is not None:
             self._driver.disconnect()
             self._graph.remove_filter(mirror_top)
+
+
+def check_replaceable(source: BlockNode, node: BlockNode, *, blocked: bool = True) -> None:
+    """Pass if a mirror of `source` may take the place of `node`, without anybody seeing other data than before.
+
+    :param blocked: heed the operations that others forbid on `node`.
+    :raises GenericError: it may not.
+    """
+    if blocked:
+        node.blockers.check(BlockOp.REPLACE)
+    if not source.shows_data_of(node):
+        raise GenericError(
+            f"Node '{node.node_name}' cannot be replaced by a mirror of '{source.node_name}': they need not have the "
+            "same data"
+        )
+    if node.length != source.length:
+        raise GenericError(
+            f"Node '{node.node_name}' has {node.length} bytes and cannot be replaced by a mirror of "
+            f"'{source.node_name}' with {source.length}"
+        )
 
 
 def _lacks_backing(target: BlockNode) -> bool:

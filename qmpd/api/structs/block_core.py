@@ -27,6 +27,7 @@ from qmpd.api.enums import (
     IoOperationType,
     JobStatus,
     JobType,
+    MirrorCopyMode,
     MirrorSyncMode,
     NewImageMode,
     OnCbwError,
@@ -85,6 +86,7 @@ __all__ = [
     "BackupCommon",
     "DriveBackup",
     "BlockdevBackup",
+    "QObjBlockdevMirrorArg",
     "BlockJobInfo",
     "QObjBlockJobSetSpeedArg",
     "QObjBlockJobCancelArg",
@@ -851,6 +853,56 @@ class BackupCommon(Model):
 
     x_perf: Maybe[BackupPerf] = Field(default=None, alias="x-perf")
     """how hard to work"""
+
+
+class QObjBlockdevMirrorArg(Model):
+    """The arguments of `blockdev-mirror`."""
+
+    job_id: Maybe[str] = Field(default=None, alias="job-id")
+    """the job's name (default: the device's name; a node without device needs one)"""
+
+    device: str
+    """the node or device to mirror; nothing may stand on it but its users"""
+
+    target: str
+    """the node to copy to, of the same size"""
+
+    replaces: Maybe[str] = None
+    """the node whose place the target takes when the job is completed: `device` (the default) or a node
+    whose data it shows
+    """
+
+    sync: MirrorSyncMode
+    """what to copy at first; 'incremental' and 'bitmap' are not possible"""
+
+    speed: Maybe[Int64] = None
+    """the greatest speed, in bytes a second; 0 for no limit (default: 0)"""
+
+    granularity: Maybe[UInt32] = None
+    """how many bytes are kept track of as one; a power of two from 512 to 64 MiB, or 0 for the default:
+    the target's cluster size, at least 4 KiB and at most 64 KiB
+    """
+
+    buf_size: Maybe[Int64] = Field(default=None, alias="buf-size")
+    """how many bytes may be under way at the same time; 0 for the default of 10 MiB"""
+
+    on_source_error: Maybe[BlockdevOnError] = Field(default=None, alias="on-source-error")
+    """what to do when reading fails (default: 'report')"""
+
+    on_target_error: Maybe[BlockdevOnError] = Field(default=None, alias="on-target-error")
+    """what to do when writing the copy fails (default: 'report')"""
+
+    filter_node_name: Maybe[str] = Field(default=None, alias="filter-node-name")
+    """the name of the filter node that is put above the source meanwhile (default: a generated one)"""
+
+    copy_mode: Maybe[MirrorCopyMode] = Field(default=None, alias="copy-mode")
+    """how writes get to the target (default: 'background')"""
+
+    auto_finalize: Maybe[bool] = Field(default=None, alias="auto-finalize")
+    """take the last step without waiting for 'job-finalize' (default: true)"""
+
+    auto_dismiss: Maybe[bool] = Field(default=None, alias="auto-dismiss")
+    """vanish when it is over, without waiting for 'job-dismiss' (default: true)"""
 
 
 class BlockJobInfo(Model):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from qmpd.block.backend import BlockBackend
+from qmpd.block.chain import top_of_guards
 from qmpd.block.dirty_bitmap import DirtyBitmap
 from qmpd.block.graph import BlockGraph
 from qmpd.block.node import BlockNode
@@ -103,7 +104,8 @@ class NbdExport(BlockExport):
         :raises GenericError: the server does not run, a name is too long or taken, a bitmap cannot be shown, or the
             node's permissions are against it. Nothing has changed then.
         """
-        node = graph.lookup(settings.node_name)
+        # While a mirror runs, it has to see what clients of the export write.
+        node = top_of_guards(graph.lookup(settings.node_name))
         if settings.writable and node.read_only:
             raise GenericError(
                 f"Node '{node.node_name}' is read-only; export it with 'writable' off, or reopen it for writing"
