@@ -126,6 +126,8 @@ class BlockCopy:
     :param compress: the target gets its data in compressed form, cluster by cluster.
     :ivar offload: let the kernel copy plain extents, which may share blocks between source and target.
     :ivar unmap: the target may give space back where the source reads zero.
+    :ivar over_source: the target shows the source where it stores nothing, so it has to store zeroes as well.
+    :ivar completed: how many tasks have gone well.
     :ivar on_copied: called with the number of bytes after each task that went well.
     """
 
@@ -144,6 +146,8 @@ class BlockCopy:
         self.unmap = True
         self._compress = compress
         self.on_copied: Callable[[int], None] | None = None
+        self.completed = 0
+        self.over_source = False
 
     def follow(self, source: BlockNode, target: BlockNode) -> None:
         """Go on with other nodes that show the same data: filters or overlays have come or gone. Both are drained."""
@@ -251,6 +255,7 @@ class BlockCopy:
         finally:
             self._claimed.remove(task)
             task.done.set_result(None)
+        self.completed += 1
         if self.on_copied is not None:
             self.on_copied(self.bytes_of(task))
 
@@ -394,6 +399,10 @@ class BlockCopy:
             offset += len(part)
 
     async def _zero_where_needed(self, ranges: list[Range]) -> None:
+        if self.over_source:
+            for offset, length in ranges:
+                await self._write_zeroes(offset, length)
+            return
         if not ranges:
             return
         for extent in await self._map_or_read(self.target, ranges):

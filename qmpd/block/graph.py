@@ -143,6 +143,18 @@ class BlockGraph:
             for node in drained:
                 node.drained_end()
 
+    async def let_pass(self, edges: Iterable[Child]) -> None:
+        """Wait until the requests that the owners of `edges` have under way are over; those to come wait meanwhile."""
+        owners = [child.owner for child in edges]
+        for owner in owners:
+            owner.drained_begin()
+        try:
+            while any(owner.drained_poll() for owner in owners):
+                await self._next_progress()
+        finally:
+            for owner in owners:
+                owner.drained_end()
+
     def request_done(self) -> None:
         """Whoever a drain may wait for calls this when it has come to rest."""
         progress, self._progress = self._progress, None
@@ -482,18 +494,28 @@ class BlockGraph:
     # Filters.
 
     def insert_filter(
-        self, driver: FilterDriver, below: BlockNode, node_name: str | None, extra: dict[str, BlockNode]
+        self,
+        driver: FilterDriver,
+        below: BlockNode,
+        node_name: str | None,
+        extra: dict[str, BlockNode],
+        *,
+        overlays: bool = False,
     ) -> BlockNode:
         """Put a filter on top of `below`: all users of `below` use the filter from now on.
 
         `below` must be drained. Plain: a filter has nothing to open.
 
         :param extra: further children of the filter, by role.
+        :param overlays: those children may use `below` themselves, and go on to.
         :raises GenericError: name or permissions conflict, a further child itself uses `below`, or there would be too
             many nodes on top of each other; the graph is as before.
         """
+        stays: set[BlockNode] = set()
         for role, other in extra.items():
-            if below in _nodes_below(other):
+            under = _nodes_below(other)
+            stays |= under
+            if below in under and not overlays:
                 raise GenericError(
                     f"Node '{other.node_name}' cannot be the '{role}' of a filter on top of '{below.node_name}', "
                     "because it uses that node itself"
@@ -510,7 +532,7 @@ class BlockGraph:
             discard_unmap=True,
         )
         node = BlockNode(self, name, driver, options)
-        users = list(below.parents)
+        users = [child for child in below.parents if child.owner not in stays]
         _check_movable(users)
         self.nodes[name] = node
         try:

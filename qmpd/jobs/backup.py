@@ -152,7 +152,7 @@ class BackupJob(BlockJob):
             cluster_size, bitmap if settings.copy_bitmap else None, compress=settings.compress
         )
         self._filter = self._graph.insert_filter(
-            self._driver, self._source, settings.filter_node_name, {"target": self._target}
+            self._driver, self._source, settings.filter_node_name, {"target": self._target}, overlays=True
         )
         self._driver.on_broken = self.kick
         self.copy.on_copied = self.progress.advance

@@ -14,16 +14,21 @@ import asyncio
 import errno
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bitarray import bitarray
 from bitarray.util import ones, zeros
 
 from qmpd.block.block_copy import BlockCopy, CopyError
+from qmpd.block.chain import chain
 from qmpd.block.dirty_bitmap import MAX_BITS, DirtyBitmap
 from qmpd.block.driver import Buffer, FilterDriver, HostPiece, OpenContext
 from qmpd.block.permissions import Perm
 from qmpd.errors import GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.child import Child
 
 DEFAULT_CLUSTER_SIZE = 65536
 BREAK_GUEST_WRITE = "break-guest-write"
@@ -84,6 +89,9 @@ class CopyBeforeWriteDriver(FilterDriver):
         self._bitmap: DirtyBitmap | None = None
         self._compress = False
         self._late: set[asyncio.Task[None]] = set()
+        self._fleecing = False
+        self._passed = 0
+        self._passing: asyncio.Future[None] | None = None
 
     @classmethod
     def for_job(
@@ -119,6 +127,7 @@ class CopyBeforeWriteDriver(FilterDriver):
         self._cluster_size = max(self._cluster_size, target.driver.cluster_size or 0)
         todo = cluster_bits(self.length, self._cluster_size, self._bitmap)
         self.copy = BlockCopy(self.below, target, self._cluster_size, todo, compress=self._compress)
+        self._look_for_fleecing()
 
     async def close(self) -> None:
         """The children must not go while a copy that came too late still uses them."""
@@ -132,6 +141,7 @@ class CopyBeforeWriteDriver(FilterDriver):
     def child_moved(self, name: str) -> None:
         # What goes to the target has to meet the filters that stand on it by now.
         self.copy.follow(self.below, self.node.children["target"].node)
+        self._look_for_fleecing()
 
     def child_permissions(self, name: str, perm: Perm, shared: Perm) -> tuple[Perm, Perm]:
         if name == "target":
@@ -151,6 +161,37 @@ class CopyBeforeWriteDriver(FilterDriver):
             if self.on_cbw_error == BREAK_GUEST_WRITE:
                 raise error.cause from error
             self._break(error)
+        if self._fleecing:
+            await self._let_readers_pass(self.copy.completed)
+
+    # A target that is an overlay of the filtered node shows that node's data where nothing has been copied yet. A
+    # reader that has looked before a copy, and reads after it, must be done when the guest's write begins.
+
+    def _look_for_fleecing(self) -> None:
+        target = self.node.children["target"].node
+        self._fleecing = self.copy.over_source = any(image is self.below for image in chain(target))
+
+    async def _let_readers_pass(self, copies: int) -> None:
+        """Wait for those readers that may have looked before the first `copies` copies were over."""
+        while self._passed < copies:
+            if self._passing is not None:
+                await asyncio.shield(self._passing)
+                continue
+            self._passing = asyncio.get_running_loop().create_future()
+            until = self.copy.completed
+            try:
+                await self.node.graph.let_pass(self._readers())
+                self._passed = until
+            finally:
+                self._passing.set_result(None)
+                self._passing = None
+
+    def _readers(self) -> list[Child]:
+        """Who reads the overlay, from outside of it."""
+        target = self.node.children["target"].node
+        images = list(takewhile(lambda image: image is not self.below, chain(target)))
+        edges = (child for image in images for child in image.parents)
+        return [child for child in edges if child.perm & Perm.CONSISTENT_READ and child.owner not in images]
 
     async def _save_in_time(self, offset: int, length: int) -> None:
         # The copy goes on after the time is over: its requests are under way and cannot be called back.
