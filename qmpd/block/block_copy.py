@@ -24,15 +24,19 @@ import errno
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from bitarray import bitarray
 
 from qmpd.block.driver import HostPiece, Range
-from qmpd.block.extents import Extent, ExtentKind
+from qmpd.block.extents import Extent, ExtentKind, HostFile
 from qmpd.block.node import BlockNode
 
 DEFAULT_CHUNK = 2 << 20
 """Bytes of data that one background task copies."""
+
+SCATTERED_CHUNK = 8 << 20
+"""The same for scattered clusters that one worker copies from file to file: there, trips cost more than bytes."""
 
 WINDOW = 1 << 30
 """Bytes whose `map` is asked for at once."""
@@ -113,9 +117,13 @@ class ExtentWindow:
 
 @dataclass(slots=True)
 class _Plan:
+    """:ivar holes: what the copying worker finds to be holes, in offsets of the file that begins at `host_start`."""
+
     pieces: list[HostPiece] = field(default_factory=list)
     through_memory: list[tuple[int, int]] = field(default_factory=list)
     zeroes: list[tuple[int, int]] = field(default_factory=list)
+    holes: list[Range] = field(default_factory=list)
+    host_start: int = 0
 
 
 class BlockCopy:
@@ -126,10 +134,13 @@ class BlockCopy:
     :param compress: the target gets its data in compressed form, cluster by cluster.
     :ivar offload: let the kernel copy plain extents, which may share blocks between source and target.
     :ivar unmap: the target may give space back where the source reads zero.
+    :cvar copies_once: no cluster is copied again once it was copied.
     :ivar over_source: the target shows the source where it stores nothing, so it has to store zeroes as well.
     :ivar completed: how many tasks have gone well.
     :ivar on_copied: called with the number of bytes after each task that went well.
     """
+
+    copies_once: ClassVar[bool] = True
 
     def __init__(
         self, source: BlockNode, target: BlockNode, cluster_size: int, todo: bitarray, *, compress: bool = False
@@ -141,6 +152,7 @@ class BlockCopy:
         self.todo = todo
         self._claimed: list[CopyTask] = []
         self._source_map = ExtentWindow(source)
+        self._target_map = ExtentWindow(target)
         self._host_copy = not compress
         self.offload = False
         self.unmap = True
@@ -172,8 +184,8 @@ class BlockCopy:
 
     # The background side.
 
-    async def claim_next(self, chunk: int) -> CopyTask | None:
-        """Claim the next clusters: up to `chunk` bytes of data, and a hole of any size.
+    async def claim_next(self, chunk: int | None) -> CopyTask | None:
+        """Claim the next clusters: up to `chunk` bytes of data (None for as many as suit), and a hole of any size.
 
         :returns: None when nothing is left to claim.
         """
@@ -182,16 +194,19 @@ class BlockCopy:
             if first < 0:
                 return None
             if self._run_end(first) - first < LONG_RUN // self.cluster_size:
-                return self._claim_scattered(first, chunk)
+                return self._claim_scattered(first, chunk or self._scattered_chunk())
             offset = first * self.cluster_size
             if self._source_map.covers(offset):
-                return self._claim_from_window(first, chunk, self._run_end(first))
+                return self._claim_from_window(first, chunk or DEFAULT_CHUNK, self._run_end(first))
             # Others may claim clusters meanwhile; then it is another run that is looked at next.
             try:
                 await self._source_map.load(offset)
             except OSError:
                 first = self.todo.find(1)
-                return self._claim_scattered(first, chunk) if first >= 0 else None
+                return self._claim_scattered(first, chunk or DEFAULT_CHUNK) if first >= 0 else None
+
+    def _scattered_chunk(self) -> int:
+        return DEFAULT_CHUNK if self._direct_window() is None else SCATTERED_CHUNK
 
     def _run_end(self, first: int) -> int:
         end = self.todo.find(0, first)
@@ -247,7 +262,8 @@ class BlockCopy:
             await self._copy_pieces(plan)
             for offset, length in plan.through_memory:
                 await self._copy_through_memory(offset, length)
-            await self._zero_where_needed(plan.zeroes)
+            if plan.zeroes:
+                await self._zero_where_needed(plan.zeroes, in_window=self.copies_once and task.extents is not None)
         except BaseException:
             for first, end in task.runs:
                 self.todo[first:end] = 1
@@ -338,6 +354,9 @@ class BlockCopy:
     async def _make_plan(self, task: CopyTask) -> _Plan:
         extents = task.extents
         if extents is None:
+            window = None if self._compress else self._direct_window()
+            if window is not None:
+                return self._plan_direct(task, *window)
             extents = await self._map_or_read(self.source, self._ranges(task))
         plan = _Plan()
         if self._compress:
@@ -345,6 +364,21 @@ class BlockCopy:
             return plan
         for extent in extents:
             self._place(plan, extent)
+        return plan
+
+    def _direct_window(self) -> tuple[HostFile, int] | None:
+        """The host file behind the source, when pieces of it can be copied without asking first what is data."""
+        if not self._host_copy or self.target.driver.host_window() is None:
+            return None
+        return self.source.driver.host_window()
+
+    def _plan_direct(self, task: CopyTask, host: HostFile, start: int) -> _Plan:
+        """Leave it to the worker that copies to find the holes: one trip instead of two."""
+        plan = _Plan(host_start=start)
+        plan.pieces = [
+            HostPiece(host, start + offset, offset, length, self.offload, plan.holes)
+            for offset, length in self._ranges(task)
+        ]
         return plan
 
     def _plan_whole_clusters(self, plan: _Plan, task: CopyTask, extents: list[Extent]) -> None:
@@ -373,6 +407,7 @@ class BlockCopy:
             return
         try:
             await self.target.copy_from_host(plan.pieces)
+            plan.zeroes.extend((offset - plan.host_start, length) for offset, length in plan.holes)
         except OSError as error:
             if error.errno in _NOT_SUPPORTED:
                 self._host_copy = False
@@ -398,16 +433,37 @@ class BlockCopy:
                 raise CopyError(False, error) from error
             offset += len(part)
 
-    async def _zero_where_needed(self, ranges: list[Range]) -> None:
+    async def _zero_where_needed(self, ranges: list[Range], *, in_window: bool) -> None:
         if self.over_source:
             for offset, length in ranges:
                 await self._write_zeroes(offset, length)
             return
-        if not ranges:
-            return
-        for extent in await self._map_or_read(self.target, ranges):
+        extents = await (self._target_extents(ranges) if in_window else self._map_or_read(self.target, ranges))
+        for extent in extents:
             if not extent.reads_zero:
                 await self._write_zeroes(extent.offset, extent.length)
+
+    async def _target_extents(self, ranges: list[Range]) -> list[Extent]:
+        """What the target has in `ranges`, asked for in large windows.
+
+        What was said of a part that has not been copied to stays true: only this copy writes to the target, and to
+        each cluster once, or the same once more.
+        """
+        known = self._target_map
+        extents: list[Extent] = []
+        for offset, length in ranges:
+            end = offset + length
+            while offset < end:
+                if not known.covers(offset):
+                    try:
+                        await known.load(offset)
+                    except OSError:
+                        return await self._map_or_read(self.target, ranges)
+                extent = known.at(offset)
+                stop = min(extent.end, end)
+                extents.append(extent.part(offset, stop))
+                offset = stop
+        return extents
 
     async def _write_zeroes(self, offset: int, length: int) -> None:
         end = offset + length

@@ -33,6 +33,8 @@ class HostPiece(NamedTuple):
     """Bytes of a host file and where in a node they shall go. Offsets and length in bytes.
 
     :ivar offload: let the kernel copy them (`copy_file_range`), which may share blocks between the files.
+    :ivar holes: where to note, in offsets of the host file, holes that have been left out; None to copy everything.
+        Only for nodes that have a `host_window`.
     """
 
     host: HostFile
@@ -40,6 +42,7 @@ class HostPiece(NamedTuple):
     offset: int
     length: int
     offload: bool = False
+    holes: list[Range] | None = None
 
     def shifted(self, delta: int) -> HostPiece:
         """The same bytes for a place `delta` further on."""

@@ -18,7 +18,16 @@ from collections.abc import Callable
 from bitarray import bitarray
 from bitarray.util import ones, zeros
 
-from qmpd.block.block_copy import LONG_RUN, MAX_RUNS, WINDOW, BlockCopy, CopyError, CopyTask, ExtentWindow
+from qmpd.block.block_copy import (
+    DEFAULT_CHUNK,
+    LONG_RUN,
+    MAX_RUNS,
+    WINDOW,
+    BlockCopy,
+    CopyError,
+    CopyTask,
+    ExtentWindow,
+)
 from qmpd.block.dirty_bitmap import MAX_BITS
 from qmpd.block.extents import ExtentKind
 from qmpd.block.node import BlockNode
@@ -44,6 +53,8 @@ class MirrorCopy(BlockCopy):
 
     :ivar on_dirty: called when something was marked.
     """
+
+    copies_once = False
 
     def __init__(self, source: BlockNode, target: BlockNode, cluster_size: int) -> None:
         super().__init__(source, target, cluster_size, no_clusters(source.length, cluster_size))
@@ -110,11 +121,12 @@ class MirrorCopy(BlockCopy):
 
     # The background side.
 
-    async def claim_next(self, chunk: int) -> CopyTask | None:
+    async def claim_next(self, chunk: int | None) -> CopyTask | None:
         """Claim the next clusters: up to `chunk` bytes of data, and a hole of any size.
 
         :returns: None when nothing can be claimed at the moment.
         """
+        chunk = chunk or DEFAULT_CHUNK
         while True:
             first = self._next_free()
             if first is None:

@@ -224,11 +224,11 @@ class BackupJob(BlockJob):
             elif not self._failures:
                 return
 
-    def _chunk(self) -> int:
-        chunk = self._settings.max_chunk or DEFAULT_CHUNK
+    def _chunk(self) -> int | None:
+        chunk = self._settings.max_chunk or None
         if self.speed:
             # A slow job goes in small steps, so that it is smooth and reacts to a new speed.
-            chunk = min(chunk, max(self.speed // 10, self.copy.cluster_size))
+            chunk = min(chunk or DEFAULT_CHUNK, max(self.speed // 10, self.copy.cluster_size))
         return chunk
 
     def _spawn(self, task: CopyTask) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from bitarray.util import ones
+from bitarray.util import ones, zeros
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -240,3 +240,29 @@ async def _race(path: Path, seed: int, parallel: int, chunk: int) -> None:
     assert await read(user, 0, LENGTH) == bytes(model)
     user.detach()
     await bench.close()
+
+
+async def test_scattered_clusters_with_holes(bench: Bench) -> None:
+    """The worker that copies finds the holes: they are zeroed in the target where it has data, and only there."""
+    size = 65536
+    content = bytearray(64 * size)
+    for cluster in range(0, 64, 3):
+        content[cluster * size : cluster * size + size] = bytes([cluster + 1]) * size
+    source = await bench.disk("source", length=len(content))
+    user = bench.backend(source)
+    for cluster in range(0, 64, 3):
+        await user.pwritev(cluster * size, bytes([cluster + 1]) * size)
+    target = await bench.disk("target", b"\xee" * 32 * size, length=len(content))
+    todo = zeros(64, endian="little")
+    todo[::2] = 1
+    todo[9:15] = 1
+    chosen = [number for number in range(64) if todo[number]]
+    copy = BlockCopy(source, target, size, todo)
+    while (task := await copy.claim_next(None)) is not None:
+        await copy.perform(task)
+    expected = bytearray(b"\xee" * 32 * size + bytes(32 * size))
+    for cluster in chosen:
+        expected[cluster * size : cluster * size + size] = content[cluster * size : cluster * size + size]
+    assert bench.content("target") == bytes(expected)
+    assert copy.idle and copy.todo.count() == 0
+    user.detach()

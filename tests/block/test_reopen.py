@@ -125,9 +125,10 @@ async def test_stored_bitmaps_follow(bench: Bench) -> None:
     await switch(bench, node, read_only=True)
     assert list(bitmap.dirty_extents()) == [(65536, 65536), (3 * 65536, 65536)]
     await bench.close()
-    again = await open_image(Bench(bench.path), "disk")
+    later = Bench(bench.path)
+    again = await open_image(later, "disk")
     assert list(again.bitmaps.lookup("kept").dirty_extents()) == [(65536, 65536), (3 * 65536, 65536)]
-    await again.graph.close_all()
+    await later.close()
 
 
 async def test_a_file_of_its_own_is_not_touched(bench: Bench) -> None:

@@ -15,6 +15,7 @@ import errno
 import mmap
 import os
 import stat
+import threading
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -33,6 +34,9 @@ SECTOR = 512
 _MAX_MAP_EXTENTS = 4096
 _COPY_STEP = 8 << 20
 _BOUNCE = 256 << 10
+_ALLOCATION_MIN = 64 << 10
+_SEARCH_MIN = 128 << 10
+_EXT4_MAGIC = 0xEF53
 
 _FALLOC_KEEP_SIZE = 0x01
 _FALLOC_PUNCH_HOLE = 0x02
@@ -40,6 +44,9 @@ _FALLOC_ZERO_RANGE = 0x10
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
+_of_thread = threading.local()
+"""What a worker keeps for itself: its buffer."""
 
 _UNSUPPORTED = frozenset({errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY, errno.EINVAL, errno.ENODEV})
 _NO_COPY_RANGE = frozenset({errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.ETXTBSY})
@@ -241,10 +248,8 @@ class FileDriver(BlockDriver):
     async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
         if self._direct or not pieces:
             raise not_supported()
-        plan = [
-            (piece.host.fileno(), piece.host_offset, piece.offset, piece.length, piece.offload) for piece in pieces
-        ]
-        await self._pool.run(_copy_all, self._fd, plan)
+        plan = [(piece.host.fileno(), piece) for piece in pieces]
+        await self._pool.run(_copy_all, self._fd, plan, not self._is_device)
 
     def write_now(self, offset: int, data: Buffer) -> None:
         if self._direct:
@@ -439,15 +444,58 @@ def _data_runs(fd: int, offset: int, length: int) -> list[_Run]:
     return runs
 
 
-def _copy_all(target: int, plan: Sequence[tuple[int, int, int, int, bool]]) -> None:
+def _copy_all(target: int, plan: Sequence[tuple[int, HostPiece]], regular: bool) -> None:
     # Reading and writing in pieces that stay in the processor's cache is faster than copy_file_range where that
     # cannot share blocks (measured on ext4: by a third to a half), hence only for those who ask for it.
-    buffer = memoryview(bytearray(_BOUNCE))
-    for source, source_offset, offset, length, offload in plan:
-        if offload:
-            _copy(source, source_offset, target, offset, length)
-        else:
-            _copy_through_memory(source, source_offset, target, offset, length, buffer)
+    allocate = regular and _is_ext4(target)
+    buffer = _bounce_buffer()
+    for source, piece in plan:
+        _, host_offset, offset, length, offload, holes = piece
+        delta = offset - host_offset
+        for start, count in ((host_offset, length),) if holes is None else _data_of(source, host_offset, length, holes):
+            if offload:
+                _copy(source, start, target, start + delta, count)
+                continue
+            if allocate and count >= _ALLOCATION_MIN:
+                # On ext4 this halves the cost of writing, which need not reserve each block by itself then. Nothing
+                # depends on it: if there is no space, the write says so.
+                _libc.fallocate(target, _FALLOC_KEEP_SIZE, start + delta, count)
+            _copy_through_memory(source, start, target, start + delta, count, buffer)
+
+
+def _data_of(source: int, start: int, length: int, holes: list[Range]) -> Sequence[Range]:
+    """The data in a range of a host file; what is no data is noted in `holes`.
+
+    Short ranges are not searched for holes behind their first data: they are copied quicker than that.
+    """
+    if length > _SEARCH_MIN:
+        runs = _all_data_runs(source, [(start, length)])
+        holes += [(at, end - at) for at, end, is_data in runs if not is_data]
+        return [(at, end - at) for at, end, is_data in runs if is_data]
+    try:
+        data = os.lseek(source, start, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        data = start + length
+    if data == start:
+        return ((start, length),)
+    data = min(data, start + length)
+    holes.append((start, data - start))
+    return ((data, start + length - data),) if data < start + length else ()
+
+
+def _bounce_buffer() -> memoryview:
+    buffer = getattr(_of_thread, "buffer", None)
+    if buffer is None:
+        buffer = _of_thread.buffer = memoryview(bytearray(_BOUNCE))
+    return buffer
+
+
+def _is_ext4(fd: int) -> bool:
+    # The first member of struct statfs, a machine word, is the kind of file system.
+    status = (ctypes.c_long * 32)()
+    return _libc.fstatfs(fd, status) == 0 and status[0] == _EXT4_MAGIC
 
 
 def _copy(source: int, source_offset: int, target: int, offset: int, length: int) -> None:
@@ -473,12 +521,17 @@ def _copy_through_memory(
     source: int, source_offset: int, target: int, offset: int, length: int, buffer: memoryview
 ) -> None:
     while length:
-        part = buffer[: min(length, len(buffer))]
-        _read(source, source_offset, part)
-        _write(target, offset, part, False)
-        source_offset += len(part)
-        offset += len(part)
-        length -= len(part)
+        part = buffer if length >= _BOUNCE else buffer[:length]
+        count = len(part)
+        done = os.preadv(source, [part], source_offset)
+        if done < count:
+            _read(source, source_offset + done, part[done:])
+        done = os.pwrite(target, part, offset)
+        if done < count:
+            _write(target, offset + done, part[done:], False)
+        source_offset += count
+        offset += count
+        length -= count
 
 
 def create_file(path: str, size: int, preallocation: str) -> None:
