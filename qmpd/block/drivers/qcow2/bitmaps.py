@@ -3,7 +3,7 @@
 While the image is open for writing, every entry of the directory carries the flag `in use`: what is stored is not
 true any more, what is in memory is. On closing, all of it is written anew beside the old, the header is switched,
 and the old is given back. After a crash the flags still stand, so the bitmaps appear as inconsistent. Bitmaps that
-were inconsistent, or of a kind that is not known here, keep their entry as it is until they are removed.
+were inconsistent, or have extra data that must not be lost, keep their entry as it is until they are removed.
 """
 
 from __future__ import annotations
@@ -77,11 +77,15 @@ class Entry:
         return data + bytes(-len(data) % 8)
 
     @property
+    def known(self) -> bool:
+        """It says nothing that the format does not know."""
+        return self.kind == _DIRTY_TRACKING and not self.flags & ~(Flag.IN_USE | Flag.AUTO | Flag.EXTRA_COMPATIBLE)
+
+    @property
     def usable(self) -> bool:
         """It can be loaded, and changed."""
-        known = self.kind == _DIRTY_TRACKING and not self.flags & ~(Flag.IN_USE | Flag.AUTO | Flag.EXTRA_COMPATIBLE)
         compatible = not self.extra or bool(self.flags & Flag.EXTRA_COMPATIBLE)
-        return known and compatible and not self.flags & Flag.IN_USE
+        return self.known and compatible and not self.flags & Flag.IN_USE
 
     def info(self) -> dict[str, object]:
         """`Qcow2BitmapInfo`."""
@@ -130,7 +134,9 @@ class StoredBitmaps:
             return
         if len(data) != _EXTENSION.size:
             raise Corruption(f"The bitmaps extension has {len(data)} bytes; it has to have {_EXTENSION.size}")
-        count, _, size, offset = _EXTENSION.unpack(data)
+        count, reserved, size, offset = _EXTENSION.unpack(data)
+        if reserved:
+            raise Corruption("The bitmaps extension uses a field that has to be zero")
         if offset % driver.header.cluster_size or not offset or offset + size > driver.store.length:
             raise Corruption("The bitmap directory lies where it cannot be", offset)
         if not 0 < count <= MAX_BITMAPS or not 0 < size <= MAX_DIRECTORY:
@@ -172,7 +178,8 @@ class StoredBitmaps:
         name = entry.name.decode("utf-8", "replace")
         if not _MIN_GRANULARITY_BITS <= entry.granularity_bits <= _MAX_GRANULARITY_BITS:
             raise Corruption(f"Bitmap '{name}' has a granularity of 2^{entry.granularity_bits}")
-        if entry.table_offset % header.cluster_size or not 0 < len(entry.name) <= _MAX_NAME:
+        misplaced = not entry.table_size or not entry.table_offset or entry.table_offset % header.cluster_size
+        if misplaced or not 0 < len(entry.name) <= _MAX_NAME or b"\0" in entry.name or not entry.known:
             raise Corruption(f"The directory entry of bitmap '{name}' cannot be")
         if node.bitmaps.find(name) is not None:
             raise Corruption(f"There are two bitmaps named '{name}'")

@@ -19,6 +19,7 @@ from qmpd.block.drivers.qcow2 import packing
 from qmpd.block.drivers.qcow2.header import MAX_REFCOUNT_TABLE_BYTES, Incompatible
 from qmpd.block.drivers.qcow2.metadata import COMPRESSED, COPIED, OFFSET_MASK
 from qmpd.block.drivers.qcow2.refcounts import TABLE_OFFSET_MASK, Corruption
+from qmpd.block.drivers.qcow2.snapshots import check_l1
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -116,6 +117,11 @@ class Checker:
         self._add(header.l1_offset, header.l1_size * 8, "the L1 table")
         await self._count_tree(self._driver.meta.l1, fix=fix)
         for snapshot in self._driver.snapshots:
+            try:
+                check_l1(snapshot, header)
+            except Corruption as corruption:
+                self.report.corrupt(str(corruption))
+                continue
             self._add(snapshot.l1_offset, snapshot.l1_size * 8, "the L1 table of a snapshot")
             words = packing.words(await self._driver.store.read(snapshot.l1_offset, snapshot.l1_size * 8))
             await self._count_tree(words, fix=False)

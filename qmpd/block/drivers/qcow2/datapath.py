@@ -272,6 +272,9 @@ class DataPath:
             await self.store.event("write_aio")
             await self.data.write(run.host, view[:length])
             return length
+        if entry:
+            # For what it says of entries that cannot be.
+            mapping.run(table, position, position + 1)
         guest = position & ~mapping.cluster_mask
         if entry & COPIED and entry & mapping.zero_flag and not entry & COMPRESSED and entry & OFFSET_MASK:
             place = _Filled(guest, entry & OFFSET_MASK, 1, False)

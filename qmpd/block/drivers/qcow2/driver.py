@@ -487,6 +487,7 @@ class Qcow2Driver(BlockDriver):
                 and inside + length <= mapping.cluster_size
                 and not entry & (COMPRESSED | ZERO)
                 and not host & mapping.cluster_mask
+                and (host == offset - inside or not mapping.data_file)
                 and host + inside + length <= path.data.node.driver.length
             ):
                 table.used = True

@@ -182,13 +182,13 @@ class Header:
     def backing_format(self) -> str | None:
         """The format that the image names for its backing file."""
         data = self.extension(EXT_BACKING_FORMAT)
-        return None if data is None else data.decode("utf-8", "replace")
+        return None if data is None else data.split(b"\0")[0].decode("utf-8", "replace")
 
     @property
     def data_file_name(self) -> str | None:
         """The name of the external data file."""
         data = self.extension(EXT_DATA_FILE)
-        return None if data is None else data.decode("utf-8", "surrogateescape")
+        return None if data is None else data.split(b"\0")[0].decode("utf-8", "surrogateescape")
 
     @property
     def unknown_autoclear(self) -> bool:
@@ -294,7 +294,7 @@ def parse(cluster: bytes, file_length: int) -> Header:
     if name_offset:
         header.backing_file = _backing_name(cluster, name_offset, name_size)
     header.written = _used_extent(cluster)
-    _check_tables(header, file_length)
+    _check_tables(header, size, file_length)
     return header
 
 
@@ -319,13 +319,15 @@ def _parse_v3(header: Header, cluster: bytes) -> int:
 
 
 def _parse_extensions(header: Header, cluster: bytes, offset: int, end: int) -> None:
-    while offset + 8 <= end:
+    while offset < end:
+        if offset + 8 > end:
+            raise _refuse("its header extensions reach beyond the header")
         kind, length = _EXTENSION.unpack_from(cluster, offset)
         offset += 8
-        if kind == EXT_END:
-            return
         if length > end - offset:
             raise _refuse(f"header extension {kind:#x} has {length} bytes and does not fit the header")
+        if kind == EXT_END:
+            return
         if len(header.extensions) >= MAX_EXTENSIONS:
             raise _refuse("it has more header extensions than make sense")
         header.extensions.append(Extension(kind, bytes(cluster[offset : offset + length])))
@@ -342,6 +344,8 @@ def _check_features(header: Header) -> None:
         raise _refuse(f"its compression type {header.compression} is not known")
     if bool(header.incompatible & Incompatible.COMPRESSION) != (header.compression != Compression.ZLIB):
         raise _refuse("its compression type and the feature bit for it contradict each other")
+    if header.autoclear & Autoclear.DATA_FILE_RAW and not header.has_data_file:
+        raise _refuse("it is said to have a raw data file, and has no data file at all")
     if header.extended_l2 and header.cluster_bits < 14:
         raise _refuse(f"extended L2 entries need clusters of 16384 bytes or more, and it has {header.cluster_size}")
 
@@ -363,9 +367,10 @@ def _backing_name(cluster: bytes, offset: int, size: int) -> str | None:
     return name.decode("utf-8", "surrogateescape") or None
 
 
-def _check_tables(header: Header, file_length: int) -> None:
+def _check_tables(header: Header, size: int, file_length: int) -> None:
+    """:param size: what the header says, which need not be whole sectors."""
     cluster_size = header.cluster_size
-    needed = header.l1_entries_for(header.size)
+    needed = header.l1_entries_for(size)
     if header.size >= 1 << 63 or needed * 8 > MAX_L1_BYTES:
         raise _refuse(f"its size of {header.size} bytes is too large for its clusters of {cluster_size}")
     if header.l1_size * 8 > MAX_L1_BYTES:
@@ -385,10 +390,13 @@ def _check_tables(header: Header, file_length: int) -> None:
         ("refcount table", header.refcount_table_offset, table_bytes),
         ("snapshot table", header.snapshots_offset, 1 if header.snapshot_count else 0),
     ]
-    regions = [region for region in regions if region[2]]
-    for name, offset, _ in regions[1:]:
+    for name, offset, length in regions:
         if offset % cluster_size:
             raise _refuse(f"its {name} lies at {offset}, which is not at the start of a cluster")
+        if offset + length >= 1 << 63:
+            raise _refuse(f"its {name} lies at {offset}, where no file can reach")
+    regions = [region for region in regions if region[2]]
+    for name, offset, _ in regions[1:]:
         if offset >= file_length:
             raise _refuse(f"its {name} lies at {offset}, beyond the {file_length} bytes of the file")
     regions.sort(key=lambda region: region[1])

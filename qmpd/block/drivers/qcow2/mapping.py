@@ -79,7 +79,8 @@ class Mapping:
         self.l2_bits = header.l2_bits
         self.l2_mask = (1 << header.l2_bits) - 1
         self.l1_shift = header.cluster_bits + header.l2_bits
-        self.zero_flag = ZERO if header.version >= 3 and not self.extended else 0
+        self.zero_flag = 0 if self.extended else ZERO
+        self._zeroes = header.version >= 3
         self.data_file = header.has_data_file
         self.subcluster_size = header.cluster_size // SUBCLUSTERS if self.extended else header.cluster_size
         self._size_shift = 62 - (header.cluster_bits - 8)
@@ -129,9 +130,12 @@ class Mapping:
         entries, index, size = table.entries, self.index(position), self.cluster_size
         entry = entries[index]
         kind = self.kind_of(entry)
+        if kind is Kind.ZERO and not self._zeroes:
+            raise Corruption(f"Guest address {position:#x} has a zero cluster, which version 2 does not know")
         inside = position & self.cluster_mask
         stop = position - inside + size
         if kind is Kind.COMPRESSED:
+            self._check_compressed(position)
             return Run(kind, entry, min(stop, end) - position)
         last = len(entries)
         index += 1
@@ -162,6 +166,12 @@ class Mapping:
             raise Corruption(
                 f"The cluster of guest address {position:#x} lies at {offset:#x}, not at the start of a cluster", offset
             )
+        if self.data_file and offset != position & ~self.cluster_mask:
+            raise Corruption(f"Guest address {position:#x} lies at {offset:#x} of the external data file", offset)
+
+    def _check_compressed(self, position: int) -> None:
+        if self.data_file:
+            raise Corruption(f"Guest address {position:#x} is compressed, which an external data file has no place for")
 
     def subclusters(self, table: L2Table, index: int, position: int) -> tuple[int, int]:
         """The two words of an extended entry.
@@ -170,11 +180,13 @@ class Mapping:
         """
         entry, bitmap = table.entries[2 * index], table.entries[2 * index + 1]
         if entry & COMPRESSED:
+            self._check_compressed(position)
             if bitmap:
                 raise Corruption(f"The compressed cluster of guest address {position:#x} has subclusters")
             return entry, bitmap
         offset = entry & OFFSET_MASK
-        self._check_offset(offset, position)
+        if offset or entry & COPIED:
+            self._check_offset(offset, position)
         allocated = bitmap & ALL_ALLOCATED
         if allocated & (bitmap >> 32) or (allocated and not offset and not self.data_file):
             raise Corruption(f"The subclusters of guest address {position:#x} are in a state that cannot be")

@@ -131,8 +131,6 @@ async def load(store: FileStore, header: Header) -> list[Snapshot]:
         identifier = await reader.take(id_size)
         name = await reader.take(name_size)
         await reader.take(-(_ENTRY.size + extra_size + id_size + name_size) % 8)
-        if l1_size * 8 > MAX_L1_BYTES or l1_offset % header.cluster_size:
-            raise Corruption(f"The L1 table of snapshot '{name.decode('utf-8', 'replace')}' cannot be", l1_offset)
         vm_large = int.from_bytes(extra[0:8], "big") if extra_size >= 8 else vm_state
         disk = int.from_bytes(extra[8:16], "big") if extra_size >= 16 else header.size
         icount = int.from_bytes(extra[16:24], "big") if extra_size >= 24 else _NO_ICOUNT
@@ -142,6 +140,16 @@ async def load(store: FileStore, header: Header) -> list[Snapshot]:
             )
         )
     return found
+
+
+def check_l1(snapshot: Snapshot, header: Header) -> None:
+    """Pass if the L1 table of a snapshot is where it can be; nothing of it is read before it is needed.
+
+    :raises Corruption: it is not.
+    """
+    if snapshot.l1_size * 8 > MAX_L1_BYTES or snapshot.l1_offset % header.cluster_size:
+        name = snapshot.name.decode("utf-8", "replace")
+        raise Corruption(f"The L1 table of snapshot '{name}' cannot be", snapshot.l1_offset)
 
 
 def find(snapshots: Iterable[Snapshot], identifier: str | None, name: str | None) -> Snapshot | None:
@@ -312,6 +320,7 @@ async def delete(driver: Qcow2Driver, snapshot: Snapshot) -> None:
     Whoever is cancelled meanwhile learns of that when it is over: half of it would cost the other half's space.
     """
     check_can_snapshot(driver)
+    check_l1(snapshot, driver.header)
     deleting = asyncio.ensure_future(_delete(driver, snapshot))
     cancelled = False
     while not deleting.done():

@@ -1,0 +1,124 @@
+"""Damaged images, opened by us and by qemu-img: the same verdict, and the same bytes where both read.
+
+qemu-img skips what it cannot read (`--salvage`) and leaves zeroes there, as is done here. One difference is wanted: an
+image whose header leads beyond the end of the file, or to two structures at one place, is refused here, while QEMU
+opens it and takes what is not there for zeroes.
+"""
+
+import json
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from qmpd.errors import GenericError
+from tests.qcow2.support import lab
+from tests.qcow2.test_mutated import _make_images, _mutate
+from tests.soak import count
+
+SEEDS = range(count(30, 1500))
+OFFSET = 0x00FF_FFFF_FFFF_FE00
+STRICTER = ("beyond the", "overlap at", "longer than it can be")
+LARGE = 64 << 20
+
+
+def word(data: bytes | bytearray, offset: int) -> int:
+    return int.from_bytes(data[offset : offset + 8], "big")
+
+
+def _places(data: bytearray) -> list[tuple[int, int]]:
+    """Where tables lie: (offset, bytes worth changing)."""
+    size = 1 << word(data, 16) % (1 << 32)
+    l1, table, snapshots = word(data, 40), word(data, 48), word(data, 64)
+    found = [(l1, 32), (table, 16), (word(data, table), min(size, 256))]
+    if snapshots:
+        inactive = word(data, snapshots)
+        found += [(snapshots, 100), (inactive, 32), (word(data, inactive) & OFFSET, size)]
+    for index in range(word(data, 32) % (1 << 32)):
+        entry = word(data, l1 + 8 * index) & OFFSET
+        found += [(entry, size)] * (3 if entry else 0)
+    extension = data[:size].find((0x23852875).to_bytes(4, "big"))
+    if extension > 0:
+        found.append((word(data, extension + 24), 40))
+    return found
+
+
+def _change_tables(chance: random.Random, data: bytearray) -> None:
+    """Change 1 to 6 table entries: a bit, a flag, another cluster of the file, or anything."""
+    places = _places(data)
+    for _ in range(chance.randrange(1, 7)):
+        start, length = chance.choice(places)
+        at = start + 8 * chance.randrange(length // 8)
+        old = word(data, at)
+        cluster = chance.randrange(len(data) >> 9) << 9
+        new = chance.choice(
+            [
+                old ^ 1 << chance.randrange(64),
+                old ^ chance.choice([1, 1 << 63, 1 << 62, 512, 1 << 55]),
+                cluster | chance.choice([0, 1 << 63]),
+                1 << 62 | chance.getrandbits(62),
+                chance.getrandbits(64),
+            ]
+        )
+        data[at : at + 8] = new.to_bytes(8, "big")
+
+
+def _run(*words: object) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([str(word) for word in words], capture_output=True, timeout=60, check=False)
+
+
+def theirs(path: Path, plain: Path) -> bytes | None:
+    """What qemu-img reads; None when it does not open the image."""
+    done = _run("qemu-img", "info", "--output=json", "-f", "qcow2", path)
+    if done.returncode:
+        return None
+    if json.loads(done.stdout)["virtual-size"] > LARGE:
+        return b""
+    plain.unlink(missing_ok=True)
+    done = _run("qemu-img", "convert", "--salvage", "-f", "qcow2", "-O", "raw", path, plain)
+    return None if b"ould not open" in done.stderr else plain.read_bytes()
+
+
+async def ours(path: Path) -> tuple[bytes | None, str]:
+    """What we read, and the reason if we do not open the image."""
+    async with lab() as opened:
+        try:
+            node, _ = await opened.open_qcow2(path, read_only=True)
+        except GenericError as error:
+            return None, str(error)
+        if node.length > LARGE:
+            return b"", ""
+        data = bytearray(node.length)
+        for offset in range(0, node.length, 512):
+            part = bytearray(min(512, node.length - offset))
+            try:
+                await node.preadv(offset, memoryview(part))
+            except OSError:
+                continue
+            data[offset : offset + len(part)] = part
+        return bytes(data), ""
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return _make_images(tmp_path_factory.mktemp("good"))
+
+
+@pytest.mark.parametrize("part", range(5))
+async def test_same_verdict_and_bytes(part: int, images: list[Path], tmp_path: Path) -> None:
+    path = images[0].parent / "image.qcow2"
+    for seed in SEEDS[part::5]:
+        print(f"seed {seed}")
+        chance = random.Random(seed)
+        data = bytearray(chance.choice(images).read_bytes())
+        change = chance.choice([_mutate, _change_tables, _change_tables])
+        change(chance, data)
+        path.write_bytes(data)
+        expected = theirs(path, tmp_path / "plain.raw")
+        found, reason = await ours(path)
+        if found is None and expected is not None:
+            assert any(words in reason for words in STRICTER), reason
+            continue
+        assert found == expected
+        assert path.read_bytes() == data
