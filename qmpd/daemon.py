@@ -34,6 +34,7 @@ from qmpd.commands.exports import ExportCommands
 from qmpd.commands.images import ImageCommands
 from qmpd.commands.jobs import JobCommands
 from qmpd.commands.mirror import MirrorCommands
+from qmpd.commands.objects import ObjectCommands
 from qmpd.commands.snapshots import SnapshotCommands
 from qmpd.commands.statistics import StatisticsCommands
 from qmpd.commands.transaction import TransactionCommands
@@ -51,6 +52,7 @@ from qmpd.options import (
     ExportOption,
     MonitorOption,
     NbdServerOption,
+    ObjectOption,
     Option,
     Options,
 )
@@ -114,6 +116,7 @@ class Daemon:
         yield MirrorCommands(self.graph, self.jobs)
         yield TransactionCommands(self.engine)
         yield ExportCommands(self.graph, self.exports)
+        yield ObjectCommands(self.graph.objects)
         yield StatisticsCommands(self.graph, self.exports)
 
     def _build_block_layer(self) -> None:
@@ -128,6 +131,7 @@ class Daemon:
         self.at_shutdown(Stage.IMAGES, self.pool.close)
         self.at_shutdown(Stage.IMAGES, self.graph.close_all)
         self.at_shutdown(Stage.JOBS, self.jobs.shutdown)
+        self.at_shutdown(Stage.JOBS, self.graph.objects.let_pass)
 
     # -- what parts may use
 
@@ -180,6 +184,8 @@ class Daemon:
                     await chardev.open()
                 case MonitorOption():
                     self._monitors.append(option)
+                case ObjectOption():
+                    await self._execute("object-add", option.arguments)
                 case BlockdevOption():
                     await self._execute("blockdev-add", option.arguments)
                 case NbdServerOption():

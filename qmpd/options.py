@@ -37,6 +37,9 @@ A storage daemon that speaks QMP.
                          both of the above in one
   --blockdev [driver=]<driver>[,node-name=<name>][,<key>=<value>...] | <JSON>
                          add a block node
+  --object [qom-type=]<type>,id=<id>[,<property>=<value>...] | <JSON>
+  --object help | <type>,help
+                         make an object; list the types, or a type's properties
   --nbd-server addr.type=unix,addr.path=<path>[,max-connections=<number>]
   --nbd-server addr.type=inet,addr.host=<host>,addr.port=<port>[,...]
                          start the NBD server
@@ -79,6 +82,14 @@ class BlockdevOption:
 
 
 @dataclass(frozen=True, slots=True)
+class ObjectOption:
+    """`--object`; `arguments` are those of object-add. `source` leaves out the properties: they may be secret."""
+
+    source: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class NbdServerOption:
     """`--nbd-server`; `arguments` are those of nbd-server-start."""
 
@@ -94,7 +105,7 @@ class ExportOption:
     arguments: dict[str, Any]
 
 
-Option = ChardevOption | MonitorOption | BlockdevOption | NbdServerOption | ExportOption
+Option = ChardevOption | MonitorOption | ObjectOption | BlockdevOption | NbdServerOption | ExportOption
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +124,7 @@ class Options:
     answer: str | None = None
 
 
-_WITH_VALUE = ("chardev", "monitor", "qmp", "blockdev", "nbd-server", "export", "pidfile", "trace")
+_WITH_VALUE = ("chardev", "monitor", "qmp", "object", "blockdev", "nbd-server", "export", "pidfile", "trace")
 _WITHOUT_VALUE = ("daemonize", "help", "version")
 _SHORT = {"h": "help", "V": "version", "T": "trace"}
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
@@ -134,6 +145,8 @@ def parse_options(words: Sequence[str], version: str) -> Options:
             return Options(answer=USAGE)
         if name == "version":
             return Options(answer=f"qmpd version {version}\n")
+        if name == "object" and _asks_for_help(value):
+            return Options(answer=_object_help(value))
         if name == "daemonize":
             daemonize = True
         elif name == "pidfile":
@@ -188,6 +201,8 @@ def _located(name: str, value: str, read: Callable[[str], Any]) -> Any:
     try:
         return read(value)
     except ValueError as error:
+        if name == "object":  # its properties may be secret
+            raise OptionError(f"--object: {error}") from error
         raise OptionError(f"--{name} {value}: {error}") from error
 
 
@@ -397,6 +412,32 @@ def _blockdev(text: str) -> BlockdevOption:
     return BlockdevOption(f"--blockdev {text}", _tree(text, "BlockdevOptions", "driver"))
 
 
+def _object(text: str) -> ObjectOption:
+    arguments = _tree(text, "ObjectOptions", "qom-type")
+    return ObjectOption(f"--object {arguments.get('qom-type', '')},id={arguments.get('id', '')}", arguments)
+
+
+def _asks_for_help(text: str) -> bool:
+    return text in ("help", "?") or text.endswith((",help", ",?"))
+
+
+def _object_help(text: str) -> str:
+    """The types of objects, or the properties of one.
+
+    :raises OptionError: there is no such type.
+    """
+    from qmpd.objects.types import user_class, user_types
+
+    names = sorted(kind.name for kind in user_types())
+    if "," not in text:
+        return "\n  ".join(["Types of objects:", *names]) + "\n"
+    name = text.partition(",")[0].removeprefix("qom-type=")
+    if name not in names:
+        raise OptionError(f"--object {name}: there is no such type; there are {', '.join(names)}")
+    given = sorted((found.name, found.type) for found in user_class(name).all_properties() if found.set is not None)
+    return "\n  ".join([f"Properties of {name}:", *(f"{key}=<{value}>" for key, value in given)]) + "\n"
+
+
 def _nbd_server(text: str) -> NbdServerOption:
     return NbdServerOption(f"--nbd-server {text}", _legacy_address(_tree(text, "NbdServerOptions", None)))
 
@@ -417,6 +458,7 @@ def _export(text: str) -> ExportOption:
 _READERS: Mapping[str, Callable[[str], Option]] = {
     "chardev": _chardev,
     "monitor": _monitor,
+    "object": _object,
     "blockdev": _blockdev,
     "nbd-server": _nbd_server,
     "export": _export,

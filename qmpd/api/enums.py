@@ -47,6 +47,11 @@ __all__ = [
     "JSONType",
     "ActionCompletionMode",
     "TransactionActionKind",
+    "QAuthZListPolicy",
+    "QAuthZListFormat",
+    "QCryptoSecretFormat",
+    "QCryptoTLSCredsEndpoint",
+    "ObjectType",
 ]
 
 
@@ -503,6 +508,9 @@ class BlockdevDriver(QAPIEnum):
     RAW = "raw"
     """the image is the data"""
 
+    THROTTLE = "throttle"
+    """a filter that slows requests down"""
+
 
 class Qcow2OverlapCheckMode(QAPIEnum):
     """How much is looked at before a write, to be sure that it does not hit the image's own structures."""
@@ -860,3 +868,71 @@ class TransactionActionKind(QAPIEnum):
 
     DRIVE_BACKUP = "drive-backup"
     """as the command of that name"""
+
+
+class QAuthZListPolicy(QAPIEnum):
+    """What is decided about a user."""
+
+    DENY = "deny"
+    """the user is refused"""
+
+    ALLOW = "allow"
+    """the user is let in"""
+
+
+class QAuthZListFormat(QAPIEnum):
+    """How a rule's text is compared with a user's name."""
+
+    EXACT = "exact"
+    """they are the same"""
+
+    GLOB = "glob"
+    """the text is a pattern in which '*' and '?' stand for any characters"""
+
+
+class QCryptoSecretFormat(QAPIEnum):
+    """How a secret is written down."""
+
+    RAW = "raw"
+    """as it is"""
+
+    BASE64 = "base64"
+    """as base64 text, for what is not text itself"""
+
+
+class QCryptoTLSCredsEndpoint(QAPIEnum):
+    """Which end of a connection credentials are for."""
+
+    CLIENT = "client"
+    """the one that connects"""
+
+    SERVER = "server"
+    """the one that is connected to"""
+
+
+class ObjectType(QAPIEnum):
+    """The types of objects that can be made."""
+
+    AUTHZ_LIST = "authz-list"
+    """rules on who is let in"""
+
+    AUTHZ_SIMPLE = "authz-simple"
+    """one user who is let in"""
+
+    IOTHREAD = "iothread"
+    """a thread that does I/O"""
+
+    SECRET = "secret"
+    """a password or key"""
+
+    THROTTLE_GROUP = "throttle-group"
+    """limits on the speed of disks"""
+
+    TLS_CREDS_ANON = "tls-creds-anon"
+    """TLS without proof of identity"""
+
+    TLS_CREDS_PSK = "tls-creds-psk"
+    """TLS with keys that both ends have"""
+
+    TLS_CREDS_X509 = "tls-creds-x509"
+    """TLS with certificates"""

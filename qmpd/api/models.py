@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockStatsSpecificPreallocate as BlockStatsSpecificPreallocate
     from qmpd.api.structs.block_core import BlockStatsSpecificQcow2 as BlockStatsSpecificQcow2
     from qmpd.api.structs.block_core import BlockStatsSpecificRaw as BlockStatsSpecificRaw
+    from qmpd.api.structs.block_core import BlockStatsSpecificThrottle as BlockStatsSpecificThrottle
     from qmpd.api.structs.block_core import BlockStats as BlockStats
     from qmpd.api.structs.block_core import QObjQueryBlockstatsArg as QObjQueryBlockstatsArg
     from qmpd.api.structs.block_core import QObjBlockLatencyHistogramSetArg as QObjBlockLatencyHistogramSetArg
@@ -138,6 +139,9 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlkdebugSetStateOptions as BlkdebugSetStateOptions
     from qmpd.api.structs.block_core import BlockdevOptionsBlkdebug as BlockdevOptionsBlkdebug
     from qmpd.api.structs.block_core import BlockdevOptionsPreallocate as BlockdevOptionsPreallocate
+    from qmpd.api.structs.block_core import ThrottleLimits as ThrottleLimits
+    from qmpd.api.structs.block_core import ThrottleGroupProperties as ThrottleGroupProperties
+    from qmpd.api.structs.block_core import BlockdevOptionsThrottle as BlockdevOptionsThrottle
     from qmpd.api.structs.block_core import QObjBlockdevOptionsBase as QObjBlockdevOptionsBase
     from qmpd.api.structs.block_core import BlockdevOptions as BlockdevOptions
     from qmpd.api.structs.block_core import BlockdevOptionsBlkdebugBranch as BlockdevOptionsBlkdebugBranch
@@ -150,6 +154,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockdevOptionsPreallocateBranch as BlockdevOptionsPreallocateBranch
     from qmpd.api.structs.block_core import BlockdevOptionsQcow2Branch as BlockdevOptionsQcow2Branch
     from qmpd.api.structs.block_core import BlockdevOptionsRawBranch as BlockdevOptionsRawBranch
+    from qmpd.api.structs.block_core import BlockdevOptionsThrottleBranch as BlockdevOptionsThrottleBranch
     from qmpd.api.structs.block_core import BlockdevRef as BlockdevRef
     from qmpd.api.structs.block_core import BlockdevRefOrNull as BlockdevRefOrNull
     from qmpd.api.structs.block_core import QObjBlockdevDelArg as QObjBlockdevDelArg
@@ -168,6 +173,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockdevCreateOptionsPreallocate as BlockdevCreateOptionsPreallocate
     from qmpd.api.structs.block_core import BlockdevCreateOptionsQcow2Branch as BlockdevCreateOptionsQcow2Branch
     from qmpd.api.structs.block_core import BlockdevCreateOptionsRaw as BlockdevCreateOptionsRaw
+    from qmpd.api.structs.block_core import BlockdevCreateOptionsThrottle as BlockdevCreateOptionsThrottle
     from qmpd.api.structs.block_core import QObjBlockdevCreateArg as QObjBlockdevCreateArg
     from qmpd.api.structs.block_core import BlockdevAmendOptionsQcow2 as BlockdevAmendOptionsQcow2
     from qmpd.api.structs.block_core import QObjBlockdevAmendOptionsBase as QObjBlockdevAmendOptionsBase
@@ -182,6 +188,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockdevAmendOptionsPreallocate as BlockdevAmendOptionsPreallocate
     from qmpd.api.structs.block_core import BlockdevAmendOptionsQcow2Branch as BlockdevAmendOptionsQcow2Branch
     from qmpd.api.structs.block_core import BlockdevAmendOptionsRaw as BlockdevAmendOptionsRaw
+    from qmpd.api.structs.block_core import BlockdevAmendOptionsThrottle as BlockdevAmendOptionsThrottle
     from qmpd.api.structs.block_core import QObjXBlockdevAmendArg as QObjXBlockdevAmendArg
     from qmpd.api.structs.block_core import QObjChangeBackingFileArg as QObjChangeBackingFileArg
     from qmpd.api.structs.block_core import BlockdevSnapshotInternal as BlockdevSnapshotInternal
@@ -269,6 +276,40 @@ if TYPE_CHECKING:
     from qmpd.api.structs.transaction import TransactionActionDriveBackup as TransactionActionDriveBackup
     from qmpd.api.structs.transaction import TransactionProperties as TransactionProperties
     from qmpd.api.structs.transaction import QObjTransactionArg as QObjTransactionArg
+    from qmpd.api.enums import QAuthZListPolicy as QAuthZListPolicy
+    from qmpd.api.enums import QAuthZListFormat as QAuthZListFormat
+    from qmpd.api.structs.authz import QAuthZListRule as QAuthZListRule
+    from qmpd.api.structs.authz import AuthZListProperties as AuthZListProperties
+    from qmpd.api.structs.authz import AuthZSimpleProperties as AuthZSimpleProperties
+    from qmpd.api.enums import QCryptoSecretFormat as QCryptoSecretFormat
+    from qmpd.api.enums import QCryptoTLSCredsEndpoint as QCryptoTLSCredsEndpoint
+    from qmpd.api.structs.crypto import SecretCommonProperties as SecretCommonProperties
+    from qmpd.api.structs.crypto import SecretProperties as SecretProperties
+    from qmpd.api.structs.crypto import TlsCredsProperties as TlsCredsProperties
+    from qmpd.api.structs.crypto import TlsCredsAnonProperties as TlsCredsAnonProperties
+    from qmpd.api.structs.crypto import TlsCredsPskProperties as TlsCredsPskProperties
+    from qmpd.api.structs.crypto import TlsCredsX509Properties as TlsCredsX509Properties
+    from qmpd.api.structs.qom import ObjectPropertyInfo as ObjectPropertyInfo
+    from qmpd.api.structs.qom import QObjQomListArg as QObjQomListArg
+    from qmpd.api.structs.qom import QObjQomGetArg as QObjQomGetArg
+    from qmpd.api.structs.qom import QObjQomSetArg as QObjQomSetArg
+    from qmpd.api.structs.qom import ObjectTypeInfo as ObjectTypeInfo
+    from qmpd.api.structs.qom import QObjQomListTypesArg as QObjQomListTypesArg
+    from qmpd.api.structs.qom import QObjQomListPropertiesArg as QObjQomListPropertiesArg
+    from qmpd.api.structs.qom import EventLoopBaseProperties as EventLoopBaseProperties
+    from qmpd.api.structs.qom import IothreadProperties as IothreadProperties
+    from qmpd.api.enums import ObjectType as ObjectType
+    from qmpd.api.structs.qom import QObjObjectOptionsBase as QObjObjectOptionsBase
+    from qmpd.api.structs.qom import ObjectOptions as ObjectOptions
+    from qmpd.api.structs.qom import ObjectOptionsAuthzList as ObjectOptionsAuthzList
+    from qmpd.api.structs.qom import ObjectOptionsAuthzSimple as ObjectOptionsAuthzSimple
+    from qmpd.api.structs.qom import ObjectOptionsIothread as ObjectOptionsIothread
+    from qmpd.api.structs.qom import ObjectOptionsSecret as ObjectOptionsSecret
+    from qmpd.api.structs.qom import ObjectOptionsThrottleGroup as ObjectOptionsThrottleGroup
+    from qmpd.api.structs.qom import ObjectOptionsTlsCredsAnon as ObjectOptionsTlsCredsAnon
+    from qmpd.api.structs.qom import ObjectOptionsTlsCredsPsk as ObjectOptionsTlsCredsPsk
+    from qmpd.api.structs.qom import ObjectOptionsTlsCredsX509 as ObjectOptionsTlsCredsX509
+    from qmpd.api.structs.qom import QObjObjectDelArg as QObjObjectDelArg
 
 _HOMES = {
     "QapiErrorClass": "qmpd.api.enums",
@@ -342,6 +383,7 @@ _HOMES = {
     "BlockStatsSpecificPreallocate": "qmpd.api.structs.block_core",
     "BlockStatsSpecificQcow2": "qmpd.api.structs.block_core",
     "BlockStatsSpecificRaw": "qmpd.api.structs.block_core",
+    "BlockStatsSpecificThrottle": "qmpd.api.structs.block_core",
     "BlockStats": "qmpd.api.structs.block_core",
     "QObjQueryBlockstatsArg": "qmpd.api.structs.block_core",
     "QObjBlockLatencyHistogramSetArg": "qmpd.api.structs.block_core",
@@ -398,6 +440,9 @@ _HOMES = {
     "BlkdebugSetStateOptions": "qmpd.api.structs.block_core",
     "BlockdevOptionsBlkdebug": "qmpd.api.structs.block_core",
     "BlockdevOptionsPreallocate": "qmpd.api.structs.block_core",
+    "ThrottleLimits": "qmpd.api.structs.block_core",
+    "ThrottleGroupProperties": "qmpd.api.structs.block_core",
+    "BlockdevOptionsThrottle": "qmpd.api.structs.block_core",
     "QObjBlockdevOptionsBase": "qmpd.api.structs.block_core",
     "BlockdevOptions": "qmpd.api.structs.block_core",
     "BlockdevOptionsBlkdebugBranch": "qmpd.api.structs.block_core",
@@ -410,6 +455,7 @@ _HOMES = {
     "BlockdevOptionsPreallocateBranch": "qmpd.api.structs.block_core",
     "BlockdevOptionsQcow2Branch": "qmpd.api.structs.block_core",
     "BlockdevOptionsRawBranch": "qmpd.api.structs.block_core",
+    "BlockdevOptionsThrottleBranch": "qmpd.api.structs.block_core",
     "BlockdevRef": "qmpd.api.structs.block_core",
     "BlockdevRefOrNull": "qmpd.api.structs.block_core",
     "QObjBlockdevDelArg": "qmpd.api.structs.block_core",
@@ -428,6 +474,7 @@ _HOMES = {
     "BlockdevCreateOptionsPreallocate": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsQcow2Branch": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsRaw": "qmpd.api.structs.block_core",
+    "BlockdevCreateOptionsThrottle": "qmpd.api.structs.block_core",
     "QObjBlockdevCreateArg": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsQcow2": "qmpd.api.structs.block_core",
     "QObjBlockdevAmendOptionsBase": "qmpd.api.structs.block_core",
@@ -442,6 +489,7 @@ _HOMES = {
     "BlockdevAmendOptionsPreallocate": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsQcow2Branch": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsRaw": "qmpd.api.structs.block_core",
+    "BlockdevAmendOptionsThrottle": "qmpd.api.structs.block_core",
     "QObjXBlockdevAmendArg": "qmpd.api.structs.block_core",
     "QObjChangeBackingFileArg": "qmpd.api.structs.block_core",
     "BlockdevSnapshotInternal": "qmpd.api.structs.block_core",
@@ -529,6 +577,40 @@ _HOMES = {
     "TransactionActionDriveBackup": "qmpd.api.structs.transaction",
     "TransactionProperties": "qmpd.api.structs.transaction",
     "QObjTransactionArg": "qmpd.api.structs.transaction",
+    "QAuthZListPolicy": "qmpd.api.enums",
+    "QAuthZListFormat": "qmpd.api.enums",
+    "QAuthZListRule": "qmpd.api.structs.authz",
+    "AuthZListProperties": "qmpd.api.structs.authz",
+    "AuthZSimpleProperties": "qmpd.api.structs.authz",
+    "QCryptoSecretFormat": "qmpd.api.enums",
+    "QCryptoTLSCredsEndpoint": "qmpd.api.enums",
+    "SecretCommonProperties": "qmpd.api.structs.crypto",
+    "SecretProperties": "qmpd.api.structs.crypto",
+    "TlsCredsProperties": "qmpd.api.structs.crypto",
+    "TlsCredsAnonProperties": "qmpd.api.structs.crypto",
+    "TlsCredsPskProperties": "qmpd.api.structs.crypto",
+    "TlsCredsX509Properties": "qmpd.api.structs.crypto",
+    "ObjectPropertyInfo": "qmpd.api.structs.qom",
+    "QObjQomListArg": "qmpd.api.structs.qom",
+    "QObjQomGetArg": "qmpd.api.structs.qom",
+    "QObjQomSetArg": "qmpd.api.structs.qom",
+    "ObjectTypeInfo": "qmpd.api.structs.qom",
+    "QObjQomListTypesArg": "qmpd.api.structs.qom",
+    "QObjQomListPropertiesArg": "qmpd.api.structs.qom",
+    "EventLoopBaseProperties": "qmpd.api.structs.qom",
+    "IothreadProperties": "qmpd.api.structs.qom",
+    "ObjectType": "qmpd.api.enums",
+    "QObjObjectOptionsBase": "qmpd.api.structs.qom",
+    "ObjectOptions": "qmpd.api.structs.qom",
+    "ObjectOptionsAuthzList": "qmpd.api.structs.qom",
+    "ObjectOptionsAuthzSimple": "qmpd.api.structs.qom",
+    "ObjectOptionsIothread": "qmpd.api.structs.qom",
+    "ObjectOptionsSecret": "qmpd.api.structs.qom",
+    "ObjectOptionsThrottleGroup": "qmpd.api.structs.qom",
+    "ObjectOptionsTlsCredsAnon": "qmpd.api.structs.qom",
+    "ObjectOptionsTlsCredsPsk": "qmpd.api.structs.qom",
+    "ObjectOptionsTlsCredsX509": "qmpd.api.structs.qom",
+    "QObjObjectDelArg": "qmpd.api.structs.qom",
 }
 
 __all__ = [
@@ -603,6 +685,7 @@ __all__ = [
     "BlockStatsSpecificPreallocate",
     "BlockStatsSpecificQcow2",
     "BlockStatsSpecificRaw",
+    "BlockStatsSpecificThrottle",
     "BlockStats",
     "QObjQueryBlockstatsArg",
     "QObjBlockLatencyHistogramSetArg",
@@ -659,6 +742,9 @@ __all__ = [
     "BlkdebugSetStateOptions",
     "BlockdevOptionsBlkdebug",
     "BlockdevOptionsPreallocate",
+    "ThrottleLimits",
+    "ThrottleGroupProperties",
+    "BlockdevOptionsThrottle",
     "QObjBlockdevOptionsBase",
     "BlockdevOptions",
     "BlockdevOptionsBlkdebugBranch",
@@ -671,6 +757,7 @@ __all__ = [
     "BlockdevOptionsPreallocateBranch",
     "BlockdevOptionsQcow2Branch",
     "BlockdevOptionsRawBranch",
+    "BlockdevOptionsThrottleBranch",
     "BlockdevRef",
     "BlockdevRefOrNull",
     "QObjBlockdevDelArg",
@@ -689,6 +776,7 @@ __all__ = [
     "BlockdevCreateOptionsPreallocate",
     "BlockdevCreateOptionsQcow2Branch",
     "BlockdevCreateOptionsRaw",
+    "BlockdevCreateOptionsThrottle",
     "QObjBlockdevCreateArg",
     "BlockdevAmendOptionsQcow2",
     "QObjBlockdevAmendOptionsBase",
@@ -703,6 +791,7 @@ __all__ = [
     "BlockdevAmendOptionsPreallocate",
     "BlockdevAmendOptionsQcow2Branch",
     "BlockdevAmendOptionsRaw",
+    "BlockdevAmendOptionsThrottle",
     "QObjXBlockdevAmendArg",
     "QObjChangeBackingFileArg",
     "BlockdevSnapshotInternal",
@@ -790,6 +879,40 @@ __all__ = [
     "TransactionActionDriveBackup",
     "TransactionProperties",
     "QObjTransactionArg",
+    "QAuthZListPolicy",
+    "QAuthZListFormat",
+    "QAuthZListRule",
+    "AuthZListProperties",
+    "AuthZSimpleProperties",
+    "QCryptoSecretFormat",
+    "QCryptoTLSCredsEndpoint",
+    "SecretCommonProperties",
+    "SecretProperties",
+    "TlsCredsProperties",
+    "TlsCredsAnonProperties",
+    "TlsCredsPskProperties",
+    "TlsCredsX509Properties",
+    "ObjectPropertyInfo",
+    "QObjQomListArg",
+    "QObjQomGetArg",
+    "QObjQomSetArg",
+    "ObjectTypeInfo",
+    "QObjQomListTypesArg",
+    "QObjQomListPropertiesArg",
+    "EventLoopBaseProperties",
+    "IothreadProperties",
+    "ObjectType",
+    "QObjObjectOptionsBase",
+    "ObjectOptions",
+    "ObjectOptionsAuthzList",
+    "ObjectOptionsAuthzSimple",
+    "ObjectOptionsIothread",
+    "ObjectOptionsSecret",
+    "ObjectOptionsThrottleGroup",
+    "ObjectOptionsTlsCredsAnon",
+    "ObjectOptionsTlsCredsPsk",
+    "ObjectOptionsTlsCredsX509",
+    "QObjObjectDelArg",
 ]
 
 

@@ -69,6 +69,13 @@ COMMANDS: Mapping[str, CommandInfo] = MappingProxyType(
         "quit": CommandInfo("quit", _MODELS, allow_preconfig=True),
         "query-qmp-schema": CommandInfo("query-qmp-schema", _MODELS, ret_type="[SchemaInfo]", allow_preconfig=True),
         "transaction": CommandInfo("transaction", _MODELS, arg_type="QObjTransactionArg"),
+        "qom-list": CommandInfo("qom-list", _MODELS, arg_type="QObjQomListArg", ret_type="[ObjectPropertyInfo]", allow_preconfig=True),
+        "qom-get": CommandInfo("qom-get", _MODELS, arg_type="QObjQomGetArg", ret_type="Any", allow_preconfig=True),
+        "qom-set": CommandInfo("qom-set", _MODELS, arg_type="QObjQomSetArg", allow_preconfig=True),
+        "qom-list-types": CommandInfo("qom-list-types", _MODELS, arg_type="QObjQomListTypesArg", ret_type="[ObjectTypeInfo]", allow_preconfig=True),
+        "qom-list-properties": CommandInfo("qom-list-properties", _MODELS, arg_type="QObjQomListPropertiesArg", ret_type="[ObjectPropertyInfo]", allow_preconfig=True),
+        "object-add": CommandInfo("object-add", _MODELS, arg_type="ObjectOptions", allow_preconfig=True),
+        "object-del": CommandInfo("object-del", _MODELS, arg_type="QObjObjectDelArg", allow_preconfig=True),
     }
 )
 

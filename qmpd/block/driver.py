@@ -155,6 +155,15 @@ class BlockDriver(ABC):
         """
         return False
 
+    def pass_begin(self) -> None:  # noqa: B027
+        """Let requests pass that wait for a reason of the driver's own, until `pass_end`; counted.
+
+        Only drivers in `graph.slow_drivers` are told.
+        """
+
+    def pass_end(self) -> None:  # noqa: B027
+        """Undo one `pass_begin`."""
+
     def child_moved(self, name: str) -> None:  # noqa: B027
         """The child `name` is another node now, has come or has gone.
 

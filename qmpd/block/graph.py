@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from qmpd.block.backend import BlockBackend
@@ -26,6 +26,7 @@ from qmpd.block.node import BlockNode, NodeOptions
 from qmpd.block.permissions import PERM_NAMES, Perm, describe
 from qmpd.errors import GenericError
 from qmpd.events import EventSink
+from qmpd.objects.tree import ObjectTree
 
 MAX_NODE_NAME = 31
 """Characters in a node name, as in QEMU."""
@@ -45,11 +46,15 @@ class BlockGraph:
 
     :ivar nodes: by name, oldest first.
     :ivar backends: named devices, by name.
+    :ivar objects: what clients have made beside nodes, for nodes that name it.
+    :ivar slow_drivers: those of open nodes that let requests wait for reasons of their own.
     """
 
     def __init__(self, pool: IOPool, events: EventSink) -> None:
         self.pool = pool
         self.events = events
+        self.objects = ObjectTree(pool.run)
+        self.slow_drivers: set[BlockDriver] = set()
         self.nodes: dict[str, BlockNode] = {}
         self.backends: dict[str, BlockBackend] = {}
         self._lock = asyncio.Lock()
@@ -136,24 +141,39 @@ class BlockGraph:
         for node in drained:
             node.drained_begin()
         try:
-            while any(node.drained_poll() for node in drained):
-                await self._next_progress()
-            yield
+            with self.passing(drained):
+                while any(node.drained_poll() for node in drained):
+                    await self._next_progress()
+                yield
         finally:
             for node in drained:
                 node.drained_end()
 
     async def let_pass(self, edges: Iterable[Child]) -> None:
         """Wait until the requests that the owners of `edges` have under way are over; those to come wait meanwhile."""
+        edges = list(edges)
         owners = [child.owner for child in edges]
         for owner in owners:
             owner.drained_begin()
         try:
-            while any(owner.drained_poll() for owner in owners):
-                await self._next_progress()
+            with self.passing([child.node for child in edges]):
+                while any(owner.drained_poll() for owner in owners):
+                    await self._next_progress()
         finally:
             for owner in owners:
                 owner.drained_end()
+
+    @contextmanager
+    def passing(self, nodes: Iterable[BlockNode]) -> Iterator[None]:
+        """Let no driver hold back requests that `nodes`, or what hangs together with them, may wait for."""
+        slow = self.slow_drivers & {node.driver for node in _connected(nodes)} if self.slow_drivers else ()
+        for driver in slow:
+            driver.pass_begin()
+        try:
+            yield
+        finally:
+            for driver in slow:
+                driver.pass_end()
 
     def request_done(self) -> None:
         """Whoever a drain may wait for calls this when it has come to rest."""
@@ -643,6 +663,30 @@ def _nodes_below(top: BlockNode) -> set[BlockNode]:
                 found.add(child.node)
                 waiting.append(child.node)
     return found
+
+
+def _connected(nodes: Iterable[BlockNode]) -> set[BlockNode]:
+    """`nodes` and all that hang together with them: by edges either way, or by a user that they have in common."""
+    found: set[BlockNode] = set()
+    waiting = list(nodes)
+    users: set[ChildOwner] = set()
+    while waiting:
+        node = waiting.pop()
+        if node in found:
+            continue
+        found.add(node)
+        waiting += [child.node for child in node.children.values()]
+        for child in node.parents:
+            if isinstance(child.owner, BlockNode):
+                waiting.append(child.owner)
+            elif child.owner not in users:
+                users.add(child.owner)
+                waiting += [other for other in node.graph.nodes.values() if _is_used_by(other, child.owner)]
+    return found
+
+
+def _is_used_by(node: BlockNode, owner: ChildOwner) -> bool:
+    return any(child.owner is owner for child in node.parents)
 
 
 def _longest_way(start: BlockNode, neighbours: Callable[[BlockNode], Iterable[BlockNode]]) -> int:

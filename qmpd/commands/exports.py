@@ -42,7 +42,10 @@ class ExportCommands:
         :raises GenericError: it runs already, cannot listen there, or is to speak TLS.
         """
         if args.tls_creds is not None:
-            raise GenericError(f"There are no TLS credentials '{args.tls_creds}'; leave 'tls-creds' out")
+            from qmpd.objects.tls_creds import find_server_creds
+
+            find_server_creds(self._graph.objects.find(args.tls_creds), args.tls_creds)
+            raise GenericError("The NBD server does not speak TLS; leave 'tls-creds' out, or listen at a Unix socket")
         await self._exports.start_nbd_server(listen_address(args.addr), args.max_connections or 0)
 
     @command("nbd-server-stop")
@@ -57,10 +60,10 @@ class ExportCommands:
     async def block_export_add(self, ctx: RequestContext, args: BlockExportOptions) -> None:
         """Export a node.
 
-        :raises GenericError: see `ExportManager.add_nbd`; or an I/O thread was asked for.
+        :raises GenericError: see `ExportManager.add_nbd`; or there is no I/O thread of that name.
         """
         if args.iothread is not None:
-            raise GenericError(f"There is no I/O thread '{args.iothread}'; leave 'iothread' out")
+            self._check_iothread(args.iothread)
         settings = ExportSettings(
             args.id, args.node_name, writable=bool(args.writable), writethrough=bool(args.writethrough)
         )
@@ -115,6 +118,13 @@ class ExportCommands:
             )
             for export in self._exports.query()
         ]
+
+    def _check_iothread(self, object_id: str) -> None:
+        """An I/O thread may be named, as QEMU's clients do; all I/O is done by the same loop all the same."""
+        from qmpd.objects.iothread import IOThread
+
+        if not isinstance(self._graph.objects.find(object_id), IOThread):
+            raise GenericError(f"There is no 'iothread' object with the id '{object_id}'")
 
     def _remove(self, export_id: str, mode: str | None) -> None:
         if mode == "hard":

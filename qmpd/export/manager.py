@@ -163,7 +163,8 @@ class ExportManager:
 
     async def _finish_removal(self, export: BlockExport) -> None:
         try:
-            await export.wait_unused()
+            with self._graph.passing([export.backend.node]):
+                await export.wait_unused()
             async with self._graph.exclusive():
                 export.release()
                 del self._exports[export.export_id]

@@ -33,10 +33,20 @@ ABSENT = {
 DRIVERS = [
     "blklogwrites", "blkreplay", "blkverify", "bochs", "cloop", "copy-on-read", "dmg",
     "ftp", "ftps", "gluster", "host_cdrom", "http", "https", "iscsi", "luks", "nbd", "nfs", "nvme",
-    "parallels", "qcow", "qed", "quorum", "rbd", "replication", "snapshot-access", "ssh",
-    "throttle", "vdi", "vhdx", "vmdk", "vpc", "vvfat",
+    "parallels", "qcow", "qed", "quorum", "rbd", "replication", "snapshot-access", "ssh", "vdi", "vhdx", "vmdk",
+    "vpc", "vvfat",
+]  # fmt: skip
+OBJECTS = [
+    "authz-listfile", "authz-pam", "can-bus", "can-host-socketcan", "colo-compare", "cryptodev-backend",
+    "cryptodev-backend-builtin", "cryptodev-backend-lkcf", "cryptodev-vhost-user", "dbus-vmstate", "filter-buffer",
+    "filter-dump", "filter-mirror", "filter-redirector", "filter-replay", "filter-rewriter", "input-barrier",
+    "input-linux", "main-loop", "memory-backend-epc", "memory-backend-file", "memory-backend-memfd",
+    "memory-backend-ram", "pef-guest", "pr-manager-helper", "qtest", "rng-builtin", "rng-egd", "rng-random",
+    "s390-pv-guest", "secret_keyring", "sev-guest", "thread-context", "tls-cipher-suites", "x-remote-object",
+    "x-vfio-user-server",
 ]  # fmt: skip
 EXPECTED = {
+    *(("object-add.qom-type", "value", name) for name in OBJECTS),
     *(
         (f"{place}.driver", "value", name)
         for place in ("blockdev-add", "blockdev-create.options", "x-blockdev-amend.options")

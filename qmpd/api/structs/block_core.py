@@ -69,6 +69,7 @@ __all__ = [
     "BlockStatsSpecificPreallocate",
     "BlockStatsSpecificQcow2",
     "BlockStatsSpecificRaw",
+    "BlockStatsSpecificThrottle",
     "BlockStats",
     "QObjQueryBlockstatsArg",
     "QObjBlockLatencyHistogramSetArg",
@@ -109,6 +110,9 @@ __all__ = [
     "BlkdebugSetStateOptions",
     "BlockdevOptionsBlkdebug",
     "BlockdevOptionsPreallocate",
+    "ThrottleLimits",
+    "ThrottleGroupProperties",
+    "BlockdevOptionsThrottle",
     "QObjBlockdevOptionsBase",
     "BlockdevOptions",
     "BlockdevOptionsBlkdebugBranch",
@@ -121,6 +125,7 @@ __all__ = [
     "BlockdevOptionsPreallocateBranch",
     "BlockdevOptionsQcow2Branch",
     "BlockdevOptionsRawBranch",
+    "BlockdevOptionsThrottleBranch",
     "BlockdevRef",
     "BlockdevRefOrNull",
     "QObjBlockdevDelArg",
@@ -138,6 +143,7 @@ __all__ = [
     "BlockdevCreateOptionsPreallocate",
     "BlockdevCreateOptionsQcow2Branch",
     "BlockdevCreateOptionsRaw",
+    "BlockdevCreateOptionsThrottle",
     "QObjBlockdevCreateArg",
     "BlockdevAmendOptionsQcow2",
     "QObjBlockdevAmendOptionsBase",
@@ -152,6 +158,7 @@ __all__ = [
     "BlockdevAmendOptionsPreallocate",
     "BlockdevAmendOptionsQcow2Branch",
     "BlockdevAmendOptionsRaw",
+    "BlockdevAmendOptionsThrottle",
     "QObjXBlockdevAmendArg",
     "QObjChangeBackingFileArg",
     "BlockdevSnapshotInternal",
@@ -1172,6 +1179,145 @@ class BlockdevOptionsBlkdebug(Model):
     """permissions on `image` that others must not have"""
 
 
+class ThrottleLimits(Model):
+    """How fast requests may be. What is left out of a change stays as it was."""
+
+    iops_total: Maybe[Int64] = Field(default=None, alias="iops-total")
+    """requests a second; 0 for no limit (default: 0)"""
+
+    iops_total_max: Maybe[Int64] = Field(default=None, alias="iops-total-max")
+    """requests a second for a while; 0 for a tenth of a second's worth at once and no more (default: 0)"""
+
+    iops_total_max_length: Maybe[Int64] = Field(default=None, alias="iops-total-max-length")
+    """how long `iops-total-max` may be kept up, in seconds (default: 1)"""
+
+    iops_read: Maybe[Int64] = Field(default=None, alias="iops-read")
+    """reads a second; 0 for no limit (default: 0)"""
+
+    iops_read_max: Maybe[Int64] = Field(default=None, alias="iops-read-max")
+    """reads a second for a while; 0 for a tenth of a second's worth at once and no more (default: 0)"""
+
+    iops_read_max_length: Maybe[Int64] = Field(default=None, alias="iops-read-max-length")
+    """how long `iops-read-max` may be kept up, in seconds (default: 1)"""
+
+    iops_write: Maybe[Int64] = Field(default=None, alias="iops-write")
+    """writes a second; discards and zeroing count as writes; 0 for no limit (default: 0)"""
+
+    iops_write_max: Maybe[Int64] = Field(default=None, alias="iops-write-max")
+    """writes a second for a while; 0 for a tenth of a second's worth at once and no more (default: 0)"""
+
+    iops_write_max_length: Maybe[Int64] = Field(default=None, alias="iops-write-max-length")
+    """how long `iops-write-max` may be kept up, in seconds (default: 1)"""
+
+    bps_total: Maybe[Int64] = Field(default=None, alias="bps-total")
+    """bytes a second; 0 for no limit (default: 0)"""
+
+    bps_total_max: Maybe[Int64] = Field(default=None, alias="bps-total-max")
+    """bytes a second for a while; 0 for a tenth of a second's worth at once and no more (default: 0)"""
+
+    bps_total_max_length: Maybe[Int64] = Field(default=None, alias="bps-total-max-length")
+    """how long `bps-total-max` may be kept up, in seconds (default: 1)"""
+
+    bps_read: Maybe[Int64] = Field(default=None, alias="bps-read")
+    """bytes read a second; 0 for no limit (default: 0)"""
+
+    bps_read_max: Maybe[Int64] = Field(default=None, alias="bps-read-max")
+    """bytes read a second for a while; 0 for a tenth of a second's worth at once and no more (default: 0)"""
+
+    bps_read_max_length: Maybe[Int64] = Field(default=None, alias="bps-read-max-length")
+    """how long `bps-read-max` may be kept up, in seconds (default: 1)"""
+
+    bps_write: Maybe[Int64] = Field(default=None, alias="bps-write")
+    """bytes written a second; 0 for no limit (default: 0)"""
+
+    bps_write_max: Maybe[Int64] = Field(default=None, alias="bps-write-max")
+    """bytes written a second for a while; 0 for a tenth of a second's worth at once and no more (default:
+    0)
+    """
+
+    bps_write_max_length: Maybe[Int64] = Field(default=None, alias="bps-write-max-length")
+    """how long `bps-write-max` may be kept up, in seconds (default: 1)"""
+
+    iops_size: Maybe[Int64] = Field(default=None, alias="iops-size")
+    """a request counts as one for each so many bytes; 0 for one whatever its size (default: 0)"""
+
+
+class ThrottleGroupProperties(Model):
+    """Limits that the 'throttle' nodes which name the group have in common."""
+
+    limits: Maybe[ThrottleLimits] = None
+    """the limits (default: none)"""
+
+    x_iops_total: Maybe[Int64] = Field(default=None, alias="x-iops-total")
+    """requests a second; 0 for no limit (default: 0)"""
+
+    x_iops_total_max: Maybe[Int64] = Field(default=None, alias="x-iops-total-max")
+    """requests a second for a while; 0 for a tenth of a second's worth at once and no more (default: 0)"""
+
+    x_iops_total_max_length: Maybe[Int64] = Field(default=None, alias="x-iops-total-max-length")
+    """how long `x-iops-total-max` may be kept up, in seconds (default: 1)"""
+
+    x_iops_read: Maybe[Int64] = Field(default=None, alias="x-iops-read")
+    """reads a second; 0 for no limit (default: 0)"""
+
+    x_iops_read_max: Maybe[Int64] = Field(default=None, alias="x-iops-read-max")
+    """reads a second for a while; 0 for a tenth of a second's worth at once and no more (default: 0)"""
+
+    x_iops_read_max_length: Maybe[Int64] = Field(default=None, alias="x-iops-read-max-length")
+    """how long `x-iops-read-max` may be kept up, in seconds (default: 1)"""
+
+    x_iops_write: Maybe[Int64] = Field(default=None, alias="x-iops-write")
+    """writes a second; discards and zeroing count as writes; 0 for no limit (default: 0)"""
+
+    x_iops_write_max: Maybe[Int64] = Field(default=None, alias="x-iops-write-max")
+    """writes a second for a while; 0 for a tenth of a second's worth at once and no more (default: 0)"""
+
+    x_iops_write_max_length: Maybe[Int64] = Field(default=None, alias="x-iops-write-max-length")
+    """how long `x-iops-write-max` may be kept up, in seconds (default: 1)"""
+
+    x_bps_total: Maybe[Int64] = Field(default=None, alias="x-bps-total")
+    """bytes a second; 0 for no limit (default: 0)"""
+
+    x_bps_total_max: Maybe[Int64] = Field(default=None, alias="x-bps-total-max")
+    """bytes a second for a while; 0 for a tenth of a second's worth at once and no more (default: 0)"""
+
+    x_bps_total_max_length: Maybe[Int64] = Field(default=None, alias="x-bps-total-max-length")
+    """how long `x-bps-total-max` may be kept up, in seconds (default: 1)"""
+
+    x_bps_read: Maybe[Int64] = Field(default=None, alias="x-bps-read")
+    """bytes read a second; 0 for no limit (default: 0)"""
+
+    x_bps_read_max: Maybe[Int64] = Field(default=None, alias="x-bps-read-max")
+    """bytes read a second for a while; 0 for a tenth of a second's worth at once and no more (default: 0)"""
+
+    x_bps_read_max_length: Maybe[Int64] = Field(default=None, alias="x-bps-read-max-length")
+    """how long `x-bps-read-max` may be kept up, in seconds (default: 1)"""
+
+    x_bps_write: Maybe[Int64] = Field(default=None, alias="x-bps-write")
+    """bytes written a second; 0 for no limit (default: 0)"""
+
+    x_bps_write_max: Maybe[Int64] = Field(default=None, alias="x-bps-write-max")
+    """bytes written a second for a while; 0 for a tenth of a second's worth at once and no more (default:
+    0)
+    """
+
+    x_bps_write_max_length: Maybe[Int64] = Field(default=None, alias="x-bps-write-max-length")
+    """how long `x-bps-write-max` may be kept up, in seconds (default: 1)"""
+
+    x_iops_size: Maybe[Int64] = Field(default=None, alias="x-iops-size")
+    """a request counts as one for each so many bytes; 0 for one whatever its size (default: 0)"""
+
+
+class BlockdevOptionsThrottle(Model):
+    """A filter that slows requests down."""
+
+    throttle_group: str = Field(alias="throttle-group")
+    """the 'throttle-group' object with the limits"""
+
+    file: BlockdevRef
+    """the node that is slowed down"""
+
+
 class QObjBlockdevOptionsBase(Model):
     """The members all branches of `BlockdevOptions` have."""
 
@@ -1708,6 +1854,12 @@ class BlockStatsSpecificRaw(QObjBlockStatsSpecificBase):
     driver: Literal[BlockdevDriver.RAW]
 
 
+class BlockStatsSpecificThrottle(QObjBlockStatsSpecificBase):
+    """`BlockStatsSpecific` with `driver` `throttle`."""
+
+    driver: Literal[BlockdevDriver.THROTTLE]
+
+
 class BlockdevOptionsBlkdebugBranch(BlockdevOptionsBlkdebug, QObjBlockdevOptionsBase):
     """`BlockdevOptions` with `driver` `blkdebug`."""
 
@@ -1766,6 +1918,12 @@ class BlockdevOptionsRawBranch(BlockdevOptionsRaw, QObjBlockdevOptionsBase):
     """`BlockdevOptions` with `driver` `raw`."""
 
     driver: Literal[BlockdevDriver.RAW]
+
+
+class BlockdevOptionsThrottleBranch(BlockdevOptionsThrottle, QObjBlockdevOptionsBase):
+    """`BlockdevOptions` with `driver` `throttle`."""
+
+    driver: Literal[BlockdevDriver.THROTTLE]
 
 
 class BlockdevCreateOptionsBlkdebug(QObjBlockdevCreateOptionsBase):
@@ -1828,6 +1986,12 @@ class BlockdevCreateOptionsRaw(QObjBlockdevCreateOptionsBase):
     driver: Literal[BlockdevDriver.RAW]
 
 
+class BlockdevCreateOptionsThrottle(QObjBlockdevCreateOptionsBase):
+    """`BlockdevCreateOptions` with `driver` `throttle`."""
+
+    driver: Literal[BlockdevDriver.THROTTLE]
+
+
 class BlockdevAmendOptionsBlkdebug(QObjBlockdevAmendOptionsBase):
     """`BlockdevAmendOptions` with `driver` `blkdebug`."""
 
@@ -1887,6 +2051,12 @@ class BlockdevAmendOptionsRaw(QObjBlockdevAmendOptionsBase):
 
     driver: Literal[BlockdevDriver.RAW]
 
+
+class BlockdevAmendOptionsThrottle(QObjBlockdevAmendOptionsBase):
+    """`BlockdevAmendOptions` with `driver` `throttle`."""
+
+    driver: Literal[BlockdevDriver.THROTTLE]
+
 ImageInfoSpecific = TypeAliasType(
     "ImageInfoSpecific",
     Annotated[
@@ -1912,6 +2082,7 @@ BlockStatsSpecific = TypeAliasType(
             Annotated[BlockStatsSpecificPreallocate, Tag("driver=preallocate")],
             Annotated[BlockStatsSpecificQcow2, Tag("driver=qcow2")],
             Annotated[BlockStatsSpecificRaw, Tag("driver=raw")],
+            Annotated[BlockStatsSpecificThrottle, Tag("driver=throttle")],
         ],
         Discriminator(by_member("driver")),
     ],
@@ -1956,6 +2127,7 @@ BlockdevOptions = TypeAliasType(
             Annotated[BlockdevOptionsPreallocateBranch, Tag("driver=preallocate")],
             Annotated[BlockdevOptionsQcow2Branch, Tag("driver=qcow2")],
             Annotated[BlockdevOptionsRawBranch, Tag("driver=raw")],
+            Annotated[BlockdevOptionsThrottleBranch, Tag("driver=throttle")],
         ],
         Discriminator(by_member("driver")),
     ],
@@ -2001,6 +2173,7 @@ BlockdevCreateOptions = TypeAliasType(
             Annotated[BlockdevCreateOptionsPreallocate, Tag("driver=preallocate")],
             Annotated[BlockdevCreateOptionsQcow2Branch, Tag("driver=qcow2")],
             Annotated[BlockdevCreateOptionsRaw, Tag("driver=raw")],
+            Annotated[BlockdevCreateOptionsThrottle, Tag("driver=throttle")],
         ],
         Discriminator(by_member("driver")),
     ],
@@ -2021,6 +2194,7 @@ BlockdevAmendOptions = TypeAliasType(
             Annotated[BlockdevAmendOptionsPreallocate, Tag("driver=preallocate")],
             Annotated[BlockdevAmendOptionsQcow2Branch, Tag("driver=qcow2")],
             Annotated[BlockdevAmendOptionsRaw, Tag("driver=raw")],
+            Annotated[BlockdevAmendOptionsThrottle, Tag("driver=throttle")],
         ],
         Discriminator(by_member("driver")),
     ],

@@ -19,6 +19,7 @@ _DRIVERS = {
     "compress": "qmpd.block.drivers.compress:CompressDriver",
     "preallocate": "qmpd.block.drivers.preallocate:PreallocateDriver",
     "copy-before-write": "qmpd.block.drivers.copy_before_write:CopyBeforeWriteDriver",
+    "throttle": "qmpd.block.drivers.throttle:ThrottleDriver",
 }
 
 
