@@ -107,6 +107,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import DriveBackup as DriveBackup
     from qmpd.api.structs.block_core import BlockdevBackup as BlockdevBackup
     from qmpd.api.enums import MirrorCopyMode as MirrorCopyMode
+    from qmpd.api.structs.block_core import DriveMirror as DriveMirror
     from qmpd.api.structs.block_core import QObjBlockdevMirrorArg as QObjBlockdevMirrorArg
     from qmpd.api.structs.block_core import BlockJobInfo as BlockJobInfo
     from qmpd.api.structs.block_core import QObjBlockJobSetSpeedArg as QObjBlockJobSetSpeedArg
@@ -408,6 +409,7 @@ _HOMES = {
     "DriveBackup": "qmpd.api.structs.block_core",
     "BlockdevBackup": "qmpd.api.structs.block_core",
     "MirrorCopyMode": "qmpd.api.enums",
+    "DriveMirror": "qmpd.api.structs.block_core",
     "QObjBlockdevMirrorArg": "qmpd.api.structs.block_core",
     "BlockJobInfo": "qmpd.api.structs.block_core",
     "QObjBlockJobSetSpeedArg": "qmpd.api.structs.block_core",
@@ -710,6 +712,7 @@ __all__ = [
     "DriveBackup",
     "BlockdevBackup",
     "MirrorCopyMode",
+    "DriveMirror",
     "QObjBlockdevMirrorArg",
     "BlockJobInfo",
     "QObjBlockJobSetSpeedArg",

@@ -37,6 +37,7 @@ COMMANDS: Mapping[str, CommandInfo] = MappingProxyType(
         "x-debug-block-dirty-bitmap-sha256": CommandInfo("x-debug-block-dirty-bitmap-sha256", _MODELS, arg_type="BlockDirtyBitmap", features=("unstable",), ret_type="BlockDirtyBitmapSha256", allow_preconfig=True),
         "drive-backup": CommandInfo("drive-backup", _MODELS, arg_type="DriveBackup", features=("deprecated",), allow_preconfig=True),
         "blockdev-backup": CommandInfo("blockdev-backup", _MODELS, arg_type="BlockdevBackup", allow_preconfig=True),
+        "drive-mirror": CommandInfo("drive-mirror", _MODELS, arg_type="DriveMirror", allow_preconfig=True),
         "blockdev-mirror": CommandInfo("blockdev-mirror", _MODELS, arg_type="QObjBlockdevMirrorArg", allow_preconfig=True),
         "query-block-jobs": CommandInfo("query-block-jobs", _MODELS, ret_type="[BlockJobInfo]", allow_preconfig=True),
         "block-job-set-speed": CommandInfo("block-job-set-speed", _MODELS, arg_type="QObjBlockJobSetSpeedArg", allow_preconfig=True),

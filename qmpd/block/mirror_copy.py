@@ -26,7 +26,6 @@ from qmpd.block.block_copy import (
     BlockCopy,
     CopyError,
     CopyTask,
-    ExtentWindow,
 )
 from qmpd.block.dirty_bitmap import MAX_BITS
 from qmpd.block.extents import ExtentKind
@@ -108,12 +107,10 @@ class MirrorCopy(BlockCopy):
                     self.mark(extent.offset, extent.length)
             offset = extents[-1].end
 
-    def redirect(self, source: BlockNode, target: BlockNode) -> None:
-        """Copy from and to other nodes from now on, which show the same data (a filter has come or gone). Plain."""
+    def follow(self, source: BlockNode, target: BlockNode) -> None:
         if source is not self.source:
-            self._source_map = ExtentWindow(source)
             self.forget_map()
-        self.source, self.target = source, target
+        super().follow(source, target)
 
     def forget_map(self) -> None:
         """What is known about how the source is stored may be true no longer."""

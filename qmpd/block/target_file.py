@@ -63,9 +63,20 @@ class TargetFile:
         self._file = NewFile(self._name)
         await self._graph.pool.run(_make, self._file, source.length, image, in_use)
 
-    async def open(self, source: BlockNode, **members: Any) -> BlockNode:
+    async def open(
+        self,
+        source: BlockNode,
+        *,
+        node_name: str | None = None,
+        flags: NodeOptions | None = None,
+        alone: bool = False,
+        **members: Any,
+    ) -> BlockNode:
         """Open the file, with the cache of `source`.
 
+        :param node_name: the node's name, None for a generated one.
+        :param flags: the options that all drivers share; None for those of a copy that is closed when it is done.
+        :param alone: leave the backing file that the image names, if any, unopened.
         :param members: further members of the format's `BlockdevOptions`.
         :raises GenericError: it cannot be opened.
         """
@@ -84,14 +95,18 @@ class TargetFile:
         if format_name != "file":
             tree = {"driver": format_name, "file": tree}
         tree.update(members)
-        options = NodeOptions(
+        if node_name is not None:
+            tree["node-name"] = node_name
+        if alone and format_name == "qcow2":
+            tree["backing"] = None
+        options = flags or NodeOptions(
             cache_direct=source.options.cache_direct,
             cache_no_flush=source.options.cache_no_flush,
             discard_unmap=True,
             detect_zeroes="unmap",
         )
         definition = validate(tree, "the target")
-        self.node = await self._graph.open_node(make_driver(tree["driver"]), definition, options, None)
+        self.node = await self._graph.open_node(make_driver(tree["driver"]), definition, options, node_name)
         return self.node
 
     def undo(self) -> None:

@@ -8,7 +8,7 @@ from qmpd.monitor.context import RequestContext
 from qmpd.monitor.dispatcher import command
 
 if TYPE_CHECKING:
-    from qmpd.api.models import QObjBlockdevMirrorArg
+    from qmpd.api.models import DriveMirror, QObjBlockdevMirrorArg
     from qmpd.block.graph import BlockGraph
     from qmpd.commands.mirror_request import MirrorRequests
     from qmpd.jobs.manager import JobManager
@@ -35,3 +35,13 @@ class MirrorCommands:
         requests = self._requests()
         async with self._graph.exclusive():
             await requests.into_node(args)
+
+    @command("drive-mirror")
+    async def drive_mirror(self, ctx: RequestContext, args: DriveMirror) -> None:
+        """Mirror into a file.
+
+        :raises GenericError: no such node, contradicting members, a node in use, or a file that cannot be had.
+        """
+        requests = self._requests()
+        async with self._graph.exclusive():
+            await requests.into_file(args)

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from qmpd.block.blockers import BlockOp
 from qmpd.block.chain import backing_node, skip_implicit_filters
-from qmpd.block.node import BlockNode
+from qmpd.block.node import BlockNode, NodeOptions
+from qmpd.block.target_file import TargetFile
 from qmpd.errors import GenericError
-from qmpd.jobs.mirror import MirrorJob, MirrorSettings, check_replaceable
+from qmpd.jobs.mirror import BackingMode, MirrorJob, MirrorSettings, check_replaceable
 
 if TYPE_CHECKING:
-    from qmpd.api.models import QObjBlockdevMirrorArg
+    from qmpd.api.models import DriveMirror, QObjBlockdevMirrorArg
     from qmpd.block.graph import BlockGraph
     from qmpd.jobs.manager import JobManager
 
@@ -35,6 +36,42 @@ class MirrorRequests:
         target = self._graph.lookup(args.target)
         settings = self._settings(args, source, filter_node_name=args.filter_node_name)
         await self._begin(settings, source, target)
+
+    async def into_file(self, args: DriveMirror) -> None:
+        """Start a mirror into a file, which is made if need be.
+
+        :raises GenericError: as `into_node`, or the file cannot be made or opened; it is as it was before then.
+        """
+        source = self._source(args.device)
+        source.blockers.check(BlockOp.MIRROR_SOURCE)
+        if args.replaces is not None and args.node_name is None:
+            raise GenericError("'node-name' is missing: with 'replaces' the target needs a name of its own")
+        if args.node_name is not None:
+            self._graph.check_new_name(args.node_name)
+        existing = args.mode is not None and str(args.mode) == "existing"
+        base = _base(str(args.sync), source)
+        settings = self._settings(
+            args,
+            source,
+            unmap=args.unmap is not False,
+            backing=BackingMode.OPEN if existing else BackingMode.SOURCE,
+            base=base,
+        )
+        file = TargetFile(self._graph, args.target, args.format)
+        try:
+            if not existing:
+                await file.make(source, base)
+            flags = NodeOptions(
+                cache_direct=source.options.cache_direct,
+                cache_no_flush=source.options.cache_no_flush,
+                discard_unmap=source.options.discard_unmap,
+            )
+            target = await file.open(source, node_name=args.node_name, flags=flags, alone=True)
+            await self._begin(settings, source, target)
+        except BaseException:
+            file.undo()
+            raise
+        await file.keep()
 
     def _source(self, device: str) -> BlockNode:
         source = self._graph.lookup(device)
@@ -98,6 +135,13 @@ def _check_numbers(granularity: int, buffer: int) -> None:
         raise GenericError(f"'granularity' is {granularity}; it has to be a power of two")
     if buffer < 0:
         raise GenericError(f"'buf-size' is {buffer}; it must not be negative")
+
+
+def _base(sync: str, source: BlockNode) -> BlockNode | None:
+    """The image that shows through a new target where nothing was copied."""
+    if sync == "none":
+        return source
+    return backing_node(source) if sync == "top" else None
 
 
 def _layers(sync: str, source: BlockNode) -> int | None:

@@ -23,7 +23,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
@@ -167,7 +167,8 @@ class MirrorJob(BlockJob):
             driver, self._source, settings.filter_node_name, {"target": self._target}
         )
         self._filter.implicit = settings.filter_node_name is None
-        driver.whole_clusters = _lacks_backing(self._target)
+        # What the target does not store will show its backing file one day.
+        driver.whole_clusters = self.copy.over_source = _lacks_backing(self._target)
         driver.on_error = self._write_failed
         driver.on_mirrored = self._write_mirrored
         driver.active = settings.write_blocking
@@ -461,14 +462,37 @@ class MirrorJob(BlockJob):
                 await self._make_read_only()
 
     async def settle_backing(self) -> None:
-        """Give the target its backing file. Undone by `abort`."""
-        if self._settings.backing is BackingMode.SOURCE:
-            image = chain.skip_filters(self._target)
-            child = chain.cow_child(image)
-            before = None if child is None else child.node
-            if before is not self._settings.base:
-                self._graph.set_child(image, "backing", self._settings.base)
-                self._undo.append(lambda: self._graph.set_child(image, "backing", before))
+        """Give the target its backing file. Undone by `abort`.
+
+        :raises GenericError: it cannot be opened, or not be used so.
+        """
+        mode = self._settings.backing
+        if mode is BackingMode.LEAVE:
+            return
+        image = chain.skip_filters(self._target)
+        child = chain.cow_child(image)
+        before = None if child is None else child.node
+        base = self._settings.base if mode is BackingMode.SOURCE else before or await self._open_backing(image)
+        if before is not base:
+            self._graph.set_child(image, "backing", base)
+            self._undo.append(lambda: self._graph.set_child(image, "backing", before))
+
+    async def _open_backing(self, image: BlockNode) -> BlockNode | None:
+        details = image.driver.image_details()
+        if "backing-filename" not in details:
+            return None
+        from qmpd.block.drivers.qcow2.backing import options_for
+        from qmpd.block.opening import open_inline
+
+        form = details.get("backing-filename-format")
+        options = options_for(
+            str(details["backing-filename"]), None if form is None else str(form), image.driver.filename()
+        )
+        above = replace(image.options, read_only=True, auto_read_only=False, detect_zeroes="off")
+        node = await open_inline(self._graph, options, above, protocol=False)
+        # Nobody uses it yet.
+        self._graph.discard_if_unused(node)
+        return node
 
     def switch(self) -> None:
         """Let all users of the source, or of the node to be replaced, go over to the target. Undone by `abort`."""

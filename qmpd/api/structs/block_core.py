@@ -87,6 +87,7 @@ __all__ = [
     "BackupCommon",
     "DriveBackup",
     "BlockdevBackup",
+    "DriveMirror",
     "QObjBlockdevMirrorArg",
     "BlockJobInfo",
     "QObjBlockJobSetSpeedArg",
@@ -860,6 +861,65 @@ class BackupCommon(Model):
 
     x_perf: Maybe[BackupPerf] = Field(default=None, alias="x-perf")
     """how hard to work"""
+
+
+class DriveMirror(Model):
+    """A mirror into a file."""
+
+    job_id: Maybe[str] = Field(default=None, alias="job-id")
+    """the job's name (default: the device's name; a node without device needs one)"""
+
+    device: str
+    """the node or device to mirror; nothing may stand on it but its users"""
+
+    target: str
+    """the file"""
+
+    format: Maybe[str] = None
+    """the file's image format (default: found out for an existing file, otherwise that of the source)"""
+
+    node_name: Maybe[str] = Field(default=None, alias="node-name")
+    """the name of the node for the file (default: a generated one)"""
+
+    replaces: Maybe[str] = None
+    """the node whose place the target takes when the job is completed: `device` (the default) or a node
+    whose data it shows; needs `node-name`
+    """
+
+    sync: MirrorSyncMode
+    """what to copy at first"""
+
+    mode: Maybe[NewImageMode] = None
+    """whether the file is there already (default: 'absolute-paths')"""
+
+    speed: Maybe[Int64] = None
+    """the greatest speed, in bytes a second; 0 for no limit (default: 0)"""
+
+    granularity: Maybe[UInt32] = None
+    """how many bytes are kept track of as one; a power of two from 512 to 64 MiB, or 0 for the default:
+    the target's cluster size, at least 4 KiB and at most 64 KiB
+    """
+
+    buf_size: Maybe[Int64] = Field(default=None, alias="buf-size")
+    """how many bytes may be under way at the same time; 0 for the default of 10 MiB"""
+
+    on_source_error: Maybe[BlockdevOnError] = Field(default=None, alias="on-source-error")
+    """what to do when reading fails (default: 'report')"""
+
+    on_target_error: Maybe[BlockdevOnError] = Field(default=None, alias="on-target-error")
+    """what to do when writing the copy fails (default: 'report')"""
+
+    unmap: Maybe[bool] = None
+    """let the target give space back where the source reads as zeroes (default: true)"""
+
+    copy_mode: Maybe[MirrorCopyMode] = Field(default=None, alias="copy-mode")
+    """how writes get to the target (default: 'background')"""
+
+    auto_finalize: Maybe[bool] = Field(default=None, alias="auto-finalize")
+    """take the last step without waiting for 'job-finalize' (default: true)"""
+
+    auto_dismiss: Maybe[bool] = Field(default=None, alias="auto-dismiss")
+    """vanish when it is over, without waiting for 'job-dismiss' (default: true)"""
 
 
 class QObjBlockdevMirrorArg(Model):

@@ -63,7 +63,7 @@ class MirrorTopDriver(FilterDriver):
         # What is copied has to meet the filters that stand on source and target by now.
         target = self.node.children.get("target")
         if target is not None:
-            self.copy.redirect(self.below, target.node)
+            self.copy.follow(self.below, target.node)
 
     def child_permissions(self, name: str, perm: Perm, shared: Perm) -> tuple[Perm, Perm]:
         if name == "target":

@@ -151,6 +151,13 @@ class DataPath:
         """Something may show through at an address that is not allocated."""
         return self.backing is not None and position < self.backing.length
 
+    def _may_be_backed(self, position: int) -> bool:
+        """Whether a backing file shows, or may show later, where nothing is stored.
+
+        A mirror writes to images whose backing file is named by the header, but attached only in the end.
+        """
+        return self._backed(position) or (self.backing is None and self.header.backing_file is not None)
+
     async def _old_bytes(self, start: int, end: int) -> bytes | None:
         """What the guest reads in a range now; None when that is known to be zeroes."""
         if start >= end:
@@ -517,7 +524,7 @@ class DataPath:
         :raises OSError: ENOTSUP when the format has no way to say so; nothing has been changed then.
         """
         end = offset + length
-        if self.header.version < 3 and self._backed(offset):
+        if self.header.version < 3 and self._may_be_backed(offset):
             raise not_supported()
         claim = await self.locks.take(*self._aligned(offset, end))
         try:
@@ -570,7 +577,7 @@ class DataPath:
         while position < end:
             stop = min(end, ((position >> self.mapping.l1_shift) + 1) << self.mapping.l1_shift)
             index = position >> self.mapping.l1_shift
-            if self.meta.l1[index] & OFFSET_MASK or self._backed(position):
+            if self.meta.l1[index] & OFFSET_MASK or self._may_be_backed(position):
                 table = await self.meta.writable(index)
                 for place in range(position, stop, self.mapping.cluster_size):
                     self._clear_one(table, place, unmap)
@@ -584,7 +591,7 @@ class DataPath:
         entries = table.entries
         old = entries[at]
         bitmap = entries[at + 1] if mapping.extended else 0
-        if not old and not bitmap and not self._backed(position):
+        if not old and not bitmap and not self._may_be_backed(position):
             return
         keep = not unmap and not old & COMPRESSED and self.header.version >= 3
         new = old if keep else 0
@@ -608,7 +615,7 @@ class DataPath:
         end = offset + length
         first = -(-offset // size) * size
         last = end if end == self.length else end // size * size
-        if first >= last or (self.header.version < 3 and self.backing is not None):
+        if first >= last or (self.header.version < 3 and self._may_be_backed(first)):
             return
         claim = await self.locks.take(*self._aligned(first, last))
         try:
