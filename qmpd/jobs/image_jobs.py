@@ -7,6 +7,7 @@ undone, so neither has anything to abort, and both have to be dismissed by the c
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -36,8 +37,10 @@ class _ImageJob(Job):
 
     async def run(self) -> None:
         self.progress.set_total(1)
-        await self.work()
-        self.progress.advance(1)
+        try:
+            await self.work()
+        finally:
+            self.progress.advance(1)
 
     async def work(self) -> None:
         """What the job is for."""
@@ -56,7 +59,8 @@ class CreateFileJob(_ImageJob):
     async def work(self) -> None:
         options = self._options
         mode = str(options.preallocation or "off")
-        await self._graph.pool.run(create_file, options.filename, options.size, mode)
+        make = functools.partial(create_file, nocow=bool(options.nocow), extent_hint=options.extent_size_hint)
+        await self._graph.pool.run(make, options.filename, options.size, mode)
 
 
 class CreateQcow2Job(_ImageJob):
@@ -68,12 +72,12 @@ class CreateQcow2Job(_ImageJob):
         super().__init__(job_id, graph)
         self._options = options
         self._image = _new_image(options)
-        self._image.check()
-        if self._image.data_file_raw and options.data_file is None:
-            raise GenericError("'data-file-raw' is given without a 'data-file'")
 
     async def work(self) -> None:
         options, image = self._options, self._image
+        image.check()
+        if image.size % 512:
+            raise GenericError(f"'size' is {image.size}; the size of a disk has to be a multiple of 512")
         async with self._backend(options.file) as target:
             if options.data_file is None:
                 await creating.create(target, image)
@@ -81,7 +85,7 @@ class CreateQcow2Job(_ImageJob):
                 return
             async with self._backend(options.data_file) as data:
                 named = dataclasses.replace(image, data_file=data.node.driver.filename())
-                await data.truncate(-(-image.size // 512) * 512)
+                await data.truncate(image.size)
                 await creating.create(target, named)
                 await self._preallocate(target, data, named)
 
@@ -125,11 +129,14 @@ class CreateQcow2Job(_ImageJob):
                 self._graph.discard_if_unused(node)
 
 
-def _new_image(options: BlockdevCreateOptionsQcow2) -> NewImage:
-    """The options as the format's code takes them.
+def _preallocation(options: BlockdevCreateOptionsQcow2) -> str:
+    # A file that can be used by itself is shown as it is only if every cluster leads to it.
+    mode = str(options.preallocation or "off")
+    return "metadata" if mode == "off" and options.data_file_raw else mode
 
-    :raises GenericError: they cannot be.
-    """
+
+def _new_image(options: BlockdevCreateOptionsQcow2) -> NewImage:
+    """The options as the format's code takes them; not checked."""
     cluster_size = options.cluster_size
     return NewImage(
         size=options.size,
@@ -141,7 +148,7 @@ def _new_image(options: BlockdevCreateOptionsQcow2) -> NewImage:
         lazy_refcounts=bool(options.lazy_refcounts),
         compression=str(options.compression_type or "zlib"),
         extended_l2=bool(options.extended_l2),
-        preallocation=str(options.preallocation or "off"),
+        preallocation=_preallocation(options),
         data_file="" if options.data_file is not None else None,
         data_file_raw=bool(options.data_file_raw),
     )

@@ -1429,7 +1429,9 @@ class BlockdevCreateOptionsFile(Model):
     """ask the host's file system not to copy on write (default: false)"""
 
     extent_size_hint: Maybe[UInt64] = Field(default=None, alias="extent-size-hint")
-    """the unit in which the host's file system may allocate, in bytes; 0 for its own choice"""
+    """the unit in which the host's file system is asked to allocate, in bytes; 0 for its own choice
+    (default: 1 MiB)
+    """
 
 
 class BlockdevCreateOptionsQcow2(Model):
@@ -1448,7 +1450,7 @@ class BlockdevCreateOptionsQcow2(Model):
     """let clusters have subclusters (default: false)"""
 
     size: UInt64
-    """the size of the disk, in bytes; rounded up to 512"""
+    """the size of the disk, in bytes, a multiple of 512"""
 
     version: Maybe[BlockdevQcow2Version] = None
     """the version (default: 'v3')"""

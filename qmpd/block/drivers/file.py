@@ -10,11 +10,14 @@ the number with each call and never see this object's state.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
+import fcntl
 import mmap
 import os
 import stat
+import struct
 import threading
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -41,6 +44,17 @@ _EXT4_MAGIC = 0xEF53
 _FALLOC_KEEP_SIZE = 0x01
 _FALLOC_PUNCH_HOLE = 0x02
 _FALLOC_ZERO_RANGE = 0x10
+
+_LONGEST_FILE = (1 << 63) - 1
+_GOOD_EXTENT = 1 << 20
+
+# From linux/fs.h.
+_FS_IOC_GETFLAGS = 0x80086601
+_FS_IOC_SETFLAGS = 0x40086602
+_FS_NOCOW_FL = 0x00800000
+_FS_IOC_FSGETXATTR = 0x801C581F
+_FS_IOC_FSSETXATTR = 0x401C5820
+_FS_XFLAG_EXTSIZE = 0x00000800
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
@@ -534,22 +548,31 @@ def _copy_through_memory(
         length -= count
 
 
-def create_file(path: str, size: int, preallocation: str) -> None:
+def create_file(
+    path: str, size: int, preallocation: str, *, nocow: bool = False, extent_hint: int | None = None
+) -> None:
     """Make a file of `size` bytes, or make an existing one so. Blocks: to be run in a worker.
 
     :param preallocation: `off`, `falloc` or `full`.
+    :param nocow: ask the file system not to copy on write.
+    :param extent_hint: ask it to allocate in units of so many bytes, 0 for its own choice; None for a good one.
     :raises GenericError: it cannot be made, or another program uses it.
     """
     if preallocation not in ("off", "falloc", "full"):
         raise GenericError(f"'preallocation' is '{preallocation}'; a file takes 'off', 'falloc' and 'full'")
     if "\0" in path:
         raise GenericError("'filename' holds a null character, which no path can")
+    if size > _LONGEST_FILE:
+        raise GenericError(f"'size' is {size}; no file can have more than {_LONGEST_FILE} bytes")
+    if extent_hint is not None and extent_hint > 0xFFFFFFFF:
+        raise GenericError(f"'extent-size-hint' is {extent_hint}; file systems take {0xFFFFFFFF} at most")
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             if locks_supported(fd):
                 ImageLock(path).adjust(fd, Perm.WRITE | Perm.RESIZE, Perm.ALL & ~Perm.RESIZE)
             os.ftruncate(fd, 0)
+            _give_hints(fd, nocow, _GOOD_EXTENT if extent_hint is None else extent_hint)
             os.ftruncate(fd, size)
             if preallocation == "falloc" and size:
                 _fallocate(fd, 0, 0, size)
@@ -559,6 +582,18 @@ def create_file(path: str, size: int, preallocation: str) -> None:
             os.close(fd)
     except OSError as error:
         raise GenericError(f"File '{path}' cannot be made: {os_error_text(error)}") from error
+
+
+def _give_hints(fd: int, nocow: bool, extent: int) -> None:
+    """Hints on how to allocate, which only some file systems take, and only while the file is empty."""
+    if nocow:
+        with contextlib.suppress(OSError):
+            (flags,) = struct.unpack("l", fcntl.ioctl(fd, _FS_IOC_GETFLAGS, bytes(struct.calcsize("l"))))
+            fcntl.ioctl(fd, _FS_IOC_SETFLAGS, struct.pack("l", flags | _FS_NOCOW_FL))
+    if extent:
+        with contextlib.suppress(OSError):
+            flags, _, *rest = struct.unpack("IIIII8s", fcntl.ioctl(fd, _FS_IOC_FSGETXATTR, bytes(28)))
+            fcntl.ioctl(fd, _FS_IOC_FSSETXATTR, struct.pack("IIIII8s", flags | _FS_XFLAG_EXTSIZE, extent, *rest))
 
 
 def _write_zeroes(fd: int, size: int) -> None:

@@ -62,8 +62,6 @@ class NewImage:
             raise GenericError("'data-file-raw' is given without a 'data-file'")
         if self.data_file_raw and self.backing_file is not None:
             raise GenericError("'data-file-raw' and 'backing-file' cannot go together")
-        if self.data_file is not None and self.lazy_refcounts:
-            raise GenericError("'lazy-refcounts' and 'data-file' cannot go together")
 
     def _check_version_2(self) -> None:
         wrong = {
