@@ -29,6 +29,7 @@ from qmpd.block.services import BlockServices
 from qmpd.commands.backup import BackupCommands
 from qmpd.commands.bitmaps import BitmapCommands
 from qmpd.commands.block import BlockCommands
+from qmpd.commands.chains import ChainCommands
 from qmpd.commands.control import VERSION, ControlCommands
 from qmpd.commands.exports import ExportCommands
 from qmpd.commands.images import ImageCommands
@@ -109,6 +110,7 @@ class Daemon:
         yield ControlCommands(lambda: self.dispatcher.handlers, self.request_shutdown)
         yield BlockCommands(self.graph)
         yield ImageCommands(self.graph, self.jobs)
+        yield ChainCommands(self.graph, self.jobs)
         yield SnapshotCommands(self.graph, self.engine)
         yield BitmapCommands(self.graph, self.engine)
         yield JobCommands(self.jobs)

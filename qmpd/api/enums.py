@@ -487,6 +487,9 @@ class BlockdevDriver(QAPIEnum):
     COPY_BEFORE_WRITE = "copy-before-write"
     """a filter that copies what is about to be overwritten"""
 
+    COPY_ON_READ = "copy-on-read"
+    """a filter that stores in an image what is read from its backing files"""
+
     FILE = "file"
     """a regular file"""
 

@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockStatsSpecificBlkdebug as BlockStatsSpecificBlkdebug
     from qmpd.api.structs.block_core import BlockStatsSpecificCompress as BlockStatsSpecificCompress
     from qmpd.api.structs.block_core import BlockStatsSpecificCopyBeforeWrite as BlockStatsSpecificCopyBeforeWrite
+    from qmpd.api.structs.block_core import BlockStatsSpecificCopyOnRead as BlockStatsSpecificCopyOnRead
     from qmpd.api.structs.block_core import BlockStatsSpecificFileBranch as BlockStatsSpecificFileBranch
     from qmpd.api.structs.block_core import BlockStatsSpecificHostDevice as BlockStatsSpecificHostDevice
     from qmpd.api.structs.block_core import BlockStatsSpecificNullAio as BlockStatsSpecificNullAio
@@ -109,6 +110,8 @@ if TYPE_CHECKING:
     from qmpd.api.enums import MirrorCopyMode as MirrorCopyMode
     from qmpd.api.structs.block_core import DriveMirror as DriveMirror
     from qmpd.api.structs.block_core import QObjBlockdevMirrorArg as QObjBlockdevMirrorArg
+    from qmpd.api.structs.block_core import QObjBlockCommitArg as QObjBlockCommitArg
+    from qmpd.api.structs.block_core import QObjBlockStreamArg as QObjBlockStreamArg
     from qmpd.api.structs.block_core import BlockJobInfo as BlockJobInfo
     from qmpd.api.structs.block_core import QObjBlockJobSetSpeedArg as QObjBlockJobSetSpeedArg
     from qmpd.api.structs.block_core import QObjBlockJobCancelArg as QObjBlockJobCancelArg
@@ -143,11 +146,13 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import ThrottleLimits as ThrottleLimits
     from qmpd.api.structs.block_core import ThrottleGroupProperties as ThrottleGroupProperties
     from qmpd.api.structs.block_core import BlockdevOptionsThrottle as BlockdevOptionsThrottle
+    from qmpd.api.structs.block_core import BlockdevOptionsCor as BlockdevOptionsCor
     from qmpd.api.structs.block_core import QObjBlockdevOptionsBase as QObjBlockdevOptionsBase
     from qmpd.api.structs.block_core import BlockdevOptions as BlockdevOptions
     from qmpd.api.structs.block_core import BlockdevOptionsBlkdebugBranch as BlockdevOptionsBlkdebugBranch
     from qmpd.api.structs.block_core import BlockdevOptionsCompress as BlockdevOptionsCompress
     from qmpd.api.structs.block_core import BlockdevOptionsCopyBeforeWrite as BlockdevOptionsCopyBeforeWrite
+    from qmpd.api.structs.block_core import BlockdevOptionsCopyOnRead as BlockdevOptionsCopyOnRead
     from qmpd.api.structs.block_core import BlockdevOptionsFileBranch as BlockdevOptionsFileBranch
     from qmpd.api.structs.block_core import BlockdevOptionsHostDevice as BlockdevOptionsHostDevice
     from qmpd.api.structs.block_core import BlockdevOptionsNullAio as BlockdevOptionsNullAio
@@ -167,6 +172,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockdevCreateOptionsBlkdebug as BlockdevCreateOptionsBlkdebug
     from qmpd.api.structs.block_core import BlockdevCreateOptionsCompress as BlockdevCreateOptionsCompress
     from qmpd.api.structs.block_core import BlockdevCreateOptionsCopyBeforeWrite as BlockdevCreateOptionsCopyBeforeWrite
+    from qmpd.api.structs.block_core import BlockdevCreateOptionsCopyOnRead as BlockdevCreateOptionsCopyOnRead
     from qmpd.api.structs.block_core import BlockdevCreateOptionsFileBranch as BlockdevCreateOptionsFileBranch
     from qmpd.api.structs.block_core import BlockdevCreateOptionsHostDevice as BlockdevCreateOptionsHostDevice
     from qmpd.api.structs.block_core import BlockdevCreateOptionsNullAio as BlockdevCreateOptionsNullAio
@@ -182,6 +188,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockdevAmendOptionsBlkdebug as BlockdevAmendOptionsBlkdebug
     from qmpd.api.structs.block_core import BlockdevAmendOptionsCompress as BlockdevAmendOptionsCompress
     from qmpd.api.structs.block_core import BlockdevAmendOptionsCopyBeforeWrite as BlockdevAmendOptionsCopyBeforeWrite
+    from qmpd.api.structs.block_core import BlockdevAmendOptionsCopyOnRead as BlockdevAmendOptionsCopyOnRead
     from qmpd.api.structs.block_core import BlockdevAmendOptionsFile as BlockdevAmendOptionsFile
     from qmpd.api.structs.block_core import BlockdevAmendOptionsHostDevice as BlockdevAmendOptionsHostDevice
     from qmpd.api.structs.block_core import BlockdevAmendOptionsNullAio as BlockdevAmendOptionsNullAio
@@ -377,6 +384,7 @@ _HOMES = {
     "BlockStatsSpecificBlkdebug": "qmpd.api.structs.block_core",
     "BlockStatsSpecificCompress": "qmpd.api.structs.block_core",
     "BlockStatsSpecificCopyBeforeWrite": "qmpd.api.structs.block_core",
+    "BlockStatsSpecificCopyOnRead": "qmpd.api.structs.block_core",
     "BlockStatsSpecificFileBranch": "qmpd.api.structs.block_core",
     "BlockStatsSpecificHostDevice": "qmpd.api.structs.block_core",
     "BlockStatsSpecificNullAio": "qmpd.api.structs.block_core",
@@ -411,6 +419,8 @@ _HOMES = {
     "MirrorCopyMode": "qmpd.api.enums",
     "DriveMirror": "qmpd.api.structs.block_core",
     "QObjBlockdevMirrorArg": "qmpd.api.structs.block_core",
+    "QObjBlockCommitArg": "qmpd.api.structs.block_core",
+    "QObjBlockStreamArg": "qmpd.api.structs.block_core",
     "BlockJobInfo": "qmpd.api.structs.block_core",
     "QObjBlockJobSetSpeedArg": "qmpd.api.structs.block_core",
     "QObjBlockJobCancelArg": "qmpd.api.structs.block_core",
@@ -445,11 +455,13 @@ _HOMES = {
     "ThrottleLimits": "qmpd.api.structs.block_core",
     "ThrottleGroupProperties": "qmpd.api.structs.block_core",
     "BlockdevOptionsThrottle": "qmpd.api.structs.block_core",
+    "BlockdevOptionsCor": "qmpd.api.structs.block_core",
     "QObjBlockdevOptionsBase": "qmpd.api.structs.block_core",
     "BlockdevOptions": "qmpd.api.structs.block_core",
     "BlockdevOptionsBlkdebugBranch": "qmpd.api.structs.block_core",
     "BlockdevOptionsCompress": "qmpd.api.structs.block_core",
     "BlockdevOptionsCopyBeforeWrite": "qmpd.api.structs.block_core",
+    "BlockdevOptionsCopyOnRead": "qmpd.api.structs.block_core",
     "BlockdevOptionsFileBranch": "qmpd.api.structs.block_core",
     "BlockdevOptionsHostDevice": "qmpd.api.structs.block_core",
     "BlockdevOptionsNullAio": "qmpd.api.structs.block_core",
@@ -469,6 +481,7 @@ _HOMES = {
     "BlockdevCreateOptionsBlkdebug": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsCompress": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsCopyBeforeWrite": "qmpd.api.structs.block_core",
+    "BlockdevCreateOptionsCopyOnRead": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsFileBranch": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsHostDevice": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsNullAio": "qmpd.api.structs.block_core",
@@ -484,6 +497,7 @@ _HOMES = {
     "BlockdevAmendOptionsBlkdebug": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsCompress": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsCopyBeforeWrite": "qmpd.api.structs.block_core",
+    "BlockdevAmendOptionsCopyOnRead": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsFile": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsHostDevice": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsNullAio": "qmpd.api.structs.block_core",
@@ -680,6 +694,7 @@ __all__ = [
     "BlockStatsSpecificBlkdebug",
     "BlockStatsSpecificCompress",
     "BlockStatsSpecificCopyBeforeWrite",
+    "BlockStatsSpecificCopyOnRead",
     "BlockStatsSpecificFileBranch",
     "BlockStatsSpecificHostDevice",
     "BlockStatsSpecificNullAio",
@@ -714,6 +729,8 @@ __all__ = [
     "MirrorCopyMode",
     "DriveMirror",
     "QObjBlockdevMirrorArg",
+    "QObjBlockCommitArg",
+    "QObjBlockStreamArg",
     "BlockJobInfo",
     "QObjBlockJobSetSpeedArg",
     "QObjBlockJobCancelArg",
@@ -748,11 +765,13 @@ __all__ = [
     "ThrottleLimits",
     "ThrottleGroupProperties",
     "BlockdevOptionsThrottle",
+    "BlockdevOptionsCor",
     "QObjBlockdevOptionsBase",
     "BlockdevOptions",
     "BlockdevOptionsBlkdebugBranch",
     "BlockdevOptionsCompress",
     "BlockdevOptionsCopyBeforeWrite",
+    "BlockdevOptionsCopyOnRead",
     "BlockdevOptionsFileBranch",
     "BlockdevOptionsHostDevice",
     "BlockdevOptionsNullAio",
@@ -772,6 +791,7 @@ __all__ = [
     "BlockdevCreateOptionsBlkdebug",
     "BlockdevCreateOptionsCompress",
     "BlockdevCreateOptionsCopyBeforeWrite",
+    "BlockdevCreateOptionsCopyOnRead",
     "BlockdevCreateOptionsFileBranch",
     "BlockdevCreateOptionsHostDevice",
     "BlockdevCreateOptionsNullAio",
@@ -787,6 +807,7 @@ __all__ = [
     "BlockdevAmendOptionsBlkdebug",
     "BlockdevAmendOptionsCompress",
     "BlockdevAmendOptionsCopyBeforeWrite",
+    "BlockdevAmendOptionsCopyOnRead",
     "BlockdevAmendOptionsFile",
     "BlockdevAmendOptionsHostDevice",
     "BlockdevAmendOptionsNullAio",

@@ -39,6 +39,8 @@ COMMANDS: Mapping[str, CommandInfo] = MappingProxyType(
         "blockdev-backup": CommandInfo("blockdev-backup", _MODELS, arg_type="BlockdevBackup", allow_preconfig=True),
         "drive-mirror": CommandInfo("drive-mirror", _MODELS, arg_type="DriveMirror", allow_preconfig=True),
         "blockdev-mirror": CommandInfo("blockdev-mirror", _MODELS, arg_type="QObjBlockdevMirrorArg", allow_preconfig=True),
+        "block-commit": CommandInfo("block-commit", _MODELS, arg_type="QObjBlockCommitArg", allow_preconfig=True),
+        "block-stream": CommandInfo("block-stream", _MODELS, arg_type="QObjBlockStreamArg", allow_preconfig=True),
         "query-block-jobs": CommandInfo("query-block-jobs", _MODELS, ret_type="[BlockJobInfo]", allow_preconfig=True),
         "block-job-set-speed": CommandInfo("block-job-set-speed", _MODELS, arg_type="QObjBlockJobSetSpeedArg", allow_preconfig=True),
         "block-job-cancel": CommandInfo("block-job-cancel", _MODELS, arg_type="QObjBlockJobCancelArg", allow_preconfig=True),

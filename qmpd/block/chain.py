@@ -7,8 +7,10 @@ that work on a chain (commit, stream, mirror) freeze its edges: nobody may attac
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
+from qmpd.block.backend import BlockBackend
 from qmpd.block.driver import FilterDriver
 from qmpd.errors import GenericError
 
@@ -78,6 +80,20 @@ def backing_node(node: BlockNode) -> BlockNode | None:
     return None if child is None else skip_filters(child.node)
 
 
+def image_by_file(top: BlockNode, name: str) -> BlockNode | None:
+    """The image below `top` whose file has the name `name`, as its overlay would name it or as it is; None for none."""
+    overlay = skip_filters(top)
+    while (image := backing_node(overlay)) is not None:
+        filename = image.driver.filename()
+        beside = Path(overlay.driver.filename()).parent
+        if name in (filename, overlay.driver.recorded_backing()[0]):
+            return image
+        if not filename.startswith("json:") and (beside / name).resolve() == (beside / filename).resolve():
+            return image
+        overlay = image
+    return None
+
+
 def overlay_of(top: BlockNode, image: BlockNode) -> BlockNode | None:
     """The image in the chain of `top` whose backing node (behind filters) is `image`; None if there is none."""
     image = skip_filters(image)
@@ -88,6 +104,18 @@ def overlay_of(top: BlockNode, image: BlockNode) -> BlockNode | None:
             return node
         node = under
     return None
+
+
+def check_is_root(node: BlockNode) -> None:
+    """Pass if `node` is the top of a disk: neither another node nor a job uses it.
+
+    :raises GenericError: it is not.
+    """
+    for child in node.parents:
+        if not isinstance(child.owner, BlockBackend):
+            raise GenericError(
+                f"Node '{node.node_name}' is used by {child.owner.describe()}; what is needed is the top of a disk"
+            )
 
 
 def check_not_frozen(top: BlockNode, base: BlockNode | None) -> None:

@@ -227,12 +227,31 @@ class BlockDriver(ABC):
         """
         raise not_supported()
 
+    async def populate(self, offset: int, length: int) -> None:
+        """Store in this image what shows through it in a range; what is stored here already stays.
+
+        What is read does not change. Whole clusters are filled. Nothing to do where nothing can show through.
+        """
+        return
+
     async def pwrite_compressed(self, offset: int, data: Buffer) -> None:
         """Write whole clusters in compressed form (the last one of the disk may be short).
 
         :raises OSError: ENOTSUP when the format has no such form, EINVAL when a cluster is covered in part.
         """
         raise not_supported()
+
+    async def set_backing_name(self, name: str, backing_format: str | None) -> None:
+        """Let the image itself name another backing file; an empty name is none. The node is drained.
+
+        :param backing_format: None to leave it as it is.
+        :raises GenericError: it cannot be, or the format has no such thing.
+        """
+        raise GenericError(f"Node '{self.node.node_name}' has no backing file name to change")
+
+    def recorded_backing(self) -> tuple[str, str]:
+        """The name and format of its backing file that the image itself names; empty where it names none."""
+        return "", ""
 
     def write_now(self, offset: int, data: Buffer) -> None:
         """Write a few bytes and bring them to stable storage before returning; the caller cannot wait.
@@ -388,6 +407,9 @@ class FilterDriver(BlockDriver):
 
     async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
         await self.below.copy_from_host(pieces)
+
+    async def populate(self, offset: int, length: int) -> None:
+        await self.below.populate(offset, length)
 
     async def truncate(self, length: int, exact: bool) -> None:
         await self.below.truncate(length, exact)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -62,6 +62,7 @@ class BlockGraph:
         self._generated = 0
         self._opening: set[str] = set()
         self._dying: list[BlockNode] = []
+        self._afterwards: list[Callable[[], Awaitable[None]]] = []
         self._progress: asyncio.Future[None] | None = None
         self._delays: set[asyncio.Future[None]] = set()
         self._hurried = False
@@ -132,7 +133,16 @@ class BlockGraph:
             try:
                 yield
             finally:
+                while self._afterwards:
+                    await self._afterwards.pop(0)()
                 await self._reap()
+
+    def defer(self, action: Callable[[], Awaitable[None]]) -> None:
+        """Run `action` at the end of the exclusive section, before unused nodes are closed; nothing is drained then.
+
+        For what has to wait for a disk and follows from a step that cannot wait or fail. It must not raise.
+        """
+        self._afterwards.append(action)
 
     @asynccontextmanager
     async def drained(self, nodes: Iterable[BlockNode]) -> AsyncIterator[None]:

@@ -331,6 +331,17 @@ class BlockNode:
             self._about_to_write(offset, len(data))
             await self.driver.pwrite_compressed(offset, data)
 
+    async def populate(self, offset: int, length: int) -> None:
+        """Store here what the backing files show in a range, where this image stores nothing itself.
+
+        What is read stays the same, so no bitmap is marked.
+
+        :raises OSError: EIO beyond the end, EPERM on a read-only node, or what the driver met.
+        """
+        self._check_write(offset, length)
+        if length:
+            await self.driver.populate(offset, length)
+
     async def map_ranges(self, ranges: Sequence[Range]) -> list[Extent]:
         """How several ranges are stored: the extents of each, one after the other, complete.
 

@@ -17,7 +17,8 @@ A child that was defined in place takes part in what its parent's options say, a
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +63,7 @@ class Reopening:
 
 
 async def reopen(graph: BlockGraph, entries: Sequence[Reopening]) -> None:
-    """Reopen all of `entries`, parents before their children. Call within `graph.exclusive()`, not drained.
+    """Reopen all of `entries`, parents before their children. Call within `graph.exclusive()`.
 
     :raises GenericError: one of them cannot be; all nodes are as before. After step 5 (see above) they are not: a node
         that could not get ready to be written is read-only then.
@@ -75,12 +76,44 @@ async def reopen(graph: BlockGraph, entries: Sequence[Reopening]) -> None:
 async def set_read_only(graph: BlockGraph, node: BlockNode, read_only: bool) -> None:
     """Make a node, and children defined in place for it, read-only or writable.
 
-    Call within `graph.exclusive()`, not drained.
+    Call within `graph.exclusive()`.
 
     :raises GenericError: it cannot be; it is as before, or read-only.
     """
     if node.read_only is not read_only:
         await reopen(graph, with_children(node, dataclasses.replace(node.options, read_only=read_only)))
+
+
+@asynccontextmanager
+async def writable_for_job(graph: BlockGraph, node: BlockNode) -> AsyncIterator[bool]:
+    """Make a node writable for a job that is being built; tells whether it was read-only. Within `graph.exclusive()`.
+
+    When the job does not come to be, the node is read-only again; else that is for the job to see to.
+
+    :raises GenericError: the node cannot be written.
+    """
+    was_read_only = node.read_only
+    await set_read_only(graph, node, read_only=False)
+    try:
+        yield was_read_only
+    except BaseException:
+        if was_read_only:
+            read_only_afterwards(graph, node)
+        raise
+
+
+def read_only_afterwards(graph: BlockGraph, node: BlockNode) -> None:
+    """Make a node read-only at the end of the exclusive section. Plain, cannot fail.
+
+    A node that cannot be, because somebody has come to write to it or its file fails, stays as it is.
+    """
+
+    async def restore() -> None:
+        if graph.nodes.get(node.node_name) is node:
+            with suppress(GenericError):
+                await set_read_only(graph, node, read_only=True)
+
+    graph.defer(restore)
 
 
 def with_children(node: BlockNode, flags: NodeOptions) -> list[Reopening]:

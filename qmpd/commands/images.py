@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qmpd.errors import GenericError, os_error_text
+from qmpd.block.blockers import BlockOp
+from qmpd.errors import GenericError
 from qmpd.monitor.context import RequestContext
 from qmpd.monitor.dispatcher import command
 
@@ -65,29 +66,20 @@ class ImageCommands:
     async def change_backing_file(self, ctx: RequestContext, args: models.QObjChangeBackingFileArg) -> None:
         """Write another backing file name into an image.
 
-        :raises GenericError: no such node, not in the device's chain, or an image without that name.
+        :raises GenericError: no such node, not the top of a disk, not in its chain, in use by a job, or an image
+            without a backing file.
         """
-        from qmpd.block.drivers.qcow2 import amending
-        from qmpd.block.drivers.qcow2.driver import Qcow2Driver
-        from qmpd.block.info import backing_of
+        from qmpd.block import chain
+        from qmpd.jobs.backing_names import write_backing_name
 
         async with self._graph.exclusive():
             top = self._graph.lookup(args.device)
+            chain.check_is_root(top)
             node = self._graph.lookup_node(args.image_node_name)
-            below: object = top
-            while below is not None and below is not node:
-                below = backing_of(below)  # type: ignore[arg-type]
-            if below is None:
+            top.blockers.check(BlockOp.CHANGE)
+            node.blockers.check(BlockOp.CHANGE)
+            if node not in chain.chain(top):
                 raise GenericError(f"Node '{args.image_node_name}' is not in the chain of '{args.device}'")
-            driver = node.driver
-            if not isinstance(driver, Qcow2Driver):
-                raise GenericError(f"Node '{args.image_node_name}' has no backing file name to change")
-            if backing_of(node) is None:
+            if chain.cow_child(node) is None:
                 raise GenericError(f"Node '{args.image_node_name}' has no backing file")
-            async with self._graph.drained([node]):
-                try:
-                    await amending.set_backing_name(driver, args.backing_file)
-                except OSError as error:
-                    raise GenericError(
-                        f"Node '{args.image_node_name}' could not be changed: {os_error_text(error)}"
-                    ) from error
+            await write_backing_name(self._graph, node, args.backing_file, None)

@@ -38,6 +38,7 @@ from qmpd.block.node import BlockNode
 from qmpd.block.permissions import Perm
 from qmpd.errors import GenericError
 from qmpd.jobs.block_job import BlockJob, ErrorAction
+from qmpd.jobs.holdings import between
 from qmpd.jobs.state import JobStatus
 
 if TYPE_CHECKING:
@@ -174,10 +175,12 @@ class MirrorJob(BlockJob):
         driver.active = settings.write_blocking
         self.copy.unmap = settings.unmap
         self.copy.on_copied = self._count
-        uses = [("main node", self._filter), ("source", self._source), ("target", self._target)]
-        uses += [("intermediate node", node) for node in self._intermediate()]
-        for name, node in uses:
-            self._children.append(self._graph.attach(self, name, node, Perm.NONE, Perm.ALL & ~Perm.RESIZE))
+        fixed = Perm.ALL & ~Perm.RESIZE
+        uses = [("main node", self._filter, fixed), ("source", self._source, fixed)]
+        uses.append(("target", self._target, Perm.ALL if settings.is_commit else fixed))
+        uses += [("intermediate node", node, shared) for node, shared in self._intermediate()]
+        for name, node, shared in uses:
+            self._children.append(self._graph.attach(self, name, node, Perm.NONE, shared))
             self._block(node)
         if settings.is_commit:
             self._frozen = chain.freeze(self._filter, self._target)
@@ -197,12 +200,9 @@ class MirrorJob(BlockJob):
             driver.target_perm |= Perm.RESIZE
         return driver
 
-    def _intermediate(self) -> list[BlockNode]:
-        """The nodes between source and target, when both are of one chain."""
-        if not self._settings.is_commit:
-            return []
-        nodes = list(chain.chain(self._source))
-        return nodes[1 : nodes.index(self._target)]
+    def _intermediate(self) -> list[tuple[BlockNode, Perm]]:
+        """The nodes between source and target, when both are of one chain, and what is shared of them."""
+        return list(between(self._source, self._target))[1:] if self._settings.is_commit else []
 
     def _block(self, node: BlockNode) -> None:
         blocker = node.blockers.block(f"block job '{self.job_id}' of type '{self.job_type}' uses it")

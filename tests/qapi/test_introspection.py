@@ -31,7 +31,7 @@ ABSENT = {
 
 # What QEMU has and qmpd does not have yet; anything else that differs is a mistake.
 DRIVERS = [
-    "blklogwrites", "blkreplay", "blkverify", "bochs", "cloop", "copy-on-read", "dmg",
+    "blklogwrites", "blkreplay", "blkverify", "bochs", "cloop", "dmg",
     "ftp", "ftps", "gluster", "host_cdrom", "http", "https", "iscsi", "luks", "nbd", "nfs", "nvme",
     "parallels", "qcow", "qed", "quorum", "rbd", "replication", "snapshot-access", "ssh", "vdi", "vhdx", "vmdk",
     "vpc", "vvfat",

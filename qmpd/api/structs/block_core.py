@@ -62,6 +62,7 @@ __all__ = [
     "BlockStatsSpecificBlkdebug",
     "BlockStatsSpecificCompress",
     "BlockStatsSpecificCopyBeforeWrite",
+    "BlockStatsSpecificCopyOnRead",
     "BlockStatsSpecificFileBranch",
     "BlockStatsSpecificHostDevice",
     "BlockStatsSpecificNullAio",
@@ -89,6 +90,8 @@ __all__ = [
     "BlockdevBackup",
     "DriveMirror",
     "QObjBlockdevMirrorArg",
+    "QObjBlockCommitArg",
+    "QObjBlockStreamArg",
     "BlockJobInfo",
     "QObjBlockJobSetSpeedArg",
     "QObjBlockJobCancelArg",
@@ -114,11 +117,13 @@ __all__ = [
     "ThrottleLimits",
     "ThrottleGroupProperties",
     "BlockdevOptionsThrottle",
+    "BlockdevOptionsCor",
     "QObjBlockdevOptionsBase",
     "BlockdevOptions",
     "BlockdevOptionsBlkdebugBranch",
     "BlockdevOptionsCompress",
     "BlockdevOptionsCopyBeforeWrite",
+    "BlockdevOptionsCopyOnRead",
     "BlockdevOptionsFileBranch",
     "BlockdevOptionsHostDevice",
     "BlockdevOptionsNullAio",
@@ -137,6 +142,7 @@ __all__ = [
     "BlockdevCreateOptionsBlkdebug",
     "BlockdevCreateOptionsCompress",
     "BlockdevCreateOptionsCopyBeforeWrite",
+    "BlockdevCreateOptionsCopyOnRead",
     "BlockdevCreateOptionsFileBranch",
     "BlockdevCreateOptionsHostDevice",
     "BlockdevCreateOptionsNullAio",
@@ -152,6 +158,7 @@ __all__ = [
     "BlockdevAmendOptionsBlkdebug",
     "BlockdevAmendOptionsCompress",
     "BlockdevAmendOptionsCopyBeforeWrite",
+    "BlockdevAmendOptionsCopyOnRead",
     "BlockdevAmendOptionsFile",
     "BlockdevAmendOptionsHostDevice",
     "BlockdevAmendOptionsNullAio",
@@ -970,6 +977,89 @@ class QObjBlockdevMirrorArg(Model):
 
     auto_dismiss: Maybe[bool] = Field(default=None, alias="auto-dismiss")
     """vanish when it is over, without waiting for 'job-dismiss' (default: true)"""
+
+
+class QObjBlockCommitArg(Model):
+    """The arguments of `block-commit`."""
+
+    job_id: Maybe[str] = Field(default=None, alias="job-id")
+    """the name of the job (default: that of the device)"""
+
+    device: str
+    """the node at the top of the disk, or its device"""
+
+    base_node: Maybe[str] = Field(default=None, alias="base-node")
+    """the node that takes over the data (default: the lowest image of the chain)"""
+
+    base: Maybe[str] = None
+    """the same by the name of its file"""
+
+    top_node: Maybe[str] = Field(default=None, alias="top-node")
+    """the topmost node to be moved (default: `device`)"""
+
+    top: Maybe[str] = None
+    """the same by the name of its file"""
+
+    backing_file: Maybe[str] = Field(default=None, alias="backing-file")
+    """what the images on top are to name as their backing file (default: the name of the base). Not for an
+    active layer, which nothing stands on
+    """
+
+    speed: Maybe[Int64] = None
+    """the greatest speed, in bytes a second; 0 for no limit (default: 0)"""
+
+    on_error: Maybe[BlockdevOnError] = Field(default=None, alias="on-error")
+    """what to do about an I/O error (default: 'report')"""
+
+    filter_node_name: Maybe[str] = Field(default=None, alias="filter-node-name")
+    """the name of the filter node that is put above the topmost node meanwhile (default: a generated one)"""
+
+    auto_finalize: Maybe[bool] = Field(default=None, alias="auto-finalize")
+    """take the last step without 'job-finalize' (default: true)"""
+
+    auto_dismiss: Maybe[bool] = Field(default=None, alias="auto-dismiss")
+    """vanish without 'job-dismiss' (default: true)"""
+
+
+class QObjBlockStreamArg(Model):
+    """The arguments of `block-stream`."""
+
+    job_id: Maybe[str] = Field(default=None, alias="job-id")
+    """the name of the job (default: that of the device)"""
+
+    device: str
+    """the node that takes over the data, or its device"""
+
+    base: Maybe[str] = None
+    """the name of the base's file (default: none)"""
+
+    base_node: Maybe[str] = Field(default=None, alias="base-node")
+    """the base by its node"""
+
+    backing_file: Maybe[str] = Field(default=None, alias="backing-file")
+    """what the image is to name as its backing file (default: the name of the base); only with a base"""
+
+    bottom: Maybe[str] = None
+    """the lowest image whose data is taken over; what is below it is the base. Excludes `base` and `base-
+    node`
+    """
+
+    speed: Maybe[Int64] = None
+    """the greatest speed, in bytes a second; 0 for no limit (default: 0)"""
+
+    on_error: Maybe[BlockdevOnError] = Field(default=None, alias="on-error")
+    """what to do about an I/O error (default: 'report'). With 'ignore' the job goes on with the rest, and
+    fails at its end
+    """
+
+    filter_node_name: Maybe[str] = Field(default=None, alias="filter-node-name")
+    """the name of the filter node that is put above the image meanwhile (default: a generated one)"""
+
+    auto_finalize: Maybe[bool] = Field(default=None, alias="auto-finalize")
+    """take the last step without 'job-finalize' (default: true)"""
+
+    auto_dismiss: Maybe[bool] = Field(default=None, alias="auto-dismiss")
+    """vanish without 'job-dismiss' (default: true)"""
 
 
 class BlockJobInfo(Model):
@@ -1811,6 +1901,15 @@ class BlockdevOptionsPreallocate(BlockdevOptionsGenericFormat):
     """how much more than needed the file grows, in bytes (default: 128 MiB)"""
 
 
+class BlockdevOptionsCor(BlockdevOptionsGenericFormat):
+    """A filter that stores in the image below it what is read from that image's backing files."""
+
+    bottom: Maybe[str] = None
+    """the lowest image whose data is stored so; the chain down to it stays as it is as long as the filter
+    is there (default: all images count, and so does what none of them stores)
+    """
+
+
 class BlockdevOptionsQcow2(BlockdevOptionsGenericCOWFormat):
     """A qcow2 image. Encrypted images are not supported."""
 
@@ -1872,6 +1971,12 @@ class BlockStatsSpecificCopyBeforeWrite(QObjBlockStatsSpecificBase):
     """`BlockStatsSpecific` with `driver` `copy-before-write`."""
 
     driver: Literal[BlockdevDriver.COPY_BEFORE_WRITE]
+
+
+class BlockStatsSpecificCopyOnRead(QObjBlockStatsSpecificBase):
+    """`BlockStatsSpecific` with `driver` `copy-on-read`."""
+
+    driver: Literal[BlockdevDriver.COPY_ON_READ]
 
 
 class BlockStatsSpecificFileBranch(BlockStatsSpecificFile, QObjBlockStatsSpecificBase):
@@ -1940,6 +2045,12 @@ class BlockdevOptionsCopyBeforeWrite(BlockdevOptionsCbw, QObjBlockdevOptionsBase
     driver: Literal[BlockdevDriver.COPY_BEFORE_WRITE]
 
 
+class BlockdevOptionsCopyOnRead(BlockdevOptionsCor, QObjBlockdevOptionsBase):
+    """`BlockdevOptions` with `driver` `copy-on-read`."""
+
+    driver: Literal[BlockdevDriver.COPY_ON_READ]
+
+
 class BlockdevOptionsFileBranch(BlockdevOptionsFile, QObjBlockdevOptionsBase):
     """`BlockdevOptions` with `driver` `file`."""
 
@@ -2004,6 +2115,12 @@ class BlockdevCreateOptionsCopyBeforeWrite(QObjBlockdevCreateOptionsBase):
     """`BlockdevCreateOptions` with `driver` `copy-before-write`."""
 
     driver: Literal[BlockdevDriver.COPY_BEFORE_WRITE]
+
+
+class BlockdevCreateOptionsCopyOnRead(QObjBlockdevCreateOptionsBase):
+    """`BlockdevCreateOptions` with `driver` `copy-on-read`."""
+
+    driver: Literal[BlockdevDriver.COPY_ON_READ]
 
 
 class BlockdevCreateOptionsFileBranch(BlockdevCreateOptionsFile, QObjBlockdevCreateOptionsBase):
@@ -2072,6 +2189,12 @@ class BlockdevAmendOptionsCopyBeforeWrite(QObjBlockdevAmendOptionsBase):
     driver: Literal[BlockdevDriver.COPY_BEFORE_WRITE]
 
 
+class BlockdevAmendOptionsCopyOnRead(QObjBlockdevAmendOptionsBase):
+    """`BlockdevAmendOptions` with `driver` `copy-on-read`."""
+
+    driver: Literal[BlockdevDriver.COPY_ON_READ]
+
+
 class BlockdevAmendOptionsFile(QObjBlockdevAmendOptionsBase):
     """`BlockdevAmendOptions` with `driver` `file`."""
 
@@ -2137,6 +2260,7 @@ BlockStatsSpecific = TypeAliasType(
             Annotated[BlockStatsSpecificBlkdebug, Tag("driver=blkdebug")],
             Annotated[BlockStatsSpecificCompress, Tag("driver=compress")],
             Annotated[BlockStatsSpecificCopyBeforeWrite, Tag("driver=copy-before-write")],
+            Annotated[BlockStatsSpecificCopyOnRead, Tag("driver=copy-on-read")],
             Annotated[BlockStatsSpecificFileBranch, Tag("driver=file")],
             Annotated[BlockStatsSpecificHostDevice, Tag("driver=host_device")],
             Annotated[BlockStatsSpecificNullAio, Tag("driver=null-aio")],
@@ -2182,6 +2306,7 @@ BlockdevOptions = TypeAliasType(
             Annotated[BlockdevOptionsBlkdebugBranch, Tag("driver=blkdebug")],
             Annotated[BlockdevOptionsCompress, Tag("driver=compress")],
             Annotated[BlockdevOptionsCopyBeforeWrite, Tag("driver=copy-before-write")],
+            Annotated[BlockdevOptionsCopyOnRead, Tag("driver=copy-on-read")],
             Annotated[BlockdevOptionsFileBranch, Tag("driver=file")],
             Annotated[BlockdevOptionsHostDevice, Tag("driver=host_device")],
             Annotated[BlockdevOptionsNullAio, Tag("driver=null-aio")],
@@ -2228,6 +2353,7 @@ BlockdevCreateOptions = TypeAliasType(
             Annotated[BlockdevCreateOptionsBlkdebug, Tag("driver=blkdebug")],
             Annotated[BlockdevCreateOptionsCompress, Tag("driver=compress")],
             Annotated[BlockdevCreateOptionsCopyBeforeWrite, Tag("driver=copy-before-write")],
+            Annotated[BlockdevCreateOptionsCopyOnRead, Tag("driver=copy-on-read")],
             Annotated[BlockdevCreateOptionsFileBranch, Tag("driver=file")],
             Annotated[BlockdevCreateOptionsHostDevice, Tag("driver=host_device")],
             Annotated[BlockdevCreateOptionsNullAio, Tag("driver=null-aio")],
@@ -2249,6 +2375,7 @@ BlockdevAmendOptions = TypeAliasType(
             Annotated[BlockdevAmendOptionsBlkdebug, Tag("driver=blkdebug")],
             Annotated[BlockdevAmendOptionsCompress, Tag("driver=compress")],
             Annotated[BlockdevAmendOptionsCopyBeforeWrite, Tag("driver=copy-before-write")],
+            Annotated[BlockdevAmendOptionsCopyOnRead, Tag("driver=copy-on-read")],
             Annotated[BlockdevAmendOptionsFile, Tag("driver=file")],
             Annotated[BlockdevAmendOptionsHostDevice, Tag("driver=host_device")],
             Annotated[BlockdevAmendOptionsNullAio, Tag("driver=null-aio")],

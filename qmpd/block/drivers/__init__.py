@@ -18,6 +18,7 @@ _DRIVERS = {
     "qcow2": "qmpd.block.drivers.qcow2.driver:Qcow2Driver",
     "compress": "qmpd.block.drivers.compress:CompressDriver",
     "preallocate": "qmpd.block.drivers.preallocate:PreallocateDriver",
+    "copy-on-read": "qmpd.block.drivers.copy_on_read:CopyOnReadDriver",
     "copy-before-write": "qmpd.block.drivers.copy_before_write:CopyBeforeWriteDriver",
     "throttle": "qmpd.block.drivers.throttle:ThrottleDriver",
 }

@@ -27,7 +27,7 @@ from qmpd.block.drivers.qcow2.refcounts import Corruption, Refcounts
 from qmpd.block.drivers.qcow2.store import FileStore
 from qmpd.block.extents import Extent, ExtentKind, HostFile
 from qmpd.block.iopool import IOPool
-from qmpd.block.node import BlockNode
+from qmpd.block.node import BlockNode, is_zero
 
 _JOIN_LIMIT = 1 << 20
 _MAX_EXTENTS = 8192
@@ -741,6 +741,66 @@ class DataPath:
         size = self.mapping.subcluster_size
         count = min(-(-(self.length - guest) // size), SUBCLUSTERS)
         return (1 << count) - 1
+
+    # Taking over what shows through.
+
+    async def populate(self, offset: int, length: int) -> None:
+        """Store what the backing file shows in a range, where nothing is stored; whole (sub)clusters.
+
+        Who writes to the same clusters waits, so a write is never undone by older data.
+        """
+        unit = self.mapping.subcluster_size
+        position, end = offset // unit * unit, min(-(-(offset + length) // unit) * unit, self.length)
+        claim = await self.locks.take(*self._aligned(position, end))
+        try:
+            while position < end:
+                run = await self.run_at(position, end)
+                stop = position + run.length
+                if run.kind is Kind.UNALLOCATED and self.backing is not None:
+                    await self._populate_run(position, stop)
+                position = stop
+        finally:
+            self.locks.release(claim)
+        await self.meta.relieve()
+
+    async def _populate_run(self, position: int, end: int) -> None:
+        buffer = memoryview(bytearray(min(end - position, _JOIN_LIMIT)))
+        while position < end:
+            part = buffer[: min(len(buffer), end - position)]
+            await self._read_backing(position, part)
+            for start, stop, zero in self._zero_runs(part):
+                if zero and self.header.version >= 3:
+                    await self._say_zero(position + start, position + stop)
+                else:
+                    await self._write_claimed(position + start, part[start:stop])
+            position += len(part)
+
+    async def _say_zero(self, position: int, end: int) -> None:
+        """Let (sub)clusters that are not allocated say that they are zero, also where no backing file reaches."""
+        mapping = self.mapping
+        while position < end:
+            if mapping.extended:
+                if not await self._zero_subcluster(position):
+                    raise RuntimeError("a compressed cluster is no unallocated one")
+            else:
+                table = await self.meta.writable(position >> mapping.l1_shift)
+                index = mapping.index(position)
+                table.entries[index] |= ZERO
+                self.meta.touch(table, index, index + 1)
+            position += mapping.subcluster_size
+
+    def _zero_runs(self, data: memoryview) -> list[tuple[int, int, bool]]:
+        """`data`, which begins at a (sub)cluster, in runs of those that are all zero and those that are not."""
+        unit = self.mapping.subcluster_size
+        runs: list[tuple[int, int, bool]] = []
+        for start in range(0, len(data), unit):
+            stop = min(start + unit, len(data))
+            zero = is_zero(data[start:stop])
+            if runs and runs[-1][2] is zero:
+                runs[-1] = (runs[-1][0], stop, zero)
+            else:
+                runs.append((start, stop, zero))
+        return runs
 
     async def preallocate(self, position: int, end: int) -> tuple[int, int]:
         """Map empty clusters from `position` on to fresh space: where in the data file, and how many bytes.

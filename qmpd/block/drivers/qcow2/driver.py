@@ -19,7 +19,7 @@ from collections.abc import Mapping as MappingABC
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, not_supported
-from qmpd.block.drivers.qcow2 import backing, bitmaps, caching, overlap, packing, resizing, snapshots
+from qmpd.block.drivers.qcow2 import amending, backing, bitmaps, caching, overlap, packing, resizing, snapshots
 from qmpd.block.drivers.qcow2 import header as headers
 from qmpd.block.drivers.qcow2.bitmaps import StoredBitmaps
 from qmpd.block.drivers.qcow2.datapath import DataPath
@@ -538,6 +538,23 @@ class Qcow2Driver(BlockDriver):
             await self.path.copy_from_host(pieces)
         except Corruption as corruption:
             raise await self.report(corruption, changing=True) from corruption
+
+    async def populate(self, offset: int, length: int) -> None:
+        try:
+            await self.path.populate(offset, length)
+        except Corruption as corruption:
+            raise await self.report(corruption, changing=True) from corruption
+
+    async def set_backing_name(self, name: str, backing_format: str | None) -> None:
+        try:
+            await amending.set_backing_name(self, name, backing_format)
+        except OSError as error:
+            raise GenericError(
+                f"Node '{self.node.node_name}' could not be changed: {os_error_text(error)}"
+            ) from error
+
+    def recorded_backing(self) -> tuple[str, str]:
+        return self.header.backing_file or "", self.header.backing_format or ""
 
     async def flush(self) -> None:
         if self.corrupted:
