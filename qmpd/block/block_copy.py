@@ -20,6 +20,7 @@ are plain bytes of host files are copied from file to file, many of them in one 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 from bisect import bisect_right
 from collections.abc import Callable
@@ -135,6 +136,7 @@ class BlockCopy:
     :ivar offload: let the kernel copy plain extents, which may share blocks between source and target.
     :ivar unmap: the target may give space back where the source reads zero.
     :cvar copies_once: no cluster is copied again once it was copied.
+    :ivar discard_source: what has been copied is discarded in the source, before anybody can write there again.
     :ivar over_source: the target shows the source where it stores nothing, so it has to store zeroes as well.
     :ivar completed: how many tasks have gone well.
     :ivar on_copied: called with the number of bytes after each task that went well.
@@ -160,6 +162,7 @@ class BlockCopy:
         self.on_copied: Callable[[int], None] | None = None
         self.completed = 0
         self.over_source = False
+        self.discard_source = False
 
     def follow(self, source: BlockNode, target: BlockNode) -> None:
         """Go on with other nodes that show the same data: filters or overlays have come or gone. Both are drained."""
@@ -264,6 +267,8 @@ class BlockCopy:
                 await self._copy_through_memory(offset, length)
             if plan.zeroes:
                 await self._zero_where_needed(plan.zeroes, in_window=self.copies_once and task.extents is not None)
+            if self.discard_source:
+                await self._discard(self._ranges(task))
         except BaseException:
             for first, end in task.runs:
                 self.todo[first:end] = 1
@@ -464,6 +469,12 @@ class BlockCopy:
                 extents.append(extent.part(offset, stop))
                 offset = stop
         return extents
+
+    async def _discard(self, ranges: list[Range]) -> None:
+        # A hint: a source that does not take it keeps what it has.
+        with contextlib.suppress(OSError):
+            for offset, length in ranges:
+                await self.source.pdiscard(offset, length)
 
     async def _write_zeroes(self, offset: int, length: int) -> None:
         end = offset + length

@@ -20,6 +20,7 @@ from enum import StrEnum
 
 from qmpd.block.block_copy import DEFAULT_CHUNK, BlockCopy, CopyError, CopyTask
 from qmpd.block.blockers import OpBlocker
+from qmpd.block.chain import chain
 from qmpd.block.child import Child
 from qmpd.block.dirty_bitmap import DirtyBitmap
 from qmpd.block.drivers.copy_before_write import DEFAULT_CLUSTER_SIZE, CopyBeforeWriteDriver
@@ -54,6 +55,7 @@ class BackupSettings:
     :ivar copy_bitmap: only what is dirty in the bitmap is copied (sync=incremental or bitmap).
     :ivar only_top: what the source does not store itself is left out (sync=top).
     :ivar compress: the target gets its data in compressed form.
+    :ivar discard_source: what has been copied is discarded in the source.
     :ivar speed: bytes per second, 0 for no limit.
     :ivar use_copy_range: the kernel copies what is plain in both files, and may let them share it.
     :ivar max_chunk: bytes, 0 for the default.
@@ -64,6 +66,7 @@ class BackupSettings:
     copy_bitmap: bool = False
     only_top: bool = False
     compress: bool = False
+    discard_source: bool = False
     bitmap: str | None = None
     bitmap_mode: BitmapMode | None = None
     speed: int = 0
@@ -145,11 +148,19 @@ class BackupJob(BlockJob):
                 f"'x-perf.max-chunk' is {settings.max_chunk}; it has to be 0 or at least the {cluster_size} bytes "
                 "of a cluster of this backup"
             )
+        if settings.discard_source and self._source in chain(self._target):
+            raise GenericError(
+                f"'discard-source' cannot be: the target '{self._target.node_name}' shows '{self._source.node_name}' "
+                "where it stores nothing"
+            )
         if bitmap is not None:
             bitmap.freeze()
             self._bitmap = bitmap
         self._driver = CopyBeforeWriteDriver.for_job(
-            cluster_size, bitmap if settings.copy_bitmap else None, compress=settings.compress
+            cluster_size,
+            bitmap if settings.copy_bitmap else None,
+            compress=settings.compress,
+            discard_source=settings.discard_source,
         )
         self._filter = self._graph.insert_filter(
             self._driver, self._source, settings.filter_node_name, {"target": self._target}, overlays=True

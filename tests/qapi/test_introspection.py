@@ -88,6 +88,9 @@ def ask(program: str) -> Entities:
 OURS_ALONE = {
     # QEMU amends nothing but encryption over QMP; qmpd amends what qemu-img can.
     "x-blockdev-amend.options:member": {"version", "backing-file", "backing-fmt", "lazy-refcounts", "refcount-bits"},
+    # Of QEMU 9.1.
+    "drive-backup:member": {"discard-source"},
+    "blockdev-backup:member": {"discard-source"},
 }
 """What qmpd has and QEMU has not, by place."""
 

@@ -309,7 +309,7 @@ def test_models_are_typed_for_users(tmp_path: Path) -> None:
         capture_output=True, text=True, cwd=ROOT, check=False,
     )  # fmt: skip
     lines = [line.partition("user.py:")[2] for line in done.stdout.splitlines()]
-    assert len(lines) == 4, done.stdout
+    assert len(lines) >= 3, done.stdout  # mypy adds a note about line 18, or not
     assert lines[0].startswith('15: note: Revealed type is "') and "str" in lines[0] and "None" in lines[0]
     assert lines[1].startswith('17: error: Argument "node" to "BlockDirtyBitmap" has incompatible type "int"')
     assert all(line.startswith("18: ") for line in lines[2:])

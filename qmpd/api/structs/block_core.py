@@ -851,6 +851,11 @@ class BackupCommon(Model):
     compress: Maybe[bool] = None
     """compress what is written, if the target's format can (default: false)"""
 
+    discard_source: Maybe[bool] = Field(default=None, alias="discard-source")
+    """discard in the source what has been copied; the source has to be opened with 'discard' set to
+    'unmap', and loses its contents (default: false)
+    """
+
     on_source_error: Maybe[BlockdevOnError] = Field(default=None, alias="on-source-error")
     """what to do when reading fails; 'stop' and 'enospc' need a device with I/O status (default: 'report')"""
 

@@ -88,6 +88,7 @@ class CopyBeforeWriteDriver(FilterDriver):
         self._cluster_size = DEFAULT_CLUSTER_SIZE
         self._bitmap: DirtyBitmap | None = None
         self._compress = False
+        self._discard_source = False
         self._late: set[asyncio.Task[None]] = set()
         self._fleecing = False
         self._passed = 0
@@ -95,7 +96,12 @@ class CopyBeforeWriteDriver(FilterDriver):
 
     @classmethod
     def for_job(
-        cls, cluster_size: int, todo_from: DirtyBitmap | None, *, compress: bool = False
+        cls,
+        cluster_size: int,
+        todo_from: DirtyBitmap | None,
+        *,
+        compress: bool = False,
+        discard_source: bool = False,
     ) -> CopyBeforeWriteDriver:
         """A filter for a backup job, to be put in with `BlockGraph.insert_filter` and the child `target`."""
         driver = cls()
@@ -103,6 +109,7 @@ class CopyBeforeWriteDriver(FilterDriver):
         driver._cluster_size = cluster_size
         driver._bitmap = todo_from
         driver._compress = compress
+        driver._discard_source = discard_source
         return driver
 
     async def open(self, options: CopyBeforeWriteOptions, context: OpenContext) -> None:
@@ -127,6 +134,7 @@ class CopyBeforeWriteDriver(FilterDriver):
         self._cluster_size = max(self._cluster_size, target.driver.cluster_size or 0)
         todo = cluster_bits(self.length, self._cluster_size, self._bitmap)
         self.copy = BlockCopy(self.below, target, self._cluster_size, todo, compress=self._compress)
+        self.copy.discard_source = self._discard_source
         self._look_for_fleecing()
 
     async def close(self) -> None:
@@ -146,6 +154,8 @@ class CopyBeforeWriteDriver(FilterDriver):
     def child_permissions(self, name: str, perm: Perm, shared: Perm) -> tuple[Perm, Perm]:
         if name == "target":
             return Perm.WRITE, Perm.ALL & ~Perm.RESIZE
+        if self._discard_source:
+            perm |= Perm.WRITE
         # Old contents are read, and whoever wrote below the filter would not be noticed by it.
         return perm | Perm.CONSISTENT_READ, shared & ~(Perm.WRITE | Perm.RESIZE)
 

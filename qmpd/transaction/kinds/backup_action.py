@@ -68,6 +68,7 @@ def settings_from(data: BackupCommon, job_id: str) -> BackupSettings:
         copy_bitmap=sync in _BITMAP_SYNCS,
         only_top=sync == "top",
         compress=bool(data.compress),
+        discard_source=bool(data.discard_source),
         bitmap=data.bitmap,
         bitmap_mode=bitmap_mode(sync, data.bitmap, str(data.bitmap_mode) if data.bitmap_mode else None),
         speed=_given(data.speed, 0),
