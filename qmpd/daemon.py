@@ -35,6 +35,7 @@ from qmpd.commands.exports import ExportCommands
 from qmpd.commands.images import ImageCommands
 from qmpd.commands.jobs import JobCommands
 from qmpd.commands.mirror import MirrorCommands
+from qmpd.commands.node_options import NodeOptionCommands
 from qmpd.commands.objects import ObjectCommands
 from qmpd.commands.snapshots import SnapshotCommands
 from qmpd.commands.statistics import StatisticsCommands
@@ -109,6 +110,7 @@ class Daemon:
         """All command families."""
         yield ControlCommands(lambda: self.dispatcher.handlers, self.request_shutdown)
         yield BlockCommands(self.graph)
+        yield NodeOptionCommands(self.graph)
         yield ImageCommands(self.graph, self.jobs)
         yield ChainCommands(self.graph, self.jobs)
         yield SnapshotCommands(self.graph, self.engine)

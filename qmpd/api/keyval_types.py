@@ -130,6 +130,8 @@ TYPES: Mapping[str, KeyvalType] = {
     "BlockdevRef": AlternateType(["BlockdevOptions", "str"]),
     "BlockdevRefOrNull": AlternateType(["BlockdevOptions", "str", "null"]),
     "QObjBlockdevDelArg": StructType({"node-name": "str"}),
+    "QObjBlockdevReopenArg": StructType({"options": "[BlockdevOptions]"}),
+    "QObjBlockSetWriteThresholdArg": StructType({"node-name": "str", "write-threshold": "uint64"}),
     "BlockdevCreateOptionsFile": StructType({"filename": "str", "size": "size", "preallocation": "PreallocMode", "nocow": "bool", "extent-size-hint": "size"}),
     "BlockdevQcow2Version": EnumType(["v2", "v3"]),
     "BlockdevCreateOptionsQcow2": StructType({"file": "BlockdevRef", "data-file": "BlockdevRef", "data-file-raw": "bool", "extended-l2": "bool", "size": "size", "version": "BlockdevQcow2Version", "backing-file": "str", "backing-fmt": "BlockdevDriver", "cluster-size": "size", "preallocation": "PreallocMode", "lazy-refcounts": "bool", "refcount-bits": "int", "compression-type": "Qcow2CompressionType"}),

@@ -164,6 +164,8 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockdevRef as BlockdevRef
     from qmpd.api.structs.block_core import BlockdevRefOrNull as BlockdevRefOrNull
     from qmpd.api.structs.block_core import QObjBlockdevDelArg as QObjBlockdevDelArg
+    from qmpd.api.structs.block_core import QObjBlockdevReopenArg as QObjBlockdevReopenArg
+    from qmpd.api.structs.block_core import QObjBlockSetWriteThresholdArg as QObjBlockSetWriteThresholdArg
     from qmpd.api.structs.block_core import BlockdevCreateOptionsFile as BlockdevCreateOptionsFile
     from qmpd.api.enums import BlockdevQcow2Version as BlockdevQcow2Version
     from qmpd.api.structs.block_core import BlockdevCreateOptionsQcow2 as BlockdevCreateOptionsQcow2
@@ -473,6 +475,8 @@ _HOMES = {
     "BlockdevRef": "qmpd.api.structs.block_core",
     "BlockdevRefOrNull": "qmpd.api.structs.block_core",
     "QObjBlockdevDelArg": "qmpd.api.structs.block_core",
+    "QObjBlockdevReopenArg": "qmpd.api.structs.block_core",
+    "QObjBlockSetWriteThresholdArg": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsFile": "qmpd.api.structs.block_core",
     "BlockdevQcow2Version": "qmpd.api.enums",
     "BlockdevCreateOptionsQcow2": "qmpd.api.structs.block_core",
@@ -783,6 +787,8 @@ __all__ = [
     "BlockdevRef",
     "BlockdevRefOrNull",
     "QObjBlockdevDelArg",
+    "QObjBlockdevReopenArg",
+    "QObjBlockSetWriteThresholdArg",
     "BlockdevCreateOptionsFile",
     "BlockdevQcow2Version",
     "BlockdevCreateOptionsQcow2",

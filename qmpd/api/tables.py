@@ -51,6 +51,8 @@ COMMANDS: Mapping[str, CommandInfo] = MappingProxyType(
         "block-job-finalize": CommandInfo("block-job-finalize", _MODELS, arg_type="QObjBlockJobFinalizeArg", allow_preconfig=True),
         "blockdev-add": CommandInfo("blockdev-add", _MODELS, arg_type="BlockdevOptions", allow_preconfig=True),
         "blockdev-del": CommandInfo("blockdev-del", _MODELS, arg_type="QObjBlockdevDelArg", allow_preconfig=True),
+        "blockdev-reopen": CommandInfo("blockdev-reopen", _MODELS, arg_type="QObjBlockdevReopenArg", allow_preconfig=True),
+        "block-set-write-threshold": CommandInfo("block-set-write-threshold", _MODELS, arg_type="QObjBlockSetWriteThresholdArg", allow_preconfig=True),
         "blockdev-create": CommandInfo("blockdev-create", _MODELS, arg_type="QObjBlockdevCreateArg", allow_preconfig=True),
         "x-blockdev-amend": CommandInfo("x-blockdev-amend", _MODELS, arg_type="QObjXBlockdevAmendArg", features=("unstable",), allow_preconfig=True),
         "change-backing-file": CommandInfo("change-backing-file", _MODELS, arg_type="QObjChangeBackingFileArg", allow_preconfig=True),

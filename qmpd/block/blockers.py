@@ -31,7 +31,9 @@ class BlockOp(StrEnum):
     STREAM = "stream"
 
 
-FOR_BACKING_IMAGES = frozenset({BlockOp.BACKUP_SOURCE, BlockOp.BACKUP_TARGET, BlockOp.COMMIT_TARGET, BlockOp.STREAM})
+FOR_BACKING_IMAGES = frozenset(
+    {BlockOp.BACKUP_SOURCE, BlockOp.BACKUP_TARGET, BlockOp.CHANGE, BlockOp.COMMIT_TARGET, BlockOp.STREAM}
+)
 """What can be done with the backing image of another one."""
 
 

@@ -85,6 +85,8 @@ class BlockDriver(ABC):
     :cvar is_filter: the node shows exactly the data of its main child.
     :cvar is_protocol: the node stores its bytes outside the graph.
     :cvar main_child: the name of the child that a filter filters, or that a format stores its data in.
+    :cvar mutable_options: the options of the driver's own that `blockdev-reopen` can change, by their names in the
+        schema; None when the node cannot be reopened at all.
     :cvar supports_backing: the format shows a backing image where it stores nothing, as the child `backing`.
     :ivar supports_persistent_bitmaps: the image can store dirty bitmaps.
     :ivar supports_compression: the image can be written in compressed form.
@@ -95,6 +97,7 @@ class BlockDriver(ABC):
     is_protocol: ClassVar[bool] = False
     main_child: ClassVar[str | None] = None
     supports_backing: ClassVar[bool] = False
+    mutable_options: ClassVar[frozenset[str] | None] = None
     supports_persistent_bitmaps: bool = False
     supports_compression: bool = False
     debug: DebugEvents | None = None
@@ -124,16 +127,19 @@ class BlockDriver(ABC):
     async def prepare_reopen(self, options: Any | None, flags: NodeOptions) -> Any:
         """Get ready to go on with other options; those in force stay in force. Gives the state for what follows.
 
-        :param options: the driver's branch of `BlockdevOptions`; None when only `flags` change.
+        :param options: the driver's branch of `BlockdevOptions`, in which nothing but children and `mutable_options`
+            has changed; None when only `flags` change.
         :param flags: what the node's options will be. When it becomes read-only, this is the last chance to write.
         :raises GenericError: it cannot be; everything taken so far has been given back.
         :raises OSError: as the driver met it; likewise.
         """
-        if options is not None:
-            raise GenericError(
-                f"Node '{self.node.node_name}' (driver '{self.format_name}') cannot take other options while it is open"
-            )
         return None
+
+    def check_reopen(self, state: Any) -> None:  # noqa: B027
+        """The children are those of the new options now: the last chance to refuse. Plain.
+
+        :raises GenericError: the options do not fit them.
+        """
 
     def commit_reopen(self, state: Any) -> None:  # noqa: B027
         """Let what was prepared hold from now on. Plain, cannot fail; the node's flags are the new ones."""

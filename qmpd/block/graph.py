@@ -92,6 +92,20 @@ class BlockGraph:
             raise GenericError(f"There is no device and no node named '{name}'")
         return node
 
+    def lookup_either(self, device: str | None, node_name: str | None) -> BlockNode:
+        """The node of a device; where there is no such device, the node of that name. A node's name is no device.
+
+        :raises GenericError: there is neither, or both names are missing.
+        """
+        backend = self.backends.get(device) if device is not None else None
+        if backend is not None:
+            return backend.node
+        if node_name is not None:
+            return self.lookup_node(node_name)
+        if device is not None:
+            raise GenericError(f"There is no device '{device}'; a node is named by 'node-name'")
+        raise GenericError("'device' or 'node-name' is missing: one of them says which disk")
+
     def lookup_node(self, node_name: str) -> BlockNode:
         """The node of that node name; device names do not count.
 
@@ -449,13 +463,7 @@ class BlockGraph:
         source = None if child is None else child.node
         if source is target:
             return
-        if child is not None:
-            _check_movable([child])
-        if target is not None and node in _nodes_below(target):
-            raise GenericError(
-                f"Node '{target.node_name}' cannot be the '{name}' of node '{node.node_name}', because it uses that "
-                "node itself"
-            )
+        _check_relinking(node, name, target)
         if child is None:
             assert target is not None
             self.attach_child(node, name, target)
@@ -463,8 +471,28 @@ class BlockGraph:
             del node.children[name]
             self.detach(child)
         else:
-            _check_depth(node, target)
             self._redirect([child], target)
+        node.child_moved(name)
+
+    def relink(self, node: BlockNode, name: str, target: BlockNode | None) -> None:
+        """As `set_child`, but nobody's permissions are looked at: call `refresh_permissions` for all concerned.
+
+        :raises GenericError: the edge is frozen, there would be a loop, or too many nodes on top of each other.
+        """
+        child = node.children.get(name)
+        if (None if child is None else child.node) is target:
+            return
+        _check_relinking(node, name, target)
+        if child is None:
+            assert target is not None
+            node.children[name] = self.attach(node, name, target, Perm.NONE)
+        elif target is None:
+            del node.children[name]
+            self.detach(child)
+        else:
+            source = child.node
+            self._move([child], target)
+            self._mark_unused(source)
         node.child_moved(name)
 
     def replace_node(self, old: BlockNode, new: BlockNode) -> list[Child]:
@@ -661,6 +689,24 @@ def _check_movable(edges: Iterable[Child]) -> None:
                 f"The edge '{child.name}' from {child.owner.describe()} to node '{child.node.node_name}' is frozen: a "
                 "job works on this chain of images"
             )
+
+
+def _check_relinking(node: BlockNode, name: str, target: BlockNode | None) -> None:
+    """Pass if the edge `name` of `node` may lead to `target`.
+
+    :raises GenericError: the edge is frozen, there would be a loop, or too many nodes on top of each other.
+    """
+    child = node.children.get(name)
+    if child is not None:
+        _check_movable([child])
+    if target is None:
+        return
+    if node in _nodes_below(target):
+        raise GenericError(
+            f"Node '{target.node_name}' cannot be the '{name}' of node '{node.node_name}', because it uses that node "
+            "itself"
+        )
+    _check_depth(node, target)
 
 
 def _nodes_below(top: BlockNode) -> set[BlockNode]:

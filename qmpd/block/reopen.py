@@ -3,15 +3,17 @@
 The order of steps is the same for one node and for many:
 
 1. All nodes are drained. Who writes to a node that is to be read-only must be in the list, and give that up, too.
-2. Every driver prepares (`prepare_reopen`), parents before children: an image that becomes read-only brings all it
-   has in memory to its file, which can still be written. What a driver opens for its new options, it keeps in the
-   state that it gives; the options that are in force stay in force.
-3. The nodes get their new flags, and permissions are worked out anew. This is the last step that can refuse.
+2. All that was written is flushed, and every driver prepares (`prepare_reopen`), parents before children: an image
+   that becomes read-only brings all it has in memory to its file, which can still be written. What a driver opens for
+   its new options, it keeps in the state that it gives; the options that are in force stay in force.
+3. The nodes get their new children and flags, the drivers have a look at them (`check_reopen`), and permissions are
+   worked out anew. This is the last step that can refuse.
 4. Every driver commits (`commit_reopen`), which cannot fail.
 5. Every driver may do I/O under the new options (`reopened`), children before parents: an image that has become
    writable says in its header that it is in use. Where this fails, that node is read-only from then on.
 
-A child that was defined in place takes part in what its parent's options say, as when it was opened.
+A child that was defined in place takes part in what its parent's options say, as when it was opened. What the client's
+options mean for the nodes, `qmpd.block.reopen_plan` tells.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from qmpd.block.opening import node_options
@@ -39,15 +41,41 @@ class Reopening:
 
     :ivar flags: the options that all drivers share, inheritance applied.
     :ivar options: the driver's branch of `BlockdevOptions`; None when only the flags change.
+    :ivar children: the roles whose child changes, and the node that it will be.
     :ivar state: what the driver's `prepare_reopen` gave.
     """
 
     node: BlockNode
     flags: NodeOptions
     options: Any | None = None
+    children: dict[str, BlockNode | None] = field(default_factory=dict)
     state: Any = None
+    _old_children: dict[str, BlockNode | None] = field(default_factory=dict)
     _old_flags: NodeOptions | None = None
     _was_read_only: bool = False
+
+    def change_children(self, graph: BlockGraph) -> None:
+        """Let the edges lead to the new children; permissions are not looked at.
+
+        :raises GenericError: an edge is frozen, or there would be a loop.
+        """
+        for role, target in self.children.items():
+            child = self.node.children.get(role)
+            before = None if child is None else child.node
+            graph.relink(self.node, role, target)
+            self._old_children[role] = before
+
+    def change_children_back(self, graph: BlockGraph) -> None:
+        """Undo `change_children`, as far as it came."""
+        while self._old_children:
+            role, target = self._old_children.popitem()
+            graph.relink(self.node, role, target)
+
+    def disown(self) -> None:
+        """The children that are gone do not inherit from the node any more."""
+        for before in self._old_children.values():
+            if before is not None and before.inherits_from is self.node:
+                before.inherits_from = None
 
     def take_flags(self) -> None:
         """Let the node have its new flags."""
@@ -68,7 +96,7 @@ async def reopen(graph: BlockGraph, entries: Sequence[Reopening]) -> None:
     :raises GenericError: one of them cannot be; all nodes are as before. After step 5 (see above) they are not: a node
         that could not get ready to be written is read-only then.
     """
-    async with graph.drained([entry.node for entry in entries]):
+    async with graph.drained(_nodes_of(entries)):
         await _prepare_and_commit(graph, entries)
         await _let_go_on(graph, entries)
 
@@ -126,44 +154,74 @@ def with_children(node: BlockNode, flags: NodeOptions) -> list[Reopening]:
     return entries
 
 
+def _nodes_of(entries: Sequence[Reopening]) -> list[BlockNode]:
+    """The nodes, and those that become their children or were so."""
+    found: dict[BlockNode, None] = {}
+    for entry in entries:
+        found[entry.node] = None
+        for role, target in entry.children.items():
+            child = entry.node.children.get(role)
+            if child is not None:
+                found[child.node] = None
+            if target is not None:
+                found[target] = None
+    return list(found)
+
+
 async def _prepare_and_commit(graph: BlockGraph, entries: Sequence[Reopening]) -> None:
     _check_writers(entries)
     prepared: list[Reopening] = []
-    nodes = [entry.node for entry in entries]
+    nodes = _nodes_of(entries)
     try:
         for entry in entries:
             await _prepare(entry)
             prepared.append(entry)
         for entry in entries:
+            entry.change_children(graph)
             entry.take_flags()
+        for entry in entries:
+            entry.node.driver.check_reopen(entry.state)
         graph.refresh_permissions(nodes)
     except BaseException:
         for entry in reversed(prepared):
             entry.give_back_flags()
+            entry.change_children_back(graph)
         graph.refresh_permissions(nodes)
         for entry in reversed(prepared):
             await entry.node.driver.abort_reopen(entry.state)
         raise
     for entry in entries:
-        entry.node.driver.commit_reopen(entry.state)
+        _commit(entry)
 
 
 async def _prepare(entry: Reopening) -> None:
     node = entry.node
     try:
-        if entry.flags.read_only and not node.read_only:
+        if not node.read_only:
             await node.flush()
         entry.state = await node.driver.prepare_reopen(entry.options, entry.flags)
     except OSError as error:
         raise GenericError(f"Node '{node.node_name}' cannot be reopened: {os_error_text(error)}") from error
 
 
+def _commit(entry: Reopening) -> None:
+    node = entry.node
+    node.driver.commit_reopen(entry.state)
+    if entry.options is not None:
+        node.definition = entry.options
+    entry.disown()
+    for role in entry.children:
+        if role == node.driver.main_child and node.driver.child_resized(role):
+            node.refresh_length()
+
+
 def _check_writers(entries: Sequence[Reopening]) -> None:
     """Pass if nobody writes to a node that is to be read-only, but those that are to be read-only themselves."""
     giving_up = {entry.node for entry in entries if entry.flags.read_only}
+    leaving = {(entry.node, role) for entry in entries for role in entry.children}
     for node in giving_up:
         for child in node.parents:
-            if child.perm & _WRITING and child.owner not in giving_up:
+            if child.perm & _WRITING and child.owner not in giving_up and (child.owner, child.name) not in leaving:
                 raise GenericError(
                     f"Node '{node.node_name}' cannot be made read-only: {child.owner.describe()} writes to it"
                 )

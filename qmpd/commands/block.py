@@ -58,10 +58,7 @@ class BlockCommands:
         :raises GenericError: no such node, a negative size, users that do not share resizing, or a driver that cannot.
         """
         async with self._graph.exclusive():
-            name = args.node_name or args.device
-            if name is None:
-                raise GenericError("'node-name' is missing: it says what to resize")
-            node = self._graph.lookup(name)
+            node = self._graph.lookup_either(args.device, args.node_name)
             if args.size < 0:
                 raise GenericError(f"'size' is {args.size}; it must not be negative")
             node.blockers.check(BlockOp.RESIZE)

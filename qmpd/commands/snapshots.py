@@ -45,12 +45,14 @@ class SnapshotCommands:
         :raises GenericError: no such node or snapshot, neither name nor id, or reading or writing failed.
         """
         from qmpd.block.blockers import BlockOp
+        from qmpd.block.chain import check_is_root
         from qmpd.block.drivers.qcow2 import snapshots
         from qmpd.block.drivers.qcow2.driver import Qcow2Driver
         from qmpd.block.drivers.qcow2.refcounts import Corruption
 
         async with self._graph.exclusive():
             node = self._graph.lookup(args.device)
+            check_is_root(node)
             if args.id is None and args.name is None:
                 raise GenericError("'name' or 'id' is missing: one of them says which snapshot")
             node.blockers.check(BlockOp.INTERNAL_SNAPSHOT_DELETE)

@@ -20,6 +20,7 @@ from qmpd.api.models import BlockDirtyBitmap, BlockDirtyBitmapAdd, BlockDirtyBit
 from qmpd.block.dirty_bitmap import BitmapStore, DirtyBitmap
 from qmpd.block.driver import BlockDriver, Buffer
 from qmpd.block.graph import BlockGraph
+from qmpd.block.iopool import IOPool
 from qmpd.block.node import BlockNode, NodeOptions
 from qmpd.errors import GenericError, QMPError
 from qmpd.jobs.job import Job
@@ -130,7 +131,7 @@ class World:
 
     def __init__(self, driver: type[BlockDriver] = NoDisk) -> None:
         nothing: Any = None
-        self.graph = BlockGraph(nothing, NoEvents())
+        self.graph = BlockGraph(IOPool(), NoEvents())
         self.nodes = [self._add_node(name, driver("test")) for name in ("n0", "n1")]
         self.jobs = JobManager(self.graph, NoEvents())
         kinds = {**discover_kinds(kinds_package), "copy": CopyAction, "fail": FailAction}

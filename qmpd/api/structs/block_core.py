@@ -135,6 +135,8 @@ __all__ = [
     "BlockdevRef",
     "BlockdevRefOrNull",
     "QObjBlockdevDelArg",
+    "QObjBlockdevReopenArg",
+    "QObjBlockSetWriteThresholdArg",
     "BlockdevCreateOptionsFile",
     "BlockdevCreateOptionsQcow2",
     "QObjBlockdevCreateOptionsBase",
@@ -1506,6 +1508,23 @@ class QObjBlockdevDelArg(Model):
 
     node_name: str = Field(alias="node-name")
     """the node"""
+
+
+class QObjBlockdevReopenArg(Model):
+    """The arguments of `blockdev-reopen`."""
+
+    options: Array[BlockdevOptions]
+    """the options of each node"""
+
+
+class QObjBlockSetWriteThresholdArg(Model):
+    """The arguments of `block-set-write-threshold`."""
+
+    node_name: str = Field(alias="node-name")
+    """the node"""
+
+    write_threshold: UInt64 = Field(alias="write-threshold")
+    """the offset, in bytes; 0 for none"""
 
 
 class BlockdevCreateOptionsFile(Model):

@@ -50,6 +50,7 @@ class BlkdebugOptions(Protocol):
 class BlkdebugDriver(FilterDriver):
     """The filter."""
 
+    mutable_options = frozenset()
     main_child = "image"
 
     def __init__(self, format_name: str = "blkdebug") -> None:

@@ -20,7 +20,7 @@ import stat
 import struct
 import threading
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, Range, not_supported
 from qmpd.block.extents import Extent, ExtentKind, HostFile
@@ -79,10 +79,20 @@ _Run = tuple[int, int, bool]
 """Start, end, and whether there is data."""
 
 
+class _Reopened(NamedTuple):
+    """A second descriptor of the same file, and what is different about it."""
+
+    fd: int
+    writable: bool
+    direct: bool
+    align: int
+
+
 class FileDriver(BlockDriver):
     """A regular file (`file`) or a device (`host_device`)."""
 
     is_protocol = True
+    mutable_options = frozenset({"drop-cache", "x-check-cache-dropped"})
 
     def __init__(self, format_name: str) -> None:
         super().__init__(format_name)
@@ -165,7 +175,11 @@ class FileDriver(BlockDriver):
             self._lock.adjust(self._fd, perm, shared)
 
     def _open_again(self, *, writable: bool) -> int:
-        return _open(f"/proc/self/fd/{self._fd}", writable, self._direct)
+        return _open(self._own_name(), writable, self._direct)
+
+    def _own_name(self) -> str:
+        """A name that leads to the open file even where its path does not any more."""
+        return f"/proc/self/fd/{self._fd}"
 
     def _exchange(self, fd: int, *, writable: bool) -> None:
         """Go on with another descriptor of the same file.
@@ -178,18 +192,37 @@ class FileDriver(BlockDriver):
         os.close(fd)
         self._writable = writable
 
-    async def prepare_reopen(self, options: Any | None, flags: NodeOptions) -> int:
-        """The state is a descriptor that cannot write, for a file that is to be read-only; else -1."""
-        await super().prepare_reopen(options, flags)
-        return self._open_again(writable=False) if flags.read_only and self._writable else -1
+    async def prepare_reopen(self, options: FileOptions | None, flags: NodeOptions) -> _Reopened | None:
+        """The state is another descriptor, if the file has to be open in another way; else None."""
+        if options is not None:
+            _check_interface(options, flags)
+        writable = not flags.read_only and (self._writable or not flags.auto_read_only)
+        direct = flags.cache_direct
+        if (writable, direct) == (self._writable, self._direct):
+            return None
+        try:
+            fd = await self._pool.run(_open, self._own_name(), writable, direct)
+        except OSError as error:
+            raise GenericError(f"Image '{self._path}' cannot be opened so: {os_error_text(error)}") from error
+        try:
+            align = await self._pool.run(_probe_alignment, fd) if direct else 1
+        except BaseException:
+            os.close(fd)
+            raise
+        return _Reopened(fd, writable, direct, align)
 
-    def commit_reopen(self, state: int) -> None:
-        if state >= 0:
-            self._exchange(state, writable=False)
+    def commit_reopen(self, state: _Reopened | None) -> None:
+        if state is None:
+            return
+        # Whoever got the right to write at the same time may have had a descriptor made for it.
+        self._exchange(state.fd, writable=state.writable)
+        self._direct = state.direct
+        self._nowait = not state.direct
+        self.request_alignment = state.align
 
-    async def abort_reopen(self, state: int) -> None:
-        if state >= 0:
-            os.close(state)
+    async def abort_reopen(self, state: _Reopened | None) -> None:
+        if state is not None:
+            os.close(state.fd)
 
     # Reading.
 

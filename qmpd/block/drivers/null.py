@@ -23,6 +23,7 @@ class NullDriver(BlockDriver):
     """Takes writes and forgets them; reads give zeroes, or with read-zeroes=off whatever is in the buffer."""
 
     is_protocol = True
+    mutable_options = frozenset()
 
     def __init__(self, format_name: str) -> None:
         super().__init__(format_name)

@@ -39,6 +39,8 @@ class PreallocateOptions(Protocol):
 class PreallocateDriver(FilterDriver):
     """The filter."""
 
+    mutable_options = frozenset({"prealloc-align", "prealloc-size"})
+
     def __init__(self, format_name: str) -> None:
         super().__init__(format_name)
         self._align = DEFAULT_ALIGN
@@ -139,7 +141,8 @@ class PreallocateDriver(FilterDriver):
 
     async def prepare_reopen(self, options: PreallocateOptions | None, flags: Any) -> tuple[int, int] | None:
         steps = None if options is None else _steps(options)
-        if flags.read_only:
+        if flags.read_only or options is not None:
+            # Other options may come with another file.
             await self._cut()
         return steps
 

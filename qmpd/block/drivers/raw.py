@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from qmpd.block.driver import BlockDriver, Buffer, DebugEvents, HostPiece, OpenContext, Range, not_supported
 from qmpd.block.extents import Extent, HostFile
 from qmpd.block.node import BlockNode
 from qmpd.block.permissions import Perm
 from qmpd.errors import GenericError
+
+if TYPE_CHECKING:
+    from qmpd.block.node import NodeOptions
 
 SECTOR = 512
 
@@ -27,12 +30,13 @@ class RawDriver(BlockDriver):
     """A window on the child `file`; all of it unless told otherwise."""
 
     main_child = "file"
+    mutable_options = frozenset({"offset", "size"})
 
     def __init__(self, format_name: str) -> None:
         super().__init__(format_name)
         self._offset = 0
         self._size: int | None = None
-        self._given: dict[str, Any] = {}
+        self._given: dict[str, int] = {}
         self._told: DebugEvents | None = None
 
     @property
@@ -41,18 +45,24 @@ class RawDriver(BlockDriver):
         return self.node.children["file"].node
 
     async def open(self, options: RawOptions, context: OpenContext) -> None:
-        offset, size = options.offset or 0, options.size
-        for name, value in (("offset", options.offset), ("size", size)):
-            if value is not None:
-                self._given[name] = value
-            if value is not None and value < 0:
-                raise GenericError(f"'{name}' is {value}; it must not be negative")
-        if size is not None and size % SECTOR:
-            raise GenericError(f"'size' is {size}; it has to be a multiple of {SECTOR}")
-        self._offset, self._size = offset, size
+        given = _window(options)
         await context.open_child("file", options.file, protocol=True)
         self._told = self.below.driver.debug
-        whole = self.below.length
+        self._check_window(given)
+        self.request_alignment = self.below.request_alignment
+        self._take_window(given)
+
+    def _take_window(self, given: dict[str, int]) -> None:
+        self._given = given
+        self._offset, self._size = given.get("offset", 0), given.get("size")
+        self._take_length()
+
+    def _check_window(self, given: dict[str, int]) -> None:
+        """Pass if the child has such a part.
+
+        :raises GenericError: it has not.
+        """
+        offset, size, whole = given.get("offset", 0), given.get("size"), self.below.length
         if offset > whole:
             raise GenericError(f"'offset' is {offset}, beyond the {whole} bytes of '{self.below.node_name}'")
         if size is not None and offset + size > whole:
@@ -62,8 +72,25 @@ class RawDriver(BlockDriver):
         align = self.below.request_alignment
         if offset % align:
             raise GenericError(f"'offset' is {offset}; on this file it has to be a multiple of {align}")
-        self.request_alignment = align
-        self._take_length()
+
+    async def prepare_reopen(self, options: RawOptions | None, flags: NodeOptions) -> dict[str, int] | None:
+        return None if options is None else _window(options)
+
+    def check_reopen(self, state: dict[str, int] | None) -> None:
+        if state is None:
+            return
+        self._check_window(state)
+        length = state["size"] if "size" in state else self.below.length - state.get("offset", 0)
+        if length != self.length:
+            self.node.bitmaps.check_resize(length)
+
+    def commit_reopen(self, state: dict[str, int] | None) -> None:
+        if state is None:
+            return
+        before = self.length
+        self._take_window(state)
+        if self.length != before:
+            self.node.refresh_length()
 
     def _take_length(self) -> None:
         rest = max(self.below.length - self._offset, 0)
@@ -153,3 +180,17 @@ class RawDriver(BlockDriver):
 
     def image_details(self) -> Mapping[str, object]:
         return {"dirty-flag": False}
+
+
+def _window(options: RawOptions) -> dict[str, int]:
+    """Those of `offset` and `size` that are given.
+
+    :raises GenericError: they make no sense.
+    """
+    given = {name: value for name, value in (("offset", options.offset), ("size", options.size)) if value is not None}
+    for name, value in given.items():
+        if value < 0:
+            raise GenericError(f"'{name}' is {value}; it must not be negative")
+    if given.get("size", 0) % SECTOR:
+        raise GenericError(f"'size' is {given['size']}; it has to be a multiple of {SECTOR}")
+    return given

@@ -46,6 +46,8 @@ class ThrottleDriver(FilterDriver):
     :ivar member: its place in the group.
     """
 
+    mutable_options = frozenset({"throttle-group"})
+
     def __init__(self, format_name: str = "throttle") -> None:
         super().__init__(format_name)
         self._group: ThrottleGroupObject | None = None

@@ -35,15 +35,7 @@ class SnapshotIntoFile(ExternalSnapshot):
         return found_nodes(self.env.graph, *(name for name in (self.data.device, self.data.node_name) if name))
 
     def base_node(self) -> BlockNode:
-        graph, data = self.env.graph, self.data
-        backend = graph.backends.get(data.device) if data.device is not None else None
-        if backend is not None:
-            return backend.node
-        if data.node_name is not None:
-            return graph.lookup_node(data.node_name)
-        if data.device is not None:
-            raise GenericError(f"There is no device '{data.device}'; a node is named by 'node-name'")
-        raise GenericError("'device' or 'node-name' is missing: one of them says which disk")
+        return self.env.graph.lookup_either(self.data.device, self.data.node_name)
 
     async def overlay_node(self, base: BlockNode) -> BlockNode:
         data = self.data

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qmpd.block.blockers import BlockOp
+from qmpd.block.chain import check_is_root
 from qmpd.errors import GenericError, os_error_text
 from qmpd.transaction.action import TransactionAction
 from qmpd.transaction.kinds.bitmap_action import found_nodes
@@ -42,6 +43,7 @@ class SnapshotInternal(TransactionAction):
         from qmpd.block.drivers.qcow2.snapshots import SnapshotMaking, reason
 
         node = self.env.graph.lookup(self.data.device)
+        check_is_root(node)
         node.blockers.check(BlockOp.INTERNAL_SNAPSHOT)
         driver = node.driver
         if not isinstance(driver, Qcow2Driver):

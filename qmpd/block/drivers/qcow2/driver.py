@@ -63,11 +63,44 @@ def _io_error() -> OSError:
     return OSError(errno.EIO, os.strerror(errno.EIO))
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Choices:
+    """What the driver's own options choose. Memory in bytes, the interval in seconds."""
+
+    lazy: bool
+    discarded: frozenset[Freed]
+    l2_bytes: int
+    refcount_bytes: int
+    clean_interval: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Reopened:
+    """What will hold after reopening; None for what stays."""
+
+    choices: _Choices | None
+    protected: overlap.Protected | None
+
+
 class Qcow2Driver(BlockDriver):
     """One open image."""
 
     main_child = "file"
     supports_backing = True
+    mutable_options = frozenset(
+        {
+            "lazy-refcounts",
+            "pass-discard-request",
+            "pass-discard-snapshot",
+            "pass-discard-other",
+            "overlap-check",
+            "cache-size",
+            "l2-cache-size",
+            "l2-cache-entry-size",
+            "refcount-cache-size",
+            "cache-clean-interval",
+        }
+    )
     supports_persistent_bitmaps = True
 
     header: Header
@@ -143,7 +176,6 @@ class Qcow2Driver(BlockDriver):
         forbidden, torn = await overlap.survey(store, header, l1, table, self.snapshots, watched)
         l2_bytes, refcount_bytes = caching.sizes(options, header)
         self._refcount_bytes = refcount_bytes
-        self._clean_interval = caching.clean_interval(options)
         self.refcounts = Refcounts(store, header, table, forbidden, self.write_header, refcount_bytes)
         self.meta = Metadata(store, header, l1, self.refcounts, forbidden, l2_bytes, data.sync)
         self.meta.distrust(torn)
@@ -153,7 +185,7 @@ class Qcow2Driver(BlockDriver):
         self.supports_persistent_bitmaps = header.version >= 3
         self.supports_compression = not header.has_data_file
         await self._open_backing(options, context)
-        self._set_up_options(options)
+        self._take_choices(self._choices(options, self.node.options.discard_unmap))
         await self.bitmaps.read_directory()
         if not self.checking:
             await self.bitmaps.load()
@@ -254,21 +286,43 @@ class Qcow2Driver(BlockDriver):
             chain=chain + (paths or ("",)),
         )
 
-    def _set_up_options(self, options: Qcow2Options) -> None:
+    def _choices(self, options: Qcow2Options, unmap: bool) -> _Choices:
+        """What the options choose, with what holds where they choose nothing.
+
+        :param unmap: whether discards are passed on by default.
+        :raises GenericError: they contradict each other or the image.
+        """
         lazy = bool(self.header.compatible & Compatible.LAZY_REFCOUNTS)
         if options.lazy_refcounts is not None:
             if options.lazy_refcounts and self.header.version < 3:
                 raise GenericError("'lazy-refcounts' needs an image of version 3, and this one is of version 2")
             lazy = options.lazy_refcounts
-        self.meta.lazy = lazy and not self.header.has_data_file
-        unmap = self.node.options.discard_unmap
         chosen = {
             Freed.REQUEST: options.pass_discard_request if options.pass_discard_request is not None else unmap,
             Freed.SNAPSHOT: options.pass_discard_snapshot is not False,
             Freed.OTHER: bool(options.pass_discard_other),
         }
-        self.meta.discarded = {Freed.ALWAYS, *(reason for reason, wanted in chosen.items() if wanted)}
+        l2_bytes, refcount_bytes = caching.sizes(options, self.header)
+        return _Choices(
+            lazy=lazy and not self.header.has_data_file,
+            discarded=frozenset({Freed.ALWAYS, *(reason for reason, wanted in chosen.items() if wanted)}),
+            l2_bytes=l2_bytes,
+            refcount_bytes=refcount_bytes,
+            clean_interval=caching.clean_interval(options),
+        )
+
+    def _take_choices(self, choices: _Choices) -> None:
+        self.meta.lazy = choices.lazy
+        self.meta.discarded = set(choices.discarded)
         self.meta.discard = self._discard_host
+        self.meta.set_cache(choices.l2_bytes)
+        self._refcount_bytes = choices.refcount_bytes
+        self.refcounts.set_cache(choices.refcount_bytes)
+        self._clean_interval = choices.clean_interval
+        if self._opened:
+            if self._cleaning is not None:
+                self._cleaning.cancel()
+            self._clean_caches()
 
     async def _discard_host(self, offset: int, length: int) -> None:
         if offset + length <= self.store.length:
@@ -290,23 +344,46 @@ class Qcow2Driver(BlockDriver):
 
     # Reopening.
 
-    async def prepare_reopen(self, options: Any | None, flags: NodeOptions) -> None:
-        """Between read-only and writable; other options are not looked at.
+    async def prepare_reopen(self, options: Qcow2Options | None, flags: NodeOptions) -> _Reopened:
+        """All that is in memory reaches the file that is in use as yet, since it may be another one afterwards.
 
-        :raises GenericError: the image is corrupt, or other options are given.
+        :raises GenericError: the image is corrupt, or the options cannot be.
         """
-        await super().prepare_reopen(options, flags)
-        if flags.read_only:
-            if not self.node.read_only:
+        if not flags.read_only and self.node.read_only and self._is_corrupt():
+            raise GenericError(f"The qcow2 image '{self.filename()}' is corrupt and cannot be written")
+        choices = None if options is None else self._choices(options, flags.discard_unmap)
+        if not self.node.read_only:
+            if flags.read_only:
                 self._check_bitmaps_at_rest()
                 await self._in_order(self._settle_or_go_on())
-        elif self.node.read_only and (self.corrupted or self.header.incompatible & Incompatible.CORRUPT):
-            raise GenericError(f"The qcow2 image '{self.filename()}' is corrupt and cannot be written")
+            elif choices is not None and self.meta.lazy and not choices.lazy:
+                await self._in_order(self.clear_dirty())
+        protected = None
+        if options is not None:
+            watched = overlap.watched_by(options.overlap_check)
+            if watched != self.meta.forbidden.watched:
+                protected = await self._survey_again(watched)
+        return _Reopened(choices, protected)
 
-    def commit_reopen(self, state: None) -> None:
+    def _is_corrupt(self) -> bool:
+        return self.corrupted or bool(self.header.incompatible & Incompatible.CORRUPT)
+
+    async def _survey_again(self, watched: Structure) -> overlap.Protected:
+        table = self.refcounts.table
+        found, _ = await overlap.survey(self.store, self.header, self.meta.l1, table, self.snapshots, watched)
+        return found
+
+    def commit_reopen(self, state: _Reopened) -> None:
         self.bitmaps.set_read_only(self.node.read_only)
+        if state.choices is not None:
+            self._take_choices(state.choices)
+        if state.protected is not None:
+            forbidden = self.meta.forbidden
+            forbidden.clear()
+            forbidden.update(state.protected)
+            forbidden.watched = state.protected.watched
 
-    async def abort_reopen(self, state: None) -> None:
+    async def abort_reopen(self, state: _Reopened) -> None:
         if not self.node.read_only:
             await self._go_on_writing()
 

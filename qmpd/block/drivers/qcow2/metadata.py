@@ -115,8 +115,7 @@ class Metadata:
         self._frees: list[Span] = []
         self._ready: list[tuple[list[Epoch], list[Span]]] = []
         self._cluster_bits = header.cluster_bits
-        self._cache_limit = max(cache_bytes >> header.cluster_bits, 2)
-        self._dirty_limit = max(self._cache_limit // 2, 1)
+        self.set_cache(cache_bytes)
         self._loading: dict[int, asyncio.Future[None]] = {}
         self._making = asyncio.Lock()
         self._writing = asyncio.Lock()
@@ -132,6 +131,11 @@ class Metadata:
             if offset:
                 (twice if offset in seen else seen).add(offset)
         return twice
+
+    def set_cache(self, cache_bytes: int) -> None:
+        """How much memory L2 tables may take."""
+        self._cache_limit = max(cache_bytes >> self._cluster_bits, 2)
+        self._dirty_limit = max(self._cache_limit // 2, 1)
 
     def distrust(self, clusters: set[int]) -> None:
         """Refuse to change L2 tables in these host clusters: they are something else as well."""

@@ -117,6 +117,10 @@ class Refcounts:
         self._moving: _TableMove | None = None
         self._lock = asyncio.Lock()
         self._writing = asyncio.Lock()
+        self.set_cache(cache_bytes)
+
+    def set_cache(self, cache_bytes: int) -> None:
+        """How much memory blocks of counts may take."""
         item = packing.no_counts(1, self.order).itemsize
         self._cache_limit = max(cache_bytes // (self.block_entries * item), 2)
 

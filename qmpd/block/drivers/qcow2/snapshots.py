@@ -231,7 +231,6 @@ class SnapshotMaking:
             0,
             0,
             driver.header.size,
-            0,
         )
         self._table_clusters = await write_table(driver, [*driver.snapshots, self._snapshot])
         await meta.write_back(everything=True)
