@@ -345,6 +345,9 @@ KINDS: dict[str, tuple[type[Member], dict[str, Any]]] = {
     "backup incremental": (Backup, {"sync": "incremental", "mode": "on-success"}),
     "backup bitmap never": (Backup, {"sync": "bitmap", "mode": "never"}),
     "backup bitmap always": (Backup, {"sync": "bitmap", "mode": "always"}),
+    "mirror background": (Mirror, {"copy_mode": "background"}),
+    "mirror write-blocking": (Mirror, {"copy_mode": "write-blocking"}),
+    "mirror to a copy": (Mirror, {"copy_mode": "background", "soft": True}),
 }
 """What a job can be: its class, and what makes it that kind."""
 
