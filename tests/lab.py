@@ -54,25 +54,25 @@ class Fault:
     """Lets one request of a blkdebug node fail."""
 
     def __init__(self, driver: BlkdebugDriver) -> None:
-        self._driver = driver
+        self.driver = driver
 
     def at_sector(self, iotype: str, offset: int, error: int, *, once: bool = False) -> None:
         """The next request of that kind that covers the byte at `offset` fails."""
         rule = InjectError(
             BlkdebugEvent.NONE, iotypes=frozenset({BlkdebugIOType(iotype)}), error=error, offset=offset, once=once
         )
-        self._driver.rules = RuleSet([rule])
-        self._driver.rules.event(BlkdebugEvent.NONE)
+        self.driver.rules = RuleSet([rule])
+        self.driver.rules.event(BlkdebugEvent.NONE)
 
     def at_event(self, event: str, number: int, error: int, *, once: bool = True) -> None:
         """Requests fail from the `number`th time on (counted from 1) that `event` comes."""
         name = BlkdebugEvent(event)
         rules = [SetState(name, state + 1, state=state) for state in range(1, number)]
-        self._driver.rules = RuleSet([*rules, InjectError(name, state=number, error=error, once=once)])
+        self.driver.rules = RuleSet([*rules, InjectError(name, state=number, error=error, once=once)])
 
     def repair(self) -> None:
         """Nothing fails any more."""
-        self._driver.rules = RuleSet()
+        self.driver.rules = RuleSet()
 
 
 class Lab:

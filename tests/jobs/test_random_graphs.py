@@ -1,0 +1,638 @@
+"""Random graphs under random jobs, with a model of every disk: nothing that was written is ever lost.
+
+Hypothesis builds disks (raw, qcow2, chains of images, filters), starts jobs of all kinds on them, alone and in groups,
+drives those with every verb, writes meanwhile, keeps bitmaps, and lets requests fail. After each step:
+
+* every disk reads as the model says, as its guest sees it;
+* no bitmap lacks a bit for what was written while it recorded;
+* what a job calls complete is complete;
+* the graph is sound and every use, blocker, frozen edge and busy bitmap belongs to a job (`tests.invariants`).
+
+At the end everything is let go, and nothing may be left; qemu-img has nothing to say against the images.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import random
+import shutil
+import tempfile
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from qmpd.block.backend import BlockBackend
+from qmpd.block.drivers.blkdebug_rules import RuleSet
+from qmpd.block.node import BlockNode
+from qmpd.errors import QMPError
+from qmpd.jobs.state import VERBS, JobStatus, JobVerb
+from tests import invariants
+from tests.jobs.members import CRAWL
+from tests.lab import Fault, Lab
+from tests.qcow2 import support
+from tests.soak import count
+
+CLUSTER = 65536
+LENGTH = 8 * CLUSTER
+UNIT = 4096
+"""What bits are checked for: no granularity here is smaller."""
+
+MAX_DISKS = 3
+QUIET_TURNS = 5
+"""Turns of the event loop in which nothing happens, after which nothing will: who was woken has run by then."""
+
+PICK = st.integers(0, 1 << 16)
+SEED = st.integers(0, 1 << 32)
+ERRORS = (errno.EIO, errno.ENOSPC)
+
+
+@dataclass(eq=False)
+class Disk:
+    """A disk that a guest uses."""
+
+    name: str
+    user: BlockBackend
+    model: bytearray = field(repr=False)
+
+    @property
+    def root(self) -> str:
+        """The node that the guest writes to, apart from the filters of jobs."""
+        node = self.user.node
+        while node.node_name.startswith("#") and node.filtered is not None:
+            node = node.filtered
+        return node.node_name
+
+
+@dataclass(eq=False)
+class Bitmap:
+    """A bitmap, with what it has to know at least.
+
+    :ivar must: units that were written while it recorded, and have not been cleared since.
+    :ivar since: the same since a job has frozen it, None when none has.
+    """
+
+    node: str
+    name: str
+    granularity: int
+    recording: bool = True
+    must: set[int] = field(default_factory=set)
+    since: set[int] | None = None
+
+
+@dataclass(eq=False)
+class Running:
+    """A job, and what it has to have done when it says that it is complete."""
+
+    job_id: str
+    kind: str
+    disk: Disk
+    target: str | None = None
+    frozen: bytes | None = field(default=None, repr=False)
+    bitmap: Bitmap | None = None
+    keeps_bits: bool = True
+
+
+class Template:
+    """An empty qcow2 image, made once, since qemu-img takes longer than all else."""
+
+    def __init__(self) -> None:
+        self._content: bytes | None = None
+
+    def write_to(self, path: Path) -> None:
+        """Make `path` such an image."""
+        if self._content is None:
+            support.create(path, LENGTH)
+            self._content = path.read_bytes()
+        path.write_bytes(self._content)
+
+
+class RandomGraphs(RuleBasedStateMachine):
+    """Drives a daemon in a loop of its own; each rule lets everything run that can run."""
+
+    template = Template()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.path = Path(tempfile.mkdtemp(prefix="qmpd-graphs-"))
+        self.lab = Lab(self.path)
+        self.names = itertools.count()
+        self.disks: list[Disk] = []
+        self.bitmaps: list[Bitmap] = []
+        self.running: list[Running] = []
+        self.faults: dict[str, Fault] = {}
+        self.done: list[str] = []
+
+    # Helpers.
+
+    def do(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a step to its end, let everything settle, and see what has ended."""
+
+        async def turn() -> Any:
+            result = await coroutine
+            await self.settle()
+            await self.look_at_ends()
+            return result
+
+        return self.loop.run_until_complete(asyncio.wait_for(turn(), 60))
+
+    async def settle(self) -> None:
+        """Wait until every job stands, and every group that can end has ended."""
+        quiet = 0
+        while quiet < QUIET_TURNS:
+            if any(job.busy or self._about_to_end(job) for job in self.lab.jobs.jobs):
+                quiet = 0
+                await self.lab.daemon.pool.run(int)  # to a worker and back, as the jobs' requests go
+            else:
+                quiet += 1
+                await asyncio.sleep(0)
+
+    def _about_to_end(self, job: Any) -> bool:
+        if job.status is JobStatus.CONCLUDED or not job.started:
+            return False
+        group = job.txn
+        if group.failed or all(member.over for member in group.members):
+            return job.status is not JobStatus.PENDING or all(member.auto_finalize for member in group.members)
+        return False
+
+    async def attempt(self, command: str, /, **arguments: Any) -> bool:
+        """Run a command; False when it is refused, which is never wrong, whatever has been done before."""
+        try:
+            await self.lab.execute(command, **arguments)
+        except QMPError:
+            return False
+        self.done.append(command)
+        return True
+
+    def pick_disk(self, number: int) -> Disk:
+        return self.disks[number % len(self.disks)]
+
+    def new_name(self, kind: str) -> str:
+        return f"{kind}{next(self.names)}"
+
+    async def image(self, fmt: str, **options: Any) -> str:
+        """An empty image, open as a node. Gives its name."""
+        name = self.new_name("n")
+        path = self.lab.file(name)
+        if fmt == "qcow2":
+            self.template.write_to(path)
+        else:
+            path.write_bytes(b"")
+            with path.open("r+b") as file:
+                file.truncate(LENGTH)
+        self.faults[name] = await self.lab.add(name, fmt, **options)
+        return name
+
+    def written_nodes(self, disk: Disk) -> Iterator[str]:
+        """The nodes that a guest's write goes through, down to the one that stores it."""
+        node: BlockNode | None = disk.user.node
+        while node is not None:
+            yield node.node_name
+            node = node.filtered
+
+    def note_write(self, disk: Disk, offset: int, length: int) -> None:
+        units = set(range(offset // UNIT, (offset + length - 1) // UNIT + 1))
+        nodes = set(self.written_nodes(disk))
+        for bitmap in self.bitmaps:
+            if bitmap.node in nodes and bitmap.recording:
+                (bitmap.must if bitmap.since is None else bitmap.since).update(units)
+
+    async def guest_write(self, disk: Disk, offset: int, data: bytes, zero: bool) -> None:
+        """A guest's write. What one that has failed leaves is anybody's guess: the model takes what is there."""
+        self.note_write(disk, offset, len(data))
+        try:
+            if zero:
+                data = bytes(len(data))
+                await disk.user.pwrite_zeroes(offset, len(data), may_unmap=bool(offset & CLUSTER))
+            else:
+                await disk.user.pwritev(offset, data)
+        except OSError:
+            data = await self.without_faults(lambda: self.part(disk.user, offset, len(data)))
+        disk.model[offset : offset + len(data)] = data
+
+    async def part(self, user: BlockBackend | BlockNode, offset: int, length: int) -> bytes:
+        buffer = bytearray(length)
+        await user.preadv(offset, memoryview(buffer))
+        return bytes(buffer)
+
+    async def without_faults(self, request: Callable[[], Coroutine[Any, Any, bytes]]) -> bytes:
+        """What a request gives when nothing fails; the faults are back afterwards."""
+        kept = {name: fault.driver.rules for name, fault in self.faults.items()}
+        for fault in self.faults.values():
+            fault.driver.rules = RuleSet()
+        try:
+            return await request()
+        finally:
+            for name, rules in kept.items():
+                self.faults[name].driver.rules = rules
+
+    # Disks.
+
+    @initialize(fmt=st.sampled_from(["raw", "qcow2"]), seed=SEED)
+    def first_disk(self, fmt: str, seed: int) -> None:
+        self.do(self._add_disk(fmt, False, seed))
+
+    @precondition(lambda self: len(self.disks) < MAX_DISKS)
+    @rule(fmt=st.sampled_from(["raw", "qcow2"]), filtered=st.booleans(), seed=SEED)
+    def add_disk(self, fmt: str, filtered: bool, seed: int) -> None:
+        self.do(self._add_disk(fmt, filtered, seed))
+
+    async def _add_disk(self, fmt: str, filtered: bool, seed: int) -> None:
+        rng = random.Random(seed)
+        name = await self.image(fmt)
+        top = name
+        if filtered:
+            top = self.new_name("f")
+            await self.lab.execute("blockdev-add", driver="blkdebug", node_name=top, image=name, discard="unmap")
+        disk = Disk(name, self.lab.guest(top), bytearray(LENGTH))
+        self.disks.append(disk)
+        for _ in range(rng.randrange(4)):
+            await self._one_write(disk, rng)
+
+    async def _one_write(self, disk: Disk, rng: random.Random) -> None:
+        length = rng.choice([512, 4096, 10_000, CLUSTER, 2 * CLUSTER])
+        offset = rng.choice([rng.randrange(LENGTH - length), rng.randrange((LENGTH - length) // CLUSTER + 1) * CLUSTER])
+        await self.guest_write(disk, offset, rng.randbytes(length), rng.random() < 0.25)
+
+    @rule(which=PICK, seed=SEED)
+    def write(self, which: int, seed: int) -> None:
+        self.do(self._one_write(self.pick_disk(which), random.Random(seed)))
+
+    @rule(seed=SEED)
+    def write_while_jobs_run(self, seed: int) -> None:
+        """Guests write to all disks while jobs get to work."""
+        self.do(self._burst(random.Random(seed)))
+
+    async def _burst(self, rng: random.Random) -> None:
+        for running in self.running:
+            if rng.random() < 0.5:
+                await self.attempt("block-job-set-speed", device=running.job_id, speed=0)
+        writes = []
+        for disk in self.disks:
+            for place in rng.sample(range(8), 3):
+                length = rng.choice([512, 4096, CLUSTER])
+                offset = place * CLUSTER + rng.randrange(CLUSTER - length + 1)
+                writes.append(self.guest_write(disk, offset, rng.randbytes(length), rng.random() < 0.3))
+        await asyncio.gather(*writes)
+
+    @rule(which=PICK)
+    def flush(self, which: int) -> None:
+        async def flush() -> None:
+            try:
+                await self.pick_disk(which).user.flush()
+            except OSError:
+                return
+
+        self.do(flush())
+
+    @rule(which=PICK)
+    def snapshot(self, which: int) -> None:
+        """Put an overlay on a disk."""
+
+        async def snapshot() -> None:
+            disk = self.pick_disk(which)
+            overlay = await self.image("qcow2", backing=None)
+            if not await self.attempt("blockdev-snapshot", node=disk.root, overlay=overlay):
+                await self.drop(overlay)
+
+        self.do(snapshot())
+
+    async def drop(self, name: str) -> None:
+        """Delete a node that nobody uses, if so."""
+        if await self.attempt("blockdev-del", node_name=name):
+            self.faults.pop(name, None)
+            self.bitmaps = [bitmap for bitmap in self.bitmaps if bitmap.node != name]
+
+    # Bitmaps.
+
+    @rule(which=PICK, granularity=st.sampled_from([4096, CLUSTER]), deep=st.booleans(), disabled=st.booleans())
+    def add_bitmap(self, which: int, granularity: int, deep: bool, disabled: bool) -> None:
+        async def add() -> None:
+            nodes = [name for name in self.written_nodes(self.pick_disk(which)) if not name.startswith("#")]
+            node, name = nodes[-1 if deep else 0], self.new_name("b")
+            options = {"node": node, "name": name, "granularity": granularity, "disabled": disabled}
+            if await self.attempt("block-dirty-bitmap-add", **options):
+                self.bitmaps.append(Bitmap(node, name, granularity, not disabled))
+
+        self.do(add())
+
+    @precondition(lambda self: self.bitmaps)
+    @rule(which=PICK, verb=st.sampled_from(["enable", "disable", "clear", "remove"]))
+    def change_bitmap(self, which: int, verb: str) -> None:
+        async def change() -> None:
+            bitmap = self.bitmaps[which % len(self.bitmaps)]
+            if not await self.attempt(f"block-dirty-bitmap-{verb}", node=bitmap.node, name=bitmap.name):
+                return
+            if verb == "remove":
+                self.bitmaps.remove(bitmap)
+            elif verb == "clear":
+                bitmap.must.clear()
+            else:
+                bitmap.recording = verb == "enable"
+
+        self.do(change())
+
+    @precondition(lambda self: len(self.bitmaps) > 1)
+    @rule(first=PICK, second=PICK)
+    def merge_bitmaps(self, first: int, second: int) -> None:
+        async def merge() -> None:
+            one, other = (self.bitmaps[number % len(self.bitmaps)] for number in (first, second))
+            part = {"node": one.node, "name": one.name}
+            if one is not other and await self.attempt(
+                "block-dirty-bitmap-merge", node=other.node, target=other.name, bitmaps=[part]
+            ):
+                other.must |= one.must
+
+        self.do(merge())
+
+    # Jobs.
+
+    @rule(
+        which=PICK,
+        sync=st.sampled_from(["full", "full", "top", "none", "bitmap"]),
+        fmt=st.sampled_from(["raw", "qcow2"]),
+        bitmap=PICK,
+        mode=st.sampled_from(["on-success", "never"]),
+        policy=st.sampled_from(["report", "stop", "enospc"]),
+        seed=SEED,
+    )
+    def start_backup(self, which: int, sync: str, fmt: str, bitmap: int, mode: str, policy: str, seed: int) -> None:
+        async def start() -> None:
+            running, arguments = await self._backup(self.pick_disk(which), sync, fmt, bitmap, mode)
+            if running is None:
+                return
+            options = self.job_options(policy, seed)
+            if await self.attempt("blockdev-backup", **arguments, **options):
+                self.running.append(running)
+            else:
+                await self._never_began(running)
+
+        self.do(start())
+
+    def job_options(self, policy: str, seed: int) -> dict[str, Any]:
+        """Options that all jobs with two disks have."""
+        return {
+            "speed": CRAWL if seed % 3 else 0,
+            "auto_finalize": bool(seed % 5),
+            "auto_dismiss": bool(seed % 7),
+            "on_source_error": policy,
+            "on_target_error": policy,
+        }
+
+    async def _backup(
+        self, disk: Disk, sync: str, fmt: str, number: int, mode: str
+    ) -> tuple[Running | None, dict[str, Any]]:
+        """A backup to be, with its new target."""
+        bitmap = None
+        here = [one for one in self.bitmaps if one.node == disk.root and one.since is None]
+        if sync == "bitmap":
+            if not here:
+                return None, {}
+            bitmap = here[number % len(here)]
+        target = await self.image(fmt)
+        frozen = bytes(disk.model) if sync == "full" else None
+        running = Running(self.new_name("j"), "backup", disk, target, frozen, bitmap, mode == "never")
+        arguments = {"job_id": running.job_id, "device": disk.root, "target": target, "sync": sync}
+        if bitmap is not None:
+            arguments |= {"bitmap": bitmap.name, "bitmap_mode": mode}
+            bitmap.since = set()
+        return running, arguments
+
+    async def _never_began(self, running: Running) -> None:
+        self._settle_bitmap(running, success=False)
+        if running.target is not None:
+            await self.drop(running.target)
+
+    @precondition(lambda self: len(self.disks) > 1)
+    @rule(seed=SEED, grouped=st.booleans(), policy=st.sampled_from(["report", "stop"]))
+    def start_group(self, seed: int, grouped: bool, policy: str) -> None:
+        """Backups of all disks at one point in time."""
+
+        async def start() -> None:
+            rng = random.Random(seed)
+            begun: list[Running] = []
+            actions = []
+            for disk in self.disks:
+                sync = rng.choice(["full", "full", "bitmap"])
+                fmt = rng.choice(["raw", "qcow2"])
+                running, arguments = await self._backup(disk, sync, fmt, rng.randrange(9), "on-success")
+                if running is not None:
+                    begun.append(running)
+                    options = self.job_options(policy, rng.randrange(1 << 16))
+                    members = {key.replace("_", "-"): value for key, value in (arguments | options).items()}
+                    actions.append({"type": "blockdev-backup", "data": members})
+            mode = {"completion-mode": "grouped" if grouped else "individual"}
+            if await self.attempt("transaction", actions=actions, properties=mode):
+                self.running += begun
+            else:
+                for running in begun:
+                    await self._never_began(running)
+
+        self.do(start())
+
+    @rule(
+        which=PICK,
+        fmt=st.sampled_from(["raw", "qcow2"]),
+        copy_mode=st.sampled_from(["background", "write-blocking"]),
+        policy=st.sampled_from(["report", "stop", "enospc"]),
+        seed=SEED,
+    )
+    def start_mirror(self, which: int, fmt: str, copy_mode: str, policy: str, seed: int) -> None:
+        async def start() -> None:
+            disk = self.pick_disk(which)
+            target = await self.image(fmt)
+            running = Running(self.new_name("j"), "mirror", disk, target)
+            arguments = {"job_id": running.job_id, "device": disk.root, "target": target, "sync": "full"}
+            options = self.job_options(policy, seed)
+            if await self.attempt("blockdev-mirror", **arguments, copy_mode=copy_mode, **options):
+                self.running.append(running)
+            else:
+                await self.drop(target)
+
+        self.do(start())
+
+    @precondition(lambda self: self.running)
+    @rule(which=PICK, verb=PICK)
+    def verb(self, which: int, verb: int) -> None:
+        """A verb that the job's state takes, mostly."""
+        job = self.lab.jobs.lookup(self.running[which % len(self.running)].job_id)
+        legal = [name for name, states in VERBS.items() if job.status in states and name is not JobVerb.SET_SPEED]
+        verbs = list(JobVerb) if verb % 7 == 0 else legal
+        name = verbs[verb % len(verbs)]
+        if name is JobVerb.PAUSE and job.user_paused:
+            name = JobVerb.RESUME
+        self.do(self.attempt(f"job-{name}", id=job.job_id))
+
+    @precondition(lambda self: self.running)
+    @rule(which=PICK, force=st.booleans())
+    def block_job_cancel(self, which: int, force: bool) -> None:
+        self.do(self.attempt("block-job-cancel", device=self.running[which % len(self.running)].job_id, force=force))
+
+    @precondition(lambda self: self.running)
+    @rule(which=PICK, speed=st.sampled_from([0, 0, CRAWL]))
+    def set_speed(self, which: int, speed: int) -> None:
+        job_id = self.running[which % len(self.running)].job_id
+        self.do(self.attempt("block-job-set-speed", device=job_id, speed=speed))
+
+    @precondition(lambda self: self.running)
+    @rule(which=PICK)
+    def let_a_job_finish(self, which: int) -> None:
+        """Everything that a client does to see a job through."""
+
+        async def finish() -> None:
+            job_id = self.running[which % len(self.running)].job_id
+            await self.attempt("job-resume", id=job_id)
+            await self.attempt("block-job-set-speed", device=job_id, speed=0)
+            await self.settle()
+            await self.attempt("job-complete", id=job_id)
+            await self.settle()
+            await self.attempt("job-finalize", id=job_id)
+
+        self.do(finish())
+
+    # Errors.
+
+    @rule(
+        which=PICK,
+        iotype=st.sampled_from(["read", "write", "write", "write-zeroes", "flush", "block-status"]),
+        cluster=st.integers(0, 7),
+        error=st.sampled_from(ERRORS),
+        once=st.booleans(),
+        hurry=st.booleans(),
+    )
+    def fail_at_a_sector(self, which: int, iotype: str, cluster: int, error: int, once: bool, hurry: bool) -> None:
+        self.pick_fault(which).at_sector(iotype, cluster * CLUSTER, error, once=once)
+        self.do(self._hurry(hurry))
+
+    @rule(
+        which=PICK,
+        event=st.sampled_from(["read_aio", "write_aio", "cluster_alloc", "l2_update", "refblock_update", "pwritev"]),
+        number=st.integers(1, 3),
+        error=st.sampled_from(ERRORS),
+        once=st.booleans(),
+        hurry=st.booleans(),
+    )
+    def fail_at_an_event(self, which: int, event: str, number: int, error: int, once: bool, hurry: bool) -> None:
+        self.pick_fault(which).at_event(event, number, error, once=once)
+        self.do(self._hurry(hurry))
+
+    async def _hurry(self, wanted: bool) -> None:
+        for running in self.running if wanted else ():
+            await self.attempt("block-job-set-speed", device=running.job_id, speed=0)
+
+    def pick_fault(self, number: int) -> Fault:
+        """Where to inject an error: a disk that a job works on, if there is one, otherwise any."""
+        places = [name for one in self.running for name in (one.target, one.disk.root) if name in self.faults]
+        places = places or list(self.faults)
+        return self.faults[places[number % len(places)]]
+
+    @rule()
+    def repair(self) -> None:
+        self.repair_all()
+
+    def repair_all(self) -> None:
+        for fault in self.faults.values():
+            fault.repair()
+
+    # What has ended.
+
+    async def look_at_ends(self) -> None:
+        """Judge the jobs that have ended since the last time."""
+        still = []
+        for running in self.running:
+            job = self.lab.jobs.find(running.job_id)
+            if job is not None and job.status is not JobStatus.CONCLUDED:
+                still.append(running)
+                continue
+            await self._judge(running)
+            if job is not None:
+                await self.attempt("job-dismiss", id=running.job_id)
+        self.running = still
+
+    async def _judge(self, running: Running) -> None:
+        ends = [line for line in self.lab.events.of(running.job_id) if line.startswith(("COMPLETED", "CANCELLED"))]
+        assert len(ends) == 1, f"{running}: {ends}"
+        success = ends[0] == "COMPLETED"
+        self._settle_bitmap(running, success=success)
+        assert running.target is not None
+        if success:
+            await self._judge_target(running, running.target)
+        if self.lab.graph.lookup(running.target).monitor_owned and running.disk.root != running.target:
+            self.faults[running.target].repair()
+            await self.drop(running.target)
+
+    async def _judge_target(self, running: Running, target: str) -> None:
+        expected = running.frozen if running.kind == "backup" else bytes(running.disk.model)
+        if expected is not None:
+            content = await self.without_faults(lambda: self.lab.content(self.lab.graph.lookup(target)))
+            assert content == expected, f"{running} is complete, and its target is not"
+
+    def _settle_bitmap(self, running: Running, *, success: bool) -> None:
+        bitmap = running.bitmap
+        if bitmap is None or bitmap.since is None:
+            return
+        kept = running.keeps_bits or not success
+        bitmap.must = bitmap.must | bitmap.since if kept else bitmap.since
+        bitmap.since = None
+
+    # What always holds.
+
+    @invariant()
+    def the_graph_is_sound(self) -> None:
+        invariants.check(self.lab.graph, self.lab.jobs)
+
+    @invariant()
+    def no_write_is_lost(self) -> None:
+        for disk in self.disks:
+            content = self.loop.run_until_complete(self.without_faults(lambda disk=disk: self.lab.content(disk.user)))
+            wrong = [at for at in range(0, LENGTH, 512) if content[at : at + 512] != disk.model[at : at + 512]]
+            assert not wrong, f"{disk.name} is wrong at {wrong[0]} and {len(wrong) - 1} more sectors"
+
+    @invariant()
+    def no_bit_is_missing(self) -> None:
+        for bitmap in self.bitmaps:
+            bits = self.lab.graph.lookup(bitmap.node).bitmaps.lookup(bitmap.name).everything()
+            wanted = bitmap.must | (bitmap.since or set())
+            missing = sorted(unit for unit in wanted if not bits[unit * UNIT // bitmap.granularity])
+            assert not missing, f"bitmap {bitmap.name} of {bitmap.node} lacks {missing}"
+
+    def teardown(self) -> None:
+        try:
+            self.repair_all()
+            self.do(self.end())
+        finally:
+            self.loop.run_until_complete(self.lab.close())
+            self.loop.close()
+            shutil.rmtree(self.path)
+
+    async def end(self) -> None:
+        """Cancel what still runs, and look at what is left."""
+        for running in list(self.running):
+            await self.attempt("job-cancel", id=running.job_id)
+        await self.settle()
+        await self.look_at_ends()
+        invariants.check_at_rest(self.lab.graph, self.lab.jobs)
+        invariants.check_files(self.lab.graph, self.path)
+        for disk in self.disks:
+            disk.user.detach()
+        images = [name for name in self.faults if self.lab.graph.lookup(name).driver.format_name == "qcow2"]
+        await self.lab.graph.close_all()
+        assert not self.lab.graph.nodes and not invariants.open_files(self.path)
+        for name in images:
+            support.check(self.lab.file(name))
+
+
+RandomGraphs.TestCase.settings = settings(
+    max_examples=count(12, 2000),
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+TestRandomGraphs = RandomGraphs.TestCase
