@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from qmpd.block.drivers.qcow2 import amending
 from qmpd.block.drivers.qcow2 import header as headers
 from qmpd.block.drivers.qcow2.header import Incompatible
 from qmpd.errors import GenericError
@@ -134,8 +135,10 @@ async def test_unknown_extensions_and_features_are_kept(tmp_path: Path) -> None:
     data[: len(encoded)] = encoded
     path.write_bytes(data)
     async with lab() as opened:
-        node, _ = await opened.open_qcow2(path)
+        node, driver = await opened.open_qcow2(path)
         await node.truncate(2 * MIB)
+        await amending._set_lazy(driver, True)
+        await amending._set_lazy(driver, False)
         await opened.close(node)
     again = headers.parse(path.read_bytes()[:CLUSTER], path.stat().st_size)
     assert again.extension(0x12345678) == b"some odd bytes"

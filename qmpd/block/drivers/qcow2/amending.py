@@ -101,7 +101,7 @@ async def _set_lazy(driver: Qcow2Driver, lazy: bool) -> None:
     if lazy:
         header.compatible |= Compatible.LAZY_REFCOUNTS
     else:
-        header.compatible &= ~Compatible.LAZY_REFCOUNTS
+        header.compatible &= ~int(Compatible.LAZY_REFCOUNTS)
         await driver.clear_dirty()
     driver.meta.lazy = lazy
     await _commit_header(driver)

@@ -50,6 +50,10 @@ class Flag(IntFlag):
     EXTRA_COMPATIBLE = 4
 
 
+# A number, not flags: the inverse of flags is only the other flags that have names.
+_KNOWN_FLAGS = int(Flag.IN_USE | Flag.AUTO | Flag.EXTRA_COMPATIBLE)
+
+
 @dataclass(slots=True)
 class Entry:
     """One entry of the directory. `table_size` in table entries."""
@@ -79,7 +83,7 @@ class Entry:
     @property
     def known(self) -> bool:
         """It says nothing that the format does not know."""
-        return self.kind == _DIRTY_TRACKING and not self.flags & ~(Flag.IN_USE | Flag.AUTO | Flag.EXTRA_COMPATIBLE)
+        return self.kind == _DIRTY_TRACKING and not self.flags & ~_KNOWN_FLAGS
 
     @property
     def usable(self) -> bool:
@@ -346,7 +350,7 @@ class StoredBitmaps:
             header.autoclear |= Autoclear.BITMAPS
         else:
             header.set_extension(EXT_BITMAPS, None)
-            header.autoclear &= ~Autoclear.BITMAPS
+            header.autoclear &= ~int(Autoclear.BITMAPS)
         try:
             await driver.write_header()
             await driver.store.sync()

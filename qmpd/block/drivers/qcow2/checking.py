@@ -344,7 +344,7 @@ async def _clear_marks(driver: Qcow2Driver) -> None:
     marks = Incompatible.DIRTY | Incompatible.CORRUPT
     if driver.header.incompatible & marks:
         await driver.store.sync()
-        driver.header.incompatible &= ~marks
+        driver.header.incompatible &= ~int(marks)
         await driver.write_header()
         await driver.store.sync()
 

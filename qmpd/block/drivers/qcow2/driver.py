@@ -462,7 +462,7 @@ class Qcow2Driver(BlockDriver):
         if self.header.incompatible & Incompatible.DIRTY and not self.checking:
             await self.meta.settle()
             await self.store.sync()
-            self.header.incompatible &= ~Incompatible.DIRTY
+            self.header.incompatible &= ~int(Incompatible.DIRTY)
             await self.write_header()
 
     async def _trim(self, end: int) -> None:

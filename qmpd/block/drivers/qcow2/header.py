@@ -285,7 +285,7 @@ def parse(cluster: bytes, file_length: int) -> Header:
     length = V2_LENGTH
     if version >= 3:
         length = _parse_v3(header, cluster)
-    if name_offset and not length <= name_offset <= cluster_size:
+    if name_offset > cluster_size:
         raise _refuse(f"the name of its backing file lies at {name_offset}, outside of the first cluster")
     _parse_extensions(header, cluster, length, name_offset or cluster_size)
     if crypt:
