@@ -253,7 +253,8 @@ class TestOptions:
         uri = server.export("q")
         generator = random.Random(4)
         model = bytearray(64)
-        for sizes in ({"l2-cache-size": 1}, {"cache-size": 8 * MIB, "refcount-cache-size": 1}, {}):
+        parts = {"l2-cache-entry-size": 4 * KIB, "l2-cache-size": 64 * KIB}
+        for sizes in ({"l2-cache-size": 1}, parts, {"cache-size": 8 * MIB, "refcount-cache-size": 1}, {}):
             reopen(server, qcow2("q", path, **{"cache-clean-interval": 1, "overlap-check": "all"}, **sizes))
             for _ in range(8):
                 at, value = generator.randrange(64), generator.randrange(1, 256)

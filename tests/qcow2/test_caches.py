@@ -19,16 +19,19 @@ def cached(driver: Qcow2Driver) -> tuple[int, int]:
     return tables, sum(len(block.counts) * block.counts.itemsize for block in driver.refcounts.blocks.values())
 
 
-@pytest.mark.parametrize("cluster_size", [512, 4096, 65536])
-async def test_bounded(cluster_size: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("cluster_size", "part"), [(512, 512), (4096, 4096), (4096, 512), (65536, None), (65536, 1024), (1 << 21, None)]
+)
+async def test_bounded(cluster_size: int, part: int | None, tmp_path: Path) -> None:
     """Reads and writes all over a disk that needs many times the tables that there is room for."""
     path = tmp_path / "image.qcow2"
-    size = 400 * cluster_size * cluster_size // 8
+    size = 400 * (part or min(cluster_size, 65536)) * cluster_size // 8
     create(path, size, cluster_size=cluster_size)
-    limit = 8 * cluster_size
+    limit = 8 * (part or min(cluster_size, 65536))
+    more = {} if part is None else {"l2_cache_entry_size": part}
     chance = random.Random(1)
     async with lab() as opened:
-        node, driver = await opened.open_qcow2(path, l2_cache_size=limit, refcount_cache_size=limit)
+        node, driver = await opened.open_qcow2(path, l2_cache_size=limit, refcount_cache_size=8 * cluster_size, **more)
         written = {}
         for number in range(600):
             offset = chance.randrange(size // 512) * 512
@@ -36,15 +39,38 @@ async def test_bounded(cluster_size: int, tmp_path: Path) -> None:
             await node.pwritev(offset, written[offset])
             tables, counts = cached(driver)
             assert tables <= 2 * limit
-            assert counts <= 4 * limit
+            assert counts <= 4 * 8 * cluster_size
         await node.flush()
         for offset, data in written.items():
             assert await read(node, offset, 512) == data
             tables, counts = cached(driver)
             assert tables <= limit
-            assert counts <= 4 * limit
+            assert counts <= 4 * 8 * cluster_size
         await opened.close(node)
     check(path)
+
+
+async def test_parts_of_tables(tmp_path: Path) -> None:
+    """A look at one address reads one part of its table, and a snapshot's table is copied as a whole."""
+    path = tmp_path / "image.qcow2"
+    create(path, 2 * GIB)
+    places = [number * 40 * MIB for number in range(50)]
+    tool("qemu-io", *(word for place in places for word in ("-c", f"write -P 7 {place} 4k")), path)
+    tool("qemu-img", "snapshot", "-c", "s", path)
+    async with lab() as opened:
+        node, driver = await opened.open_qcow2(path, l2_cache_entry_size=4096, l2_cache_size=8192)
+        for place in places:
+            assert await read(node, place, 4096) == b"\7" * 4096
+            tables, _ = cached(driver)
+            assert tables <= 8192
+        await node.pwritev(places[3], b"new")
+        await node.flush()
+        for place in places:
+            expected = b"new" if place == places[3] else b"\7\7\7"
+            assert await read(node, place, 3) == expected
+        await opened.close(node)
+    check(path)
+    tool("qemu-io", *(word for place in places for word in ("-c", f"read -P 7 {place + 3} 4093")), path)
 
 
 async def test_unused_entries_are_dropped(tmp_path: Path) -> None:
@@ -92,6 +118,9 @@ async def test_the_clock_cleans(tmp_path: Path) -> None:
         {"cache_clean_interval": -1},
         {"cache_clean_interval": 1 << 32},
         {"l2_cache_size": -1},
+        {"l2_cache_entry_size": 256},
+        {"l2_cache_entry_size": 1536},
+        {"l2_cache_entry_size": 131072},
         {"cache_size": 1 << 20, "l2_cache_size": 2 << 20},
         {"cache_size": 1 << 20, "refcount_cache_size": 2 << 20},
         {"cache_size": 1 << 20, "l2_cache_size": 1 << 19, "refcount_cache_size": 1 << 19},

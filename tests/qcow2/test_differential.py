@@ -1,14 +1,15 @@
 """Damaged images, opened by us and by qemu-img: the same verdict, and the same bytes where both read.
 
-qemu-img skips what it cannot read (`--salvage`) and leaves zeroes there, as is done here. One difference is wanted: an
-image whose header leads beyond the end of the file, or to two structures at one place, is refused here, while QEMU
-opens it and takes what is not there for zeroes. So is one with a bitmap whose name holds a null character, which QEMU
-opens for reading only.
+qemu-img skips what it cannot read (`--salvage`) and leaves zeroes there, as is done here. Two differences are wanted.
+What leads beyond the end of the file is an error here, at open or when it is met, and so is a header that leads to two
+structures at one place; QEMU takes what is not there for zeroes. And a bitmap whose name holds a null character is
+refused, which QEMU opens for reading only.
 """
 
 import json
 import random
 import subprocess
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ SEEDS = range(count(30, 1500))
 OFFSET = 0x00FF_FFFF_FFFF_FE00
 STRICTER = ("beyond the", "overlap at", "longer than it can be", "The directory entry of bitmap")
 LARGE = 64 << 20
+SECTOR, STEP = 512, 8192
 
 
 def word(data: bytes | bytearray, offset: int) -> int:
@@ -67,7 +69,7 @@ def _change_tables(chance: random.Random, data: bytearray) -> None:
 
 
 def _run(*words: object) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([str(word) for word in words], capture_output=True, timeout=60, check=False)
+    return subprocess.run([str(word) for word in words], capture_output=True, timeout=30, check=False)
 
 
 def theirs(path: Path, plain: Path) -> bytes | None:
@@ -82,33 +84,44 @@ def theirs(path: Path, plain: Path) -> bytes | None:
     return None if b"ould not open" in done.stderr else plain.read_bytes()
 
 
-async def ours(path: Path) -> tuple[bytes | None, str]:
-    """What we read, and the reason if we do not open the image."""
+@dataclass
+class Found:
+    """What we make of an image: its bytes (None if it is refused, for `reason`), and sectors that nobody has."""
+
+    data: bytearray | None
+    reason: str = ""
+    beyond: list[int] = field(default_factory=list)
+
+    async def read(self, node: BlockNode, offset: int, length: int) -> bool:
+        """Whether a part can be read; zeroes are taken for it if not."""
+        assert self.data is not None
+        part = memoryview(self.data)[offset : offset + length]
+        try:
+            await node.preadv(offset, part)
+        except OSError as error:
+            part[:] = bytes(len(part))
+            if length == SECTOR and "beyond the end" in str(error.__cause__):
+                self.beyond.append(offset)
+            return False
+        return True
+
+
+async def ours(path: Path) -> Found:
+    """What we make of an image."""
     async with lab() as opened:
         try:
             node, _ = await opened.open_qcow2(path, read_only=True)
         except GenericError as error:
-            return None, str(error)
+            return Found(None, str(error))
         if node.length > LARGE:
-            return b"", ""
-        data = bytearray(node.length)
-        view = memoryview(data)
-        for offset in range(0, node.length, 8192):
-            if await _read(node, offset, view[offset : offset + 8192]):
+            return Found(bytearray())
+        found = Found(bytearray(node.length))
+        for offset in range(0, node.length, STEP):
+            if await found.read(node, offset, STEP):
                 continue
-            for at in range(offset, min(offset + 8192, node.length), 512):
-                await _read(node, at, view[at : at + 512])
-        return bytes(data), ""
-
-
-async def _read(node: BlockNode, offset: int, part: memoryview) -> bool:
-    """Whether a part can be read; zeroes in it if not."""
-    try:
-        await node.preadv(offset, part)
-    except OSError:
-        part[:] = bytes(len(part))
-        return False
-    return True
+            for at in range(offset, min(offset + STEP, node.length), SECTOR):
+                await found.read(node, at, SECTOR)
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +139,18 @@ async def test_same_verdict_and_bytes(part: int, images: list[Path], tmp_path: P
         change = chance.choice([_mutate, _change_tables, _change_tables])
         change(chance, data)
         path.write_bytes(data)
-        expected = theirs(path, tmp_path / "plain.raw")
-        found, reason = await ours(path)
-        if found is None and expected is not None:
-            assert any(words in reason for words in STRICTER), reason
+        try:
+            expected = theirs(path, tmp_path / "plain.raw")
+        except subprocess.TimeoutExpired:
+            # qemu-img itself never ends with some images; we do.
+            await ours(path)
             continue
-        assert found == expected
+        found = await ours(path)
+        if found.data is None and expected is not None:
+            assert any(words in found.reason for words in STRICTER), found.reason
+            continue
+        if found.data is not None and expected is not None:
+            for at in found.beyond:
+                found.data[at : at + SECTOR] = expected[at : at + SECTOR]
+        assert found.data == expected
         assert path.read_bytes() == data

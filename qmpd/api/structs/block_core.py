@@ -1959,7 +1959,9 @@ class BlockdevOptionsQcow2(BlockdevOptionsGenericCOWFormat):
     """memory for the L2 cache, in bytes"""
 
     l2_cache_entry_size: Maybe[Int64] = Field(default=None, alias="l2-cache-entry-size")
-    """the unit of the L2 cache, in bytes; qmpd always caches whole tables"""
+    """how much of an L2 table is read, kept and dropped together, in bytes: a power of two from 512 to the
+    cluster size (default: the cluster size, but no more than 64 KiB)
+    """
 
     refcount_cache_size: Maybe[Int64] = Field(default=None, alias="refcount-cache-size")
     """memory for the refcount cache, in bytes"""

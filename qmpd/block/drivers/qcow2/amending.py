@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from qmpd.block.drivers.qcow2 import header as headers
 from qmpd.block.drivers.qcow2.header import Compatible, Compression
 from qmpd.block.drivers.qcow2.mapping import Kind
-from qmpd.block.drivers.qcow2.metadata import OFFSET_MASK, ZERO
+from qmpd.block.drivers.qcow2.metadata import ZERO
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -154,12 +154,12 @@ async def _expand_zeroes(driver: Qcow2Driver) -> None:
     """Turn clusters that only a flag makes zero into unallocated ones, or into zeroes where a backing file shows."""
     path, meta = driver.path, driver.meta
     size = path.mapping.cluster_size
-    for index in range(len(meta.l1)):
-        if not meta.l1[index] & OFFSET_MASK:
+    for index in range(len(meta.l1) << meta.part_bits):
+        if not meta.mapped(index):
             continue
         table = await meta.writable(index)
         for at in range(len(table.entries)):
-            position = (index << path.mapping.l1_shift) + at * size
+            position = (index << path.mapping.part_shift) + at * size
             if path.mapping.kind_of(table.entries[at]) is not Kind.ZERO:
                 continue
             if path.backing is not None and position < min(path.backing.length, path.length):

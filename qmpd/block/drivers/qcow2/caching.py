@@ -14,6 +14,7 @@ DEFAULT_L2_CACHE = 32 << 20
 DEFAULT_REFCOUNT_CACHE = 1 << 20
 _REFCOUNT_BLOCKS = 4
 _MAX_CACHE = 1 << 40
+_MIN_PART, _MAX_PART = 512, 64 << 10
 _DEFAULT_INTERVAL = 600
 _MAX_INTERVAL = (1 << 32) - 1
 
@@ -23,6 +24,7 @@ class CacheOptions(Protocol):
 
     cache_size: int | None
     l2_cache_size: int | None
+    l2_cache_entry_size: int | None
     refcount_cache_size: int | None
     cache_clean_interval: int | None
 
@@ -61,6 +63,22 @@ def _divide(total: int, l2: int | None, refcount: int | None, header: Header) ->
         return whole, total - whole
     refcount = min(total, few)
     return total - refcount, refcount
+
+
+def part_size(options: CacheOptions, header: Header) -> int:
+    """Bytes of an L2 table that are read, kept and dropped together.
+
+    :raises GenericError: it cannot be.
+    """
+    size = options.l2_cache_entry_size
+    if size is None:
+        return min(header.cluster_size, _MAX_PART)
+    if not _MIN_PART <= size <= header.cluster_size or size & (size - 1):
+        raise GenericError(
+            f"'l2-cache-entry-size' is {size}; it has to be a power of two from {_MIN_PART} to the cluster size, "
+            f"which is {header.cluster_size}"
+        )
+    return size
 
 
 def clean_interval(options: CacheOptions) -> int:

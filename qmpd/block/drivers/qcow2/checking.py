@@ -157,7 +157,7 @@ class Checker:
             elif fix:
                 l1[index] = 0
                 self._driver.meta.dirty_l1.add(index)
-                self._driver.meta.tables.pop(index, None)
+                self._driver.meta.forget_table(index)
                 self.report.corruptions_fixed += 1
 
     async def _count_table(self, index: int, offset: int, *, fix: bool) -> None:

@@ -184,7 +184,7 @@ async def preallocate(driver: Qcow2Driver, mode: str) -> None:
     mapping = path.mapping
     position = 0
     while position < path.length:
-        stop = min(path.length, ((position >> mapping.l1_shift) + 1) << mapping.l1_shift)
+        stop = min(path.length, ((position >> mapping.part_shift) + 1) << mapping.part_shift)
         host, length = await path.preallocate(position, stop)
         if mode != "metadata":
             await _take_space(driver, host, length, mode)

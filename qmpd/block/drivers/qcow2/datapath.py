@@ -80,7 +80,7 @@ class DataPath:
         self.meta = metadata
         self.refcounts = refcounts
         self.pool = pool
-        self.mapping = Mapping(header)
+        self.mapping = Mapping(header, metadata.part_bits)
         self.locks = RangeLocks()
         self.backing: BlockNode | None = None
         self.length = header.size
@@ -92,7 +92,7 @@ class DataPath:
 
     async def run_at(self, position: int, end: int) -> Run:
         """What lies at the guest address `position`, up to `end` at most."""
-        shift = self.mapping.l1_shift
+        shift = self.mapping.part_shift
         index = position >> shift
         stop = min(end, (index + 1) << shift)
         table = self.meta.tables.get(index) or await self.meta.table(index)
@@ -176,7 +176,7 @@ class DataPath:
     def place_of(self, offset: int, end: int) -> int:
         """Where in the data file [offset, end) can be written as it is, -1 if it cannot."""
         mapping = self.mapping
-        table = self.meta.writable_now(offset >> mapping.l1_shift)
+        table = self.meta.writable_now(offset >> mapping.part_shift)
         if table is None:
             return -1
         run = mapping.run(table, offset, end)
@@ -235,7 +235,7 @@ class DataPath:
         position, end = offset, offset + len(view)
         step = self._write_subclusters if self.mapping.extended else self._write_clusters
         while position < end:
-            stop = min(end, ((position >> self.mapping.l1_shift) + 1) << self.mapping.l1_shift)
+            stop = min(end, ((position >> self.mapping.part_shift) + 1) << self.mapping.part_shift)
             position += await step(position, view[position - offset : stop - offset])
 
     async def _allocate(self, guest: int, count: int) -> _Filled:
@@ -265,7 +265,7 @@ class DataPath:
 
     async def _write_clusters(self, position: int, view: memoryview) -> int:
         mapping = self.mapping
-        table = await self.meta.writable(position >> mapping.l1_shift)
+        table = await self.meta.writable(position >> mapping.part_shift)
         first = mapping.index(position)
         end = position + len(view)
         count = mapping.index(end - 1) - first + 1
@@ -305,7 +305,7 @@ class DataPath:
         stop = min(position + len(view), place.guest + self.mapping.cluster_size)
         end = place.guest + self.mapping.cluster_size
         await self._store_with_edges(place, place.guest, end, position, view[: stop - position])
-        table = await self.meta.writable(position >> self.mapping.l1_shift)
+        table = await self.meta.writable(position >> self.mapping.part_shift)
         index = self.mapping.index(position)
         table.entries[index] = place.host | COPIED
         self.meta.touch(table, index, index + 1)
@@ -347,7 +347,7 @@ class DataPath:
     async def _link(self, place: _Filled) -> None:
         """Let the L2 entries of the clusters at `place` point there."""
         mapping = self.mapping
-        table = await self.meta.writable(place.guest >> mapping.l1_shift)
+        table = await self.meta.writable(place.guest >> mapping.part_shift)
         first = mapping.index(place.guest)
         end = first + place.count
         if mapping.extended:
@@ -379,7 +379,7 @@ class DataPath:
 
     async def _write_subclusters(self, position: int, view: memoryview) -> int:
         mapping = self.mapping
-        table = await self.meta.writable(position >> mapping.l1_shift)
+        table = await self.meta.writable(position >> mapping.part_shift)
         index = mapping.index(position)
         entry, bitmap = mapping.subclusters(table, index, position)
         guest = position & ~mapping.cluster_mask
@@ -421,7 +421,7 @@ class DataPath:
             raise
 
     async def _set_extended(self, position: int, entry: int, bitmap: int) -> None:
-        table = await self.meta.writable(position >> self.mapping.l1_shift)
+        table = await self.meta.writable(position >> self.mapping.part_shift)
         at = 2 * self.mapping.index(position)
         old = table.entries[at]
         table.entries[at], table.entries[at + 1] = entry, bitmap
@@ -476,7 +476,7 @@ class DataPath:
         if self.mapping.extended:
             await self._set_extended(offset, entry, 0)
             return
-        table = await self.meta.writable(offset >> self.mapping.l1_shift)
+        table = await self.meta.writable(offset >> self.mapping.part_shift)
         index = self.mapping.index(offset)
         old = table.entries[index]
         table.entries[index] = entry
@@ -561,7 +561,7 @@ class DataPath:
 
     async def _zero_subcluster(self, position: int) -> bool:
         mapping = self.mapping
-        table = await self.meta.writable(position >> mapping.l1_shift)
+        table = await self.meta.writable(position >> mapping.part_shift)
         index = mapping.index(position)
         entry, bitmap = mapping.subclusters(table, index, position)
         if entry & COMPRESSED:
@@ -575,9 +575,9 @@ class DataPath:
         """Let whole clusters read as zeroes."""
         position = first
         while position < end:
-            stop = min(end, ((position >> self.mapping.l1_shift) + 1) << self.mapping.l1_shift)
-            index = position >> self.mapping.l1_shift
-            if self.meta.l1[index] & OFFSET_MASK or self._may_be_backed(position):
+            stop = min(end, ((position >> self.mapping.part_shift) + 1) << self.mapping.part_shift)
+            index = position >> self.mapping.part_shift
+            if self.meta.mapped(index) or self._may_be_backed(position):
                 table = await self.meta.writable(index)
                 for place in range(position, stop, self.mapping.cluster_size):
                     self._clear_one(table, place, unmap)
@@ -628,9 +628,9 @@ class DataPath:
         mapping = self.mapping
         position = first
         while position < last:
-            index = position >> mapping.l1_shift
-            stop = min(last, (index + 1) << mapping.l1_shift)
-            if self.meta.l1[index] & OFFSET_MASK:
+            index = position >> mapping.part_shift
+            stop = min(last, (index + 1) << mapping.part_shift)
+            if self.meta.mapped(index):
                 table = await self.meta.writable(index)
                 for place in range(position, stop, mapping.cluster_size):
                     if mapping.run(table, place, place + 1).kind is not Kind.UNALLOCATED or mapping.extended:
@@ -697,8 +697,8 @@ class DataPath:
         mapping = self.mapping
         position, end = piece.offset, piece.offset + piece.length
         while position < end:
-            index = position >> mapping.l1_shift
-            stop = min(end, (index + 1) << mapping.l1_shift)
+            index = position >> mapping.part_shift
+            stop = min(end, (index + 1) << mapping.part_shift)
             table = await self.meta.writable(index)
             first = mapping.index(position)
             count = mapping.index(stop - 1) - first + 1
@@ -783,7 +783,7 @@ class DataPath:
                 if not await self._zero_subcluster(position):
                     raise RuntimeError("a compressed cluster is no unallocated one")
             else:
-                table = await self.meta.writable(position >> mapping.l1_shift)
+                table = await self.meta.writable(position >> mapping.part_shift)
                 index = mapping.index(position)
                 table.entries[index] |= ZERO
                 self.meta.touch(table, index, index + 1)
@@ -809,7 +809,7 @@ class DataPath:
         """
         mapping = self.mapping
         count = mapping.index(end - 1) - mapping.index(position) + 1
-        await self.meta.writable(position >> mapping.l1_shift)
+        await self.meta.writable(position >> mapping.part_shift)
         place = await self._allocate(position, 1 if mapping.extended else count)
         length = place.count << mapping.cluster_bits
         if not self._external:
@@ -831,7 +831,7 @@ class DataPath:
         """
         extents: list[Extent] = []
         position, end = offset, offset + length
-        shift, tables, run_in = self.mapping.l1_shift, self.meta.tables, self.mapping.run
+        shift, tables, run_in = self.mapping.part_shift, self.meta.tables, self.mapping.run
         while position < end and len(extents) < _MAX_EXTENTS:
             table = tables.get(position >> shift)
             if table is None:

@@ -70,6 +70,7 @@ class _Choices:
     lazy: bool
     discarded: frozenset[Freed]
     l2_bytes: int
+    part_bytes: int
     refcount_bytes: int
     clean_interval: int
 
@@ -175,9 +176,10 @@ class Qcow2Driver(BlockDriver):
         watched = overlap.watched_by(options.overlap_check)
         forbidden, torn = await overlap.survey(store, header, l1, table, self.snapshots, watched)
         l2_bytes, refcount_bytes = caching.sizes(options, header)
+        part_bytes = caching.part_size(options, header)
         self._refcount_bytes = refcount_bytes
         self.refcounts = Refcounts(store, header, table, forbidden, self.write_header, refcount_bytes)
-        self.meta = Metadata(store, header, l1, self.refcounts, forbidden, l2_bytes, data.sync)
+        self.meta = Metadata(store, header, l1, self.refcounts, forbidden, l2_bytes, part_bytes, data.sync)
         self.meta.distrust(torn)
         self.refcounts.distrust(torn)
         self.meta.before_lazy = self._mark_dirty
@@ -239,7 +241,7 @@ class Qcow2Driver(BlockDriver):
 
     def meta_changed(self) -> None:
         """The header's version has changed: entries mean something else."""
-        self.path.mapping = Mapping(self.header)
+        self.path.mapping = Mapping(self.header, self.meta.part_bits)
         self.supports_persistent_bitmaps = self.header.version >= 3
 
     async def _open_data_file(self, options: Qcow2Options, context: OpenContext) -> FileStore:
@@ -307,6 +309,7 @@ class Qcow2Driver(BlockDriver):
             lazy=lazy and not self.header.has_data_file,
             discarded=frozenset({Freed.ALWAYS, *(reason for reason, wanted in chosen.items() if wanted)}),
             l2_bytes=l2_bytes,
+            part_bytes=caching.part_size(options, self.header),
             refcount_bytes=refcount_bytes,
             clean_interval=caching.clean_interval(options),
         )
@@ -315,7 +318,8 @@ class Qcow2Driver(BlockDriver):
         self.meta.lazy = choices.lazy
         self.meta.discarded = set(choices.discarded)
         self.meta.discard = self._discard_host
-        self.meta.set_cache(choices.l2_bytes)
+        if self.meta.set_cache(choices.l2_bytes, choices.part_bytes):
+            self.path.mapping = Mapping(self.header, self.meta.part_bits)
         self._refcount_bytes = choices.refcount_bytes
         self.refcounts.set_cache(choices.refcount_bytes)
         self._clean_interval = choices.clean_interval
@@ -358,12 +362,19 @@ class Qcow2Driver(BlockDriver):
                 await self._in_order(self._settle_or_go_on())
             elif choices is not None and self.meta.lazy and not choices.lazy:
                 await self._in_order(self.clear_dirty())
+            if choices is not None and choices.part_bytes != self.meta.part_bytes:
+                await self._in_order(self._write_tables())
         protected = None
         if options is not None:
             watched = overlap.watched_by(options.overlap_check)
             if watched != self.meta.forbidden.watched:
                 protected = await self._survey_again(watched)
         return _Reopened(choices, protected)
+
+    async def _write_tables(self) -> None:
+        """Leave no part of a table unwritten, so that they can be dropped."""
+        await self.flags_refreshed()
+        await self.meta.write_back()
 
     def _is_corrupt(self) -> bool:
         return self.corrupted or bool(self.header.incompatible & Incompatible.CORRUPT)
@@ -552,11 +563,11 @@ class Qcow2Driver(BlockDriver):
     async def preadv(self, offset: int, buffer: memoryview) -> None:
         path = self.path
         mapping = path.mapping
-        table = self.meta.tables.get(offset >> mapping.l1_shift)
+        table = self.meta.tables.get(offset >> mapping.part_shift)
         if table is not None and not mapping.extended:
             inside = offset & mapping.cluster_mask
             length = len(buffer)
-            entry = table.entries[(offset >> mapping.cluster_bits) & mapping.l2_mask]
+            entry = table.entries[(offset >> mapping.cluster_bits) & mapping.part_mask]
             host = entry & OFFSET_MASK
             # One allocated cluster, the usual case, without further calls.
             if (
@@ -626,9 +637,7 @@ class Qcow2Driver(BlockDriver):
         try:
             await amending.set_backing_name(self, name, backing_format)
         except OSError as error:
-            raise GenericError(
-                f"Node '{self.node.node_name}' could not be changed: {os_error_text(error)}"
-            ) from error
+            raise GenericError(f"Node '{self.node.node_name}' could not be changed: {os_error_text(error)}") from error
 
     def recorded_backing(self) -> tuple[str, str]:
         return self.header.backing_file or "", self.header.backing_format or ""

@@ -69,16 +69,22 @@ def zero_run(entries: array[int], start: int, limit: int) -> int:
 
 
 class Mapping:
-    """How to read the L2 entries of one image."""
+    """How to read the L2 entries of one image.
 
-    def __init__(self, header: Header) -> None:
+    L2 tables are kept and looked up in parts (`Metadata`), so indexes count within a part.
+
+    :param part_bits: the binary logarithm of the number of parts of a table.
+    :ivar part_shift: how far to shift a guest address to have the number of the part that tells of it.
+    """
+
+    def __init__(self, header: Header, part_bits: int = 0) -> None:
         self.extended = header.extended_l2
         self.cluster_bits = header.cluster_bits
         self.cluster_size = header.cluster_size
         self.cluster_mask = header.cluster_size - 1
-        self.l2_bits = header.l2_bits
-        self.l2_mask = (1 << header.l2_bits) - 1
-        self.l1_shift = header.cluster_bits + header.l2_bits
+        self.part_bits = part_bits
+        self.part_mask = (1 << (header.l2_bits - part_bits)) - 1
+        self.part_shift = header.cluster_bits + header.l2_bits - part_bits
         self.zero_flag = 0 if self.extended else ZERO
         self._zeroes = header.version >= 3
         self.data_file = header.has_data_file
@@ -107,8 +113,8 @@ class Mapping:
         return (offset >> self.cluster_bits, 1) if offset and not self.data_file else (0, 0)
 
     def index(self, position: int) -> int:
-        """Which entry of its L2 table the guest address `position` has."""
-        return (position >> self.cluster_bits) & self.l2_mask
+        """Which entry of its part the guest address `position` has."""
+        return (position >> self.cluster_bits) & self.part_mask
 
     def kind_of(self, entry: int) -> Kind:
         """What a whole cluster with this (not extended) entry is."""

@@ -1,4 +1,4 @@
-"""L1 and L2 tables in memory, and the order in which all metadata reaches the disk.
+"""L1 tables and parts of L2 tables in memory, and the order in which all metadata reaches the disk.
 
 Changes happen in memory, in plain code between two awaits; `write_back` brings them to the file in this order:
 
@@ -35,7 +35,10 @@ OFFSET_MASK = 0x00FF_FFFF_FFFF_FE00
 
 
 class L2Table:
-    """One L2 table in memory. `low` and `high` bound the words not yet written."""
+    """A part of an L2 table in memory: `index` counts the parts of all tables of the disk.
+
+    `low` and `high` bound the words not yet written.
+    """
 
     __slots__ = ("entries", "high", "index", "low", "offset", "used", "writing")
 
@@ -80,7 +83,10 @@ class Metadata:
     """The mapping of one image.
 
     :param forbidden: host clusters that hold structures; kept up to date here.
+    :param part_bytes: how much of an L2 table is read, kept and dropped together.
     :param sync_data: makes guest data stable when it lies in another file.
+    :ivar part_bytes: bytes of a part of an L2 table.
+    :ivar part_bits: the binary logarithm of the number of parts of an L2 table.
     :ivar discard: tells the host that bytes (offset, length) are no longer used. It must not raise.
     :ivar discarded: for what reasons the host is told.
     :ivar before_lazy: called before tables are written without their reference counts.
@@ -95,6 +101,7 @@ class Metadata:
         refcounts: Refcounts,
         forbidden: Protected,
         cache_bytes: int,
+        part_bytes: int,
         sync_data: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
@@ -115,7 +122,8 @@ class Metadata:
         self._frees: list[Span] = []
         self._ready: list[tuple[list[Epoch], list[Span]]] = []
         self._cluster_bits = header.cluster_bits
-        self.set_cache(cache_bytes)
+        self.part_bytes = self.part_bits = self._part_mask = 0
+        self.set_cache(cache_bytes, part_bytes)
         self._loading: dict[int, asyncio.Future[None]] = {}
         self._making = asyncio.Lock()
         self._writing = asyncio.Lock()
@@ -132,10 +140,20 @@ class Metadata:
                 (twice if offset in seen else seen).add(offset)
         return twice
 
-    def set_cache(self, cache_bytes: int) -> None:
-        """How much memory L2 tables may take."""
-        self._cache_limit = max(cache_bytes >> self._cluster_bits, 2)
+    def set_cache(self, cache_bytes: int, part_bytes: int) -> bool:
+        """How much memory L2 tables may take, and in what parts. True if the parts are others than before.
+
+        Those in memory are dropped then; as long as one is not written the parts stay as they are.
+        """
+        changed = part_bytes != self.part_bytes and not self.dirty_tables
+        if changed:
+            self.tables.clear()
+            self.part_bytes = part_bytes
+            self.part_bits = (self._header.cluster_size // part_bytes).bit_length() - 1
+            self._part_mask = (1 << self.part_bits) - 1
+        self._cache_limit = max(cache_bytes // self.part_bytes, 2)
         self._dirty_limit = max(self._cache_limit // 2, 1)
+        return changed
 
     def distrust(self, clusters: set[int]) -> None:
         """Refuse to change L2 tables in these host clusters: they are something else as well."""
@@ -151,7 +169,7 @@ class Metadata:
             raise Corruption(f"L2 table {index} lies at {offset:#x}, beyond the end of the file", offset)
 
     async def table(self, index: int) -> L2Table | None:
-        """The L2 table of L1 entry `index`; None when nothing is mapped there.
+        """The part `index` of all L2 tables; None when nothing is mapped there.
 
         :raises Corruption: the entry points to where no table can be.
         """
@@ -160,7 +178,7 @@ class Metadata:
             if table is not None:
                 table.used = True
                 return table
-            offset = self.l1[index] & OFFSET_MASK
+            offset = self.l1[index >> self.part_bits] & OFFSET_MASK
             if offset == 0:
                 return None
             under_way = self._loading.get(index)
@@ -169,12 +187,13 @@ class Metadata:
             await asyncio.shield(under_way)
 
     async def _load(self, index: int, offset: int) -> L2Table | None:
-        self._check_table_offset(index, offset)
+        self._check_table_offset(index >> self.part_bits, offset)
+        offset += (index & self._part_mask) * self.part_bytes
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loading[index] = done
         try:
             await self._store.event("l2_load")
-            data = await self._store.read(offset, self._header.cluster_size)
+            data = await self._store.read(offset, self.part_bytes)
             newer = self.tables.get(index)
             if newer is not None:
                 # Somebody copied the table while this one was being read.
@@ -190,6 +209,8 @@ class Metadata:
     def _drop_clean(self) -> None:
         if len(self.tables) < self._cache_limit:
             return
+        # Some at once: a walk over all of them for each one that comes would cost more than what it saves.
+        wanted = self._cache_limit - max(self._cache_limit // 16, 1)
         for _ in range(2):
             for index, table in list(self.tables.items()):
                 if table.high > table.low or table.writing:
@@ -198,7 +219,7 @@ class Metadata:
                     table.used = False
                     continue
                 del self.tables[index]
-                if len(self.tables) < self._cache_limit:
+                if len(self.tables) <= wanted:
                     return
 
     def drop_unused(self) -> None:
@@ -213,64 +234,111 @@ class Metadata:
         self.tables.clear()
         self._shared_tables = self._duplicates() | {at << self._cluster_bits for at in self._distrusted}
 
+    def mapped(self, index: int) -> bool:
+        """There is an L2 table for the part `index`."""
+        return bool(self.l1[index >> self.part_bits] & OFFSET_MASK)
+
+    def parts_of(self, entry: int) -> range:
+        """The parts of the table of an L1 entry."""
+        return range(entry << self.part_bits, (entry + 1) << self.part_bits)
+
     def writable_now(self, index: int) -> L2Table | None:
-        """The L2 table `index` if it is in memory and this image's own."""
+        """The part `index` if it is in memory and of a table that is this image's own."""
         table = self.tables.get(index)
-        if table is None or not self.l1[index] & COPIED or table.offset in self._shared_tables:
+        if table is None:
+            return None
+        entry = self.l1[index >> self.part_bits]
+        if not entry & COPIED or (self._shared_tables and entry & OFFSET_MASK in self._shared_tables):
             return None
         table.used = True
         return table
 
     async def writable(self, index: int) -> L2Table:
-        """The L2 table `index`, made or copied if need be, so that it can be changed."""
+        """The part `index`, its table made or copied if need be, so that it can be changed."""
+        entry = index >> self.part_bits
         while True:
             table = self.writable_now(index)
             if table is not None:
                 return table
-            if self._is_own(index) and await self.table(index) is not None:
-                if self.l1[index] & OFFSET_MASK in self._shared_tables:
-                    offset = self.l1[index] & OFFSET_MASK
+            if self._is_own(entry) and await self.table(index) is not None:
+                if self.l1[entry] & OFFSET_MASK in self._shared_tables:
+                    offset = self.l1[entry] & OFFSET_MASK
                     raise Corruption(f"The L2 table at {offset:#x} is used for something else as well", offset)
                 continue
             if len(self.dirty_tables) >= self._dirty_limit:
                 await self.write_back()
             async with self._making:
-                if not self._is_own(index):
-                    await self._make(index)
+                if not self._is_own(entry):
+                    await (self._copy(entry) if self.l1[entry] & OFFSET_MASK else self._make(entry, index))
 
-    def _is_own(self, index: int) -> bool:
-        entry = self.l1[index]
-        return bool(entry & COPIED and entry & OFFSET_MASK)
+    def _is_own(self, entry: int) -> bool:
+        value = self.l1[entry]
+        return bool(value & COPIED and value & OFFSET_MASK)
 
-    async def _make(self, index: int) -> None:
-        if self.l1[index] & OFFSET_MASK:
-            await self._store.event("l2_alloc_cow_read")
-        old = await self.table(index)
+    async def _make(self, entry: int, index: int) -> None:
+        """An empty table for an L1 entry, of which the part `index` is about to be changed."""
+        fresh_from = self.refcounts.fresh_from
         cluster, _ = await self.refcounts.allocate(1)
         offset = cluster << self._cluster_bits
-        table = self.tables.get(index)
-        if table is None:
-            # A table to be copied may have been dropped while the cluster was looked for.
-            entries = array("Q", bytes(self._header.cluster_size)) if old is None else old.entries
-            table = L2Table(index, offset, entries)
-            self._drop_clean()
-            self.tables[index] = table
-        if old is not None:
-            self.free_later((self.l1[index] & OFFSET_MASK) >> self._cluster_bits, 1, Freed.OTHER)
-        table.offset = offset
+        if self.part_bits:
+            await self._clear_new(cluster, fresh_from)
+        table = L2Table(index, offset + (index & self._part_mask) * self.part_bytes, array("Q", bytes(self.part_bytes)))
+        self._drop_clean()
+        self.tables[index] = table
         self.touch(table, 0, len(table.entries))
-        self.l1[index] = offset | COPIED
-        self.dirty_l1.add(index)
+        self._switch_table(entry, cluster)
+
+    async def _clear_new(self, cluster: int, fresh_from: int) -> None:
+        """Let a new table read as zeroes: parts of it that nobody touches are not written with it."""
+        size = self._header.cluster_size
+        try:
+            await self._store.reach((cluster + 1) * size)
+            if cluster < fresh_from:
+                await self._store.write(cluster * size, bytes(size))
+        except BaseException:
+            self.free_later(cluster, 1)
+            raise
+
+    async def _copy(self, entry: int) -> None:
+        """A table of this image's own, like the one that the L1 entry shares with a snapshot."""
+        await self._store.event("l2_alloc_cow_read")
+        parts: list[L2Table] = []
+        try:
+            for index in self.parts_of(entry):
+                part = await self.table(index)
+                if part is None:
+                    raise RuntimeError("a table that is mapped has vanished")
+                # It stays until it is written: nobody else makes or copies tables meanwhile.
+                part.writing += 1
+                parts.append(part)
+            cluster, _ = await self.refcounts.allocate(1)
+            self.free_later((self.l1[entry] & OFFSET_MASK) >> self._cluster_bits, 1, Freed.OTHER)
+            for number, part in enumerate(parts):
+                part.offset = (cluster << self._cluster_bits) + number * self.part_bytes
+                self.touch(part, 0, len(part.entries))
+        finally:
+            for part in parts:
+                part.writing -= 1
+        self._switch_table(entry, cluster)
+
+    def _switch_table(self, entry: int, cluster: int) -> None:
+        self.l1[entry] = cluster << self._cluster_bits | COPIED
+        self.dirty_l1.add(entry)
         self.forbidden.protect(Structure.ACTIVE_L2, (cluster,))
 
-    def drop_table(self, index: int) -> None:
-        """Unmap all that L1 entry `index` covers; what its table refers to has been given to `free_later`."""
-        table = self.tables.pop(index, None)
-        if table is not None:
-            self.dirty_tables.discard(table)
-        self.free_later((self.l1[index] & OFFSET_MASK) >> self._cluster_bits, 1, Freed.ALWAYS)
-        self.l1[index] = 0
-        self.dirty_l1.add(index)
+    def drop_table(self, entry: int) -> None:
+        """Unmap all that an L1 entry covers; what its table refers to has been given to `free_later`."""
+        self.forget_table(entry)
+        self.free_later((self.l1[entry] & OFFSET_MASK) >> self._cluster_bits, 1, Freed.ALWAYS)
+        self.l1[entry] = 0
+        self.dirty_l1.add(entry)
+
+    def forget_table(self, entry: int) -> None:
+        """Drop the parts of a table from memory, written or not."""
+        for index in self.parts_of(entry):
+            table = self.tables.pop(index, None)
+            if table is not None:
+                self.dirty_tables.discard(table)
 
     def touch(self, table: L2Table, first: int, end: int) -> None:
         """Words first to end of `table` have changed."""
@@ -343,7 +411,7 @@ class Metadata:
                 await self._barrier()
             new = {index for index, _ in l1}
             for table, offset, low, data in tables:
-                await self._store.event("l2_alloc_write" if table.index in new else "l2_update")
+                await self._store.event("l2_alloc_write" if table.index >> self.part_bits in new else "l2_update")
                 await self._store.write(offset + low * 8, data)
             if l1:
                 if tables:

@@ -59,26 +59,33 @@ async def _shrink(driver: Qcow2Driver, length: int) -> None:
     meta, mapping = driver.meta, driver.path.mapping
     await driver.store.event("l1_shrink_free_l2_clusters")
     first = -(-length // mapping.cluster_size) * mapping.cluster_size
-    step = 2 if mapping.extended else 1
-    for index in range(first >> mapping.l1_shift, len(meta.l1)):
-        if not meta.l1[index] & OFFSET_MASK:
+    keep = first >> mapping.part_shift
+    for entry in range(keep >> meta.part_bits, len(meta.l1)):
+        if not meta.l1[entry] & OFFSET_MASK:
             continue
-        table = await meta.writable(index)
-        start = mapping.index(first) if index == first >> mapping.l1_shift else 0
-        for at in range(start * step, len(table.entries), step):
-            entry = table.entries[at]
-            clusters = mapping.host_clusters(entry)
-            if clusters[1]:
-                meta.free_later(*clusters, Freed.ALWAYS)
-        if start:
-            table.entries[start * step :] = array("Q", bytes(8 * (len(table.entries) - start * step)))
-            meta.touch(table, start * step, len(table.entries))
-        else:
-            meta.drop_table(index)
+        parts = meta.parts_of(entry)
+        for index in range(max(keep, parts.start), parts.stop):
+            start = mapping.index(first) if index == keep else 0
+            await _clear_part(driver, index, start)
+        if parts.start << mapping.part_shift >= first:
+            meta.drop_table(entry)
         await meta.relieve()
     await driver.store.event("l1_shrink_write_table")
     if driver.header.has_data_file:
         await driver.path.data.node.truncate(length)
+
+
+async def _clear_part(driver: Qcow2Driver, index: int, start: int) -> None:
+    """Unmap what a part of an L2 table says from its entry `start` on."""
+    meta, mapping = driver.meta, driver.path.mapping
+    step = 2 if mapping.extended else 1
+    table = await meta.writable(index)
+    for at in range(start * step, len(table.entries), step):
+        clusters = mapping.host_clusters(table.entries[at])
+        if clusters[1]:
+            meta.free_later(*clusters, Freed.ALWAYS)
+    table.entries[start * step :] = array("Q", bytes(8 * (len(table.entries) - start * step)))
+    meta.touch(table, start * step, len(table.entries))
 
 
 async def _grow(driver: Qcow2Driver, length: int) -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.qcow2 import packing
 from qmpd.block.drivers.qcow2.header import MAX_L1_BYTES, Header, padded
-from qmpd.block.drivers.qcow2.metadata import COMPRESSED, COPIED, OFFSET_MASK, Freed
+from qmpd.block.drivers.qcow2.metadata import COMPRESSED, COPIED, OFFSET_MASK, Freed, L2Table
 from qmpd.block.drivers.qcow2.overlap import Structure
 from qmpd.block.drivers.qcow2.refcounts import Corruption
 from qmpd.block.drivers.qcow2.store import FileStore
@@ -426,32 +426,38 @@ async def _change(driver: Qcow2Driver, cluster: int, delta: int, done: list[int]
 
 async def refresh_copied(driver: Qcow2Driver) -> None:
     """Set or clear the COPIED flags of the active tables by the reference counts."""
-    meta, refcounts, bits = driver.meta, driver.refcounts, driver.header.cluster_bits
-    step = 2 if driver.header.extended_l2 else 1
-    for index in range(len(meta.l1)):
-        offset = meta.l1[index] & OFFSET_MASK
+    meta, bits = driver.meta, driver.header.cluster_bits
+    for entry in range(len(meta.l1)):
+        offset = meta.l1[entry] & OFFSET_MASK
         if not offset:
             continue
-        table = await meta.table(index)
-        if table is None:
-            continue
+        for index in meta.parts_of(entry):
+            table = await meta.table(index)
+            if table is not None:
+                await _refresh_part(driver, table)
+        wanted = offset | COPIED if await driver.refcounts.get(offset >> bits) == 1 else offset
+        # A guest may have had the table copied meanwhile.
+        if wanted != meta.l1[entry] and meta.l1[entry] & OFFSET_MASK == offset:
+            meta.l1[entry] = wanted
+            meta.dirty_l1.add(entry)
+        await meta.relieve()
+
+
+async def _refresh_part(driver: Qcow2Driver, table: L2Table) -> None:
+    meta, refcounts, bits = driver.meta, driver.refcounts, driver.header.cluster_bits
+    step = 2 if driver.header.extended_l2 else 1
+    # It must not be dropped, and come back as another object, between the look at a count and the change.
+    table.writing += 1
+    try:
         for at in range(0, len(table.entries), step):
             entry = table.entries[at]
-            if not entry:
+            if not entry or not (entry & COMPRESSED or entry & OFFSET_MASK):
                 continue
-            own = False
-            if not entry & COMPRESSED:
-                if not entry & OFFSET_MASK:
-                    continue
-                own = await refcounts.get((entry & OFFSET_MASK) >> bits) == 1
+            own = not entry & COMPRESSED and await refcounts.get((entry & OFFSET_MASK) >> bits) == 1
             wanted = entry | COPIED if own else entry & ~COPIED
             # A guest may have changed the entry meanwhile.
             if wanted != entry and table.entries[at] == entry:
                 table.entries[at] = wanted
                 meta.touch(table, at, at + 1)
-        own = await refcounts.get(offset >> bits) == 1
-        wanted = offset | COPIED if own else offset
-        if wanted != meta.l1[index]:
-            meta.l1[index] = wanted
-            meta.dirty_l1.add(index)
-        await meta.relieve()
+    finally:
+        table.writing -= 1
