@@ -338,6 +338,139 @@ class Mirror(Member):
             assert await self.bytes_of(self.target) == self.model, f"{self.name}: the target is no copy"
 
 
+class OnAChain(Member):
+    """A job that shortens the chain base <- middle <- top, whose guest writes to the top.
+
+    :ivar stored: the clusters that the middle image stores.
+    """
+
+    async def make(self) -> None:
+        self.model = bytearray(self.rng.randbytes(LENGTH))
+        self.base = await self.raw("base", bytes(self.model))
+        self.middle = await self.qcow2("middle", self.base, "raw")
+        self.stored = [*self.some_of(0, HALF, 2), *self.some_of(HALF, CLUSTERS, 3)]
+        await self.fill(self.middle, self.stored)
+        self.kept = bytes(self.model)
+        self.top = await self.qcow2("top", self.middle)
+        await self.fill(self.top, self.some_of(0, HALF, 0))
+        self.user = self.lab.guest(self.top)
+
+    def late(self) -> list[int]:
+        """Clusters that the middle image stores, and that no first request was for."""
+        return [cluster for cluster in self.stored if cluster >= HALF]
+
+    def backing_of(self, name: str) -> str | None:
+        """The image below another one."""
+        child = self.lab.graph.lookup(name).children.get("backing")
+        return None if child is None else child.node.node_name
+
+    async def fail_at(self, disk: str, event: str, clusters: list[int]) -> None:
+        """Let one of the requests of a kind fail: `clusters` are still to do, each run of them by one at least."""
+        runs = sum(cluster - 1 not in clusters for cluster in clusters)
+        number = self.rng.randint(1, runs)
+        self.broken = f"{event} {number} of {disk}"
+        self.faults[disk].at_event(event, number, self.rng.choice([errno.EIO, errno.ENOSPC]))
+        self.hurry()
+        await self.lab.until(lambda: self.over)
+
+
+class IntermediateCommit(OnAChain):
+    """The middle image goes into the base."""
+
+    command = "block-commit"
+
+    def arguments(self) -> dict[str, Any]:
+        return {"device": self.top, "top_node": self.middle, "base_node": self.base}
+
+    def weak_places(self) -> list[tuple[str, str, list[int]]]:
+        return [(self.base, "write", self.late())]
+
+    async def fail(self) -> None:
+        await (super().fail() if self.rng.random() < 0.5 else self.fail_at(self.middle, "read_aio", self.late()))
+
+    async def judge(self, success: bool) -> None:
+        assert self.backing_of(self.top) == (self.base if success else self.middle)
+        if success:
+            assert await self.bytes_of(self.base) == self.kept, f"{self.name}: the base lacks something"
+        else:
+            assert await self.bytes_of(self.middle) == self.kept, f"{self.name}: the middle image has changed"
+
+
+class ActiveCommit(OnAChain):
+    """The top, and the middle image if it is not the base, goes into the base; the guest comes along."""
+
+    command = "block-commit"
+
+    def __init__(self, lab: Lab, name: str, rng: random.Random, *, deep: bool) -> None:
+        super().__init__(lab, name, rng)
+        self.deep = deep
+
+    async def make(self) -> None:
+        await super().make()
+        await self.fill_more()
+
+    async def fill_more(self) -> None:
+        """Clusters of the top's second half, for an error to meet."""
+        self.more = self.some_of(HALF, CLUSTERS, 3)
+        await self.fill(self.top, self.more)
+
+    @property
+    def into(self) -> str:
+        """The image that takes over."""
+        return self.base if self.deep else self.middle
+
+    def arguments(self) -> dict[str, Any]:
+        return {"device": self.top, "base_node": self.into}
+
+    def weak_places(self) -> list[tuple[str, str, list[int]]]:
+        return []
+
+    async def fail(self) -> None:
+        disk, event = self.rng.choice([(self.top, "read_aio"), (self.into, "write_aio")])
+        await self.fail_at(disk, event, self.more)
+
+    async def succeed(self) -> None:
+        self.hurry()
+        await self.lab.until(lambda: self.over or self.job.status is JobStatus.READY)
+        await self.write()
+        await self.lab.execute("job-complete", id=self.job_id)
+        await self.lab.until(lambda: self.over)
+
+    async def judge(self, success: bool) -> None:
+        assert self.user.node.node_name == (self.into if success else self.top)
+        assert self.backing_of(self.middle) == self.base
+
+
+class Stream(OnAChain):
+    """The top takes over what the middle image, and perhaps the base, holds."""
+
+    command = "block-stream"
+
+    def __init__(self, lab: Lab, name: str, rng: random.Random, *, whole: bool) -> None:
+        super().__init__(lab, name, rng)
+        self.whole = whole
+
+    def arguments(self) -> dict[str, Any]:
+        return {"device": self.top} | ({} if self.whole else {"base_node": self.base})
+
+    def weak_places(self) -> list[tuple[str, str, list[int]]]:
+        bare = [cluster for cluster in range(HALF, CLUSTERS) if cluster not in self.stored]
+        return [(self.base, "read", bare)] if self.whole and bare else []
+
+    async def fail(self) -> None:
+        if self.weak_places() and self.rng.random() < 0.3:
+            await super().fail()
+        elif self.rng.random() < 0.5:
+            await self.fail_at(self.middle, "read_aio", self.late())
+        else:
+            await self.fail_at(self.top, "write_aio", [CLUSTERS] if self.whole else self.late())
+
+    async def judge(self, success: bool) -> None:
+        below = None if self.whole else self.base
+        assert self.backing_of(self.top) == (below if success else self.middle)
+        assert await self.bytes_of(self.middle) == self.kept
+
+
 KINDS: dict[str, tuple[type[Member], dict[str, Any]]] = {
     "backup full": (Backup, {"sync": "full"}),
     "backup top": (Backup, {"sync": "top", "overlay": True}),
@@ -348,6 +481,11 @@ KINDS: dict[str, tuple[type[Member], dict[str, Any]]] = {
     "mirror background": (Mirror, {"copy_mode": "background"}),
     "mirror write-blocking": (Mirror, {"copy_mode": "write-blocking"}),
     "mirror to a copy": (Mirror, {"copy_mode": "background", "soft": True}),
+    "commit": (IntermediateCommit, {}),
+    "active commit": (ActiveCommit, {"deep": False}),
+    "active commit to the base": (ActiveCommit, {"deep": True}),
+    "stream": (Stream, {"whole": False}),
+    "stream of everything": (Stream, {"whole": True}),
 }
 """What a job can be: its class, and what makes it that kind."""
 
