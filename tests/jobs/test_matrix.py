@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from tests import invariants
+from tests.jobs.chain_members import CHAIN_KINDS
 from tests.jobs.members import KINDS, Member, make_member
 from tests.lab import Lab, seeds
 
+KINDS.update(CHAIN_KINDS)
 ENDS = ("success", "failure", "cancel")
 
 
