@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.catalogue import MEASURES
 from benchmarks.measure import Measure, Result
+from benchmarks.memory import Reserve
 from benchmarks.report import OURS, PEER, as_json, print_table, write_json
 from benchmarks.stage import FULL, QUICK, Stage
 from iotests.harness.tools import missing_packages
@@ -53,8 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sizes = QUICK if options.quick else FULL
     chosen = [measure for measure in MEASURES if re.search(options.only, measure.name)]
     output = options.output or Path(__file__).parent / "results" / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
-    with tempfile.TemporaryDirectory(prefix="qmpd-bench-", dir=options.directory) as directory:
-        stage = Stage(Path(directory), sizes)
+    with (
+        tempfile.TemporaryDirectory(prefix="qmpd-bench-", dir=options.directory) as directory,
+        Reserve(wanted=not options.quick) as reserve,
+    ):
+        stage = Stage(Path(directory), sizes, reserve)
         rounds = options.rounds
         results = [run(measure, stage, rounds or measure.rounds or sizes.rounds) for measure in chosen]
     print_table(results, "quick run: do not quote" if options.quick else "qmpd beside qemu-storage-daemon")

@@ -8,7 +8,7 @@ import re
 import subprocess
 import time
 
-from benchmarks.stage import KIB, Stage, settle
+from benchmarks.stage import KIB, Stage
 from iotests.harness import Server
 from iotests.harness.tools import run
 
@@ -34,7 +34,7 @@ def full_backup(stage: Stage) -> float:
     with stage.target() as target, stage.server() as server:
         server.add_raw(stage.sparse, "disk")
         server.add_raw(target, "target")
-        settle()
+        stage.settle(for_a_copy=True)
         return timed_backup(server, "full")
 
 
@@ -48,7 +48,7 @@ def incremental_backup(stage: Stage) -> float:
         dirty(server.export("disk"), stage.sparse.length)
         server.qmp.command("block-export-del", id="export-disk", mode="hard")
         server.qmp.wait_event("BLOCK_EXPORT_DELETED")
-        settle()
+        stage.settle(for_a_copy=True)
         return timed_backup(server, "incremental", bitmap="b")
 
 
@@ -84,7 +84,7 @@ def _nbd_bench(stage: Stage, *, size: int, depth: int, number: int, write: bool 
     with stage.server() as server:
         server.add_raw(stage.dense, "disk")
         uri = server.export("disk")
-        settle()
+        stage.settle()
         return requests_a_second(uri, size=size, depth=depth, number=number, step=step, write=write)
 
 
@@ -128,7 +128,7 @@ def nbdcopy_image(stage: Stage) -> float:
     with stage.server() as server:
         server.add_raw(stage.sparse, "disk", read_only=True)
         uri = server.export("disk", writable=False)
-        settle()
+        stage.settle()
         start = time.perf_counter()
         run("nbdcopy", uri, "null:")
         return time.perf_counter() - start

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.block_load import dirty, requests_a_second, scattering_step, timed_backup
-from benchmarks.stage import KIB, Stage, settle
+from benchmarks.stage import KIB, Stage
 from iotests.harness import Server
 from iotests.harness.tools import qemu_img
 
@@ -50,7 +50,7 @@ def _disks(stage: Stage) -> Iterator[Server]:
 def full_backup(stage: Stage) -> float:
     """Seconds for a full backup of the sparse image."""
     with _disks(stage) as server:
-        settle()
+        stage.settle(for_a_copy=True)
         return timed_backup(server, "full")
 
 
@@ -61,7 +61,7 @@ def incremental_backup(stage: Stage) -> float:
         dirty(server.export("disk"), stage.sparse.length)
         server.qmp.command("block-export-del", id="export-disk", mode="hard")
         server.qmp.wait_event("BLOCK_EXPORT_DELETED")
-        settle()
+        stage.settle(for_a_copy=True)
         return timed_backup(server, "incremental", bitmap="b")
 
 
@@ -70,7 +70,7 @@ def _requests(stage: Stage, source: Path | None, length: int, number: int, *, wr
     with _image(stage, "disk", source, length) as path, stage.server() as server:
         _add(server, path, "disk")
         uri = server.export("disk")
-        settle()
+        stage.settle()
         return requests_a_second(uri, size=4 * KIB, depth=16, number=number, step=step, write=write)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.memory import Reserve
 from iotests.harness import SERVER_KINDS, Disk, Scratch, Server
 
 GIB = 1 << 30
@@ -61,6 +62,7 @@ class Stage:
 
     directory: Path
     sizes: Sizes
+    reserve: Reserve
     kind: str = "qmpd"
     sparse: Disk = field(init=False)
     dense: Disk = field(init=False)
@@ -96,7 +98,7 @@ class Stage:
             yield disk
         finally:
             disk.path.unlink()
-            settle()
+            self.settle()
 
     def read(self, disks: Sequence[Disk]) -> None:
         """Read images once, so that every sample finds them in the page cache."""
@@ -105,10 +107,14 @@ class Stage:
                 while file.read(8 * MIB):
                     pass
 
+    def settle(self, *, for_a_copy: bool = False) -> None:
+        """Write back what earlier samples left dirty, so that the next one does not pay for it.
 
-def settle() -> None:
-    """Write back what earlier samples left dirty, so that the next one does not pay for it."""
-    os.sync()
+        :param for_a_copy: the sample writes much into the page cache: have the memory ready that it will take.
+        """
+        os.sync()
+        if for_a_copy:
+            self.reserve.refresh()
 
 
 def _scatter_data(disk: Disk) -> None:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import time
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,8 +37,11 @@ from qmpd.block.node import BlockNode
 DEFAULT_CHUNK = 2 << 20
 """Bytes of data that one background task copies."""
 
-SCATTERED_CHUNK = 8 << 20
-"""The same for scattered clusters that one worker copies from file to file: there, trips cost more than bytes."""
+SCATTERED_CHUNKS = range(256 << 10, 16 << 20)
+"""The same for scattered clusters that one worker copies from file to file, from a slow disk to the page cache."""
+_GOOD_TIMES = (0.004, 0.02)
+"""Seconds that such a task may take before the next ones are made larger, or smaller: trips between threads cost more
+than bytes, but a guest's write that meets a task has to wait for all of it."""
 
 WINDOW = 1 << 30
 """Bytes whose `map` is asked for at once."""
@@ -156,6 +160,7 @@ class BlockCopy:
         self._source_map = ExtentWindow(source)
         self._target_map = ExtentWindow(target)
         self._host_copy = not compress
+        self._chunk = DEFAULT_CHUNK
         self.offload = False
         self.unmap = True
         self._compress = compress
@@ -209,7 +214,15 @@ class BlockCopy:
                 return self._claim_scattered(first, chunk or DEFAULT_CHUNK) if first >= 0 else None
 
     def _scattered_chunk(self) -> int:
-        return DEFAULT_CHUNK if self._direct_window() is None else SCATTERED_CHUNK
+        return DEFAULT_CHUNK if self._direct_window() is None else self._chunk
+
+    def _adapt_chunk(self, seconds: float) -> None:
+        """A task of scattered clusters took so long."""
+        short, long = _GOOD_TIMES
+        if seconds < short:
+            self._chunk = min(self._chunk * 2, SCATTERED_CHUNKS.stop)
+        elif seconds > long:
+            self._chunk = max(self._chunk // 2, SCATTERED_CHUNKS.start)
 
     def _run_end(self, first: int) -> int:
         end = self.todo.find(0, first)
@@ -262,7 +275,10 @@ class BlockCopy:
         """
         try:
             plan = await self._make_plan(task)
+            began = time.monotonic()
             await self._copy_pieces(plan)
+            if task.extents is None:
+                self._adapt_chunk(time.monotonic() - began)
             for offset, length in plan.through_memory:
                 await self._copy_through_memory(offset, length)
             if plan.zeroes:

@@ -180,7 +180,9 @@ class BlockNode:
 
     def _about_to_write(self, offset: int, length: int) -> None:
         self.bitmaps.mark(offset, length)
-        end = offset + length
+        self._reach(offset + length)
+
+    def _reach(self, end: int) -> None:
         if end > self.wr_highest_offset:
             self.wr_highest_offset = end
         if self.write_threshold and end > self.write_threshold:
@@ -357,12 +359,17 @@ class BlockNode:
 
         :raises OSError: ENOTSUP when the driver cannot; bits may have been marked, nothing written.
         """
+        # There may be thousands of pieces: what they have in common is done once.
+        self._check(min(piece.offset for piece in pieces), 0)
+        end = max(piece.offset + piece.length for piece in pieces)
+        self._check_write(end, 0)
         align = self.driver.request_alignment
-        for piece in pieces:
-            self._check_write(piece.offset, piece.length)
-            if (piece.offset | piece.length | piece.host_offset) % align:
-                raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
-            self._about_to_write(piece.offset, piece.length)
+        if align != 1 and any((piece.offset | piece.length | piece.host_offset) % align for piece in pieces):
+            raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+        if len(self.bitmaps):
+            for piece in pieces:
+                self.bitmaps.mark(piece.offset, piece.length)
+        self._reach(end)
         await self.driver.copy_from_host(pieces)
 
     async def truncate(self, length: int, exact: bool = False) -> None:
