@@ -471,6 +471,33 @@ class TestAborted:
         two.terminate()
         qemu_img("check", "-q", scratch / "top.img")
 
+    def test_no_room_for_the_overlay(self, server: Server, scratch: Scratch, server_kind: str) -> None:
+        uri = exported(server, scratch, "base")
+        with server.file_size_limit(100 * KIB):
+            server.qmp.refused(*sync(scratch, "base", "top"))
+        assert exported_node(server, "base") == "base" and "top" not in server.node_names()
+        qemu_io(uri, "write -P 1 0 64k", "read -P 1 0 64k")
+        if server_kind == "qmpd":
+            assert not (scratch / "top").exists()
+
+    def test_bitmaps_that_cannot_be_stored(self, server: Server, scratch: Scratch) -> None:
+        """The snapshot is taken all the same; the base stays as it was, and nobody believes its bitmap."""
+        uri = exported(server, scratch, "base")
+        server.qmp.command("block-dirty-bitmap-add", node="base", name="b", persistent=True)
+        qemu_io(uri, "write -P 1 0 64k")
+        top = scratch.made_by_qemu_img("top", SIZE, "qcow2").path
+        add_qcow2(server, top, "top", backing=None)
+        with server.file_size_limit(64 * KIB):
+            server.qmp.command("blockdev-snapshot", node="base", overlay="top")
+        assert exported_node(server, "base") == "top" and not node(server, "base")["ro"]
+        qemu_io(uri, "write -P 2 64k 64k", "read -P 1 0 64k")
+        assert server.bitmaps("base")["b"]["count"] == 64 * KIB
+        server.terminate()
+        info = json.loads(qemu_img("info", "--output=json", scratch / "base.img"))
+        assert [one["flags"] for one in info["format-specific"]["data"]["bitmaps"]] == [["auto"]]
+        for path in (scratch / "base.img", top):
+            qemu_img("check", "-q", path)
+
     def test_last_of_three_fails(self, server: Server, scratch: Scratch) -> None:
         uris = [exported(server, scratch, name) for name in "abc"]
         server.export(add_qcow2(server, scratch.made_by_qemu_img("used", SIZE, "qcow2").path, "used", backing=None))

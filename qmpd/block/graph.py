@@ -24,6 +24,7 @@ from qmpd.block.driver import BlockDriver, FilterDriver
 from qmpd.block.iopool import IOPool
 from qmpd.block.node import BlockNode, NodeOptions
 from qmpd.block.permissions import PERM_NAMES, Perm, describe
+from qmpd.block.unbroken import see_through
 from qmpd.errors import GenericError
 from qmpd.events import EventSink
 from qmpd.objects.tree import ObjectTree
@@ -147,14 +148,21 @@ class BlockGraph:
             try:
                 yield
             finally:
-                while self._afterwards:
-                    await self._afterwards.pop(0)()
-                await self._reap()
+                if self._afterwards or self._dying:
+                    late_cancellation = await see_through(self._tidy_up())
+                    if late_cancellation is not None:
+                        raise late_cancellation
+
+    async def _tidy_up(self) -> None:
+        while self._afterwards:
+            await self._afterwards.pop(0)()
+        await self._reap()
 
     def defer(self, action: Callable[[], Awaitable[None]]) -> None:
         """Run `action` at the end of the exclusive section, before unused nodes are closed; nothing is drained then.
 
-        For what has to wait for a disk and follows from a step that cannot wait or fail. It must not raise.
+        For what has to wait for a disk and follows from a step that cannot wait or fail. It must not raise, and is seen
+        through to its end.
         """
         self._afterwards.append(action)
 

@@ -21,7 +21,8 @@ class TransactionAction(ABC):
 
     The engine builds it (no effect yet), asks for `nodes`, and then calls `prepare`, `commit` or `abort`, and
     `clean`. From the first `prepare` to the last `clean` the graph is held and the nodes of all actions are
-    drained. When they are in use again, and the graph is still held, `finish` has its turn.
+    drained. What takes its time and changes nothing about the outcome, `commit` can put off until the nodes are in
+    use again (`BlockGraph.defer`).
 
     :param data: the action's arguments, a validated model of the schema.
     """
@@ -55,10 +56,3 @@ class TransactionAction(ABC):
 
     def clean(self) -> None:  # noqa: B027
         """Free what is left, after `commit` or `abort`."""
-
-    async def finish(self) -> None:
-        """After `commit`: whatever takes its time and changes nothing about the outcome, such as tidying up.
-
-        Anything it raises is logged.
-        """
-        return

@@ -8,8 +8,6 @@ The order of things is the point of this module:
         record                                    may fail, may wait; the last thing that does
         commit in order, clean in order           plain calls
      or abort in reverse, clean in order          plain calls, from the one whose `prepare` failed backwards
-    let the nodes go
-        finish in order                           after a commit only; cannot fail any more
 
 A client that goes away while a transaction prepares cancels it, which is a failure like any other. While it
 records, the outcome is in the balance, so recording is seen through to its end first and decides; only then
@@ -25,12 +23,13 @@ import importlib
 import inspect
 import logging
 import pkgutil
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from qmpd.errors import GenericError, QMPError, os_error_text
+from qmpd.block.unbroken import see_through
+from qmpd.errors import GenericError, os_error_text
 from qmpd.transaction import kinds as kinds_package
 from qmpd.transaction.action import TransactionAction
 from qmpd.transaction.env import CompletionMode, TransactionEnv
@@ -98,14 +97,8 @@ class TransactionEngine:
         """
         env = self._make_env(completion_mode, context)
         actions = [self._build(request, env) for request in requests]
-        async with self._graph.exclusive():
-            async with self._graph.drained(_nodes_of(actions)):
-                late_cancellation = await self._carry_out(actions, env)
-            unfinished = [action for action in actions if type(action).finish is not TransactionAction.finish]
-            if unfinished:
-                late_cancellation = await _see_through(_finish(unfinished)) or late_cancellation
-            if late_cancellation is not None:
-                raise late_cancellation
+        async with self._graph.exclusive(), self._graph.drained(_nodes_of(actions)):
+            await self._carry_out(actions, env)
         return actions
 
     async def run_single(self, kind: str, data: Any, context: RequestContext) -> TransactionAction:
@@ -137,10 +130,7 @@ class TransactionEngine:
             )
         return cls(request.data, env)
 
-    async def _carry_out(
-        self, actions: Sequence[TransactionAction], env: TransactionEnv
-    ) -> asyncio.CancelledError | None:
-        """Up to the last `clean`; gives a cancellation that came when the outcome was decided."""
+    async def _carry_out(self, actions: Sequence[TransactionAction], env: TransactionEnv) -> None:
         begun: list[TransactionAction] = []
         try:
             for action in actions:
@@ -156,7 +146,8 @@ class TransactionEngine:
             env.group.settle_if_empty()
         for action in actions:
             _call(action.clean, action)
-        return late_cancellation
+        if late_cancellation is not None:
+            raise late_cancellation
 
     async def _record(
         self, env: TransactionEnv, actions: Sequence[TransactionAction]
@@ -164,39 +155,7 @@ class TransactionEngine:
         """Record, whatever happens to the caller's task; return a cancellation that came too late."""
         if self._recorder is None:
             return None
-        return await _see_through(_recorded(self._recorder, env, actions))
-
-
-async def _see_through(work: Coroutine[Any, Any, None]) -> asyncio.CancelledError | None:
-    """Wait for `work` to end, whatever happens to the caller's task; give a cancellation that came meanwhile.
-
-    :raises Exception: what `work` raised.
-    """
-    running = asyncio.ensure_future(work)
-    late: asyncio.CancelledError | None = None
-    while True:
-        try:
-            await asyncio.shield(running)
-        except asyncio.CancelledError as error:
-            if running.cancelled():
-                raise
-            late = error
-        except Exception as error:
-            if late is not None:
-                raise late from error
-            raise
-        else:
-            return late
-
-
-async def _finish(actions: Sequence[TransactionAction]) -> None:
-    for action in actions:
-        try:
-            await action.finish()
-        except (QMPError, OSError) as error:
-            _log.warning("action '%s' is done, but: %s", action.kind, error)
-        except Exception:
-            _log.exception("bug: 'finish' of transaction action '%s' raised", action.kind)
+        return await see_through(_recorded(self._recorder, env, actions))
 
 
 async def _prepare(action: TransactionAction) -> None:

@@ -344,3 +344,30 @@ async def test_zero_and_discard(bench: Bench) -> None:
     assert unmap.driver.driver_stats() == {
         "driver": "file", "discard-nb-ok": 1, "discard-nb-failed": 0, "discard-bytes-ok": 65536,
     }
+
+
+async def test_the_end_of_a_section_is_seen_through(bench: Bench) -> None:
+    """What was put off, and closing what nobody uses, do not depend on the task that began it."""
+    node = await bench.disk("d", bytes(512))
+    gate = asyncio.Event()
+    done: list[str] = []
+
+    async def put_off() -> None:
+        await gate.wait()
+        done.append("put off")
+
+    async def change() -> None:
+        async with bench.graph.exclusive():
+            bench.graph.defer(put_off)
+            await bench.graph.delete_node(node)
+
+    task = asyncio.ensure_future(change())
+    await asyncio.sleep(0)
+    for _ in range(2):
+        await asyncio.sleep(0)
+        task.cancel()
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done == ["put off"]
+    assert not bench.graph.nodes

@@ -33,7 +33,7 @@ class Stage(World):
         self.log: list[str] = []
         self.gates: dict[str, asyncio.Event] = {}
         self.disks = {name: Node(name) for name in "abcd"}
-        kinds = {cls.kind: cls for cls in (Step, AbortAction, StartJob, Lonely, Setting, Tidy)}
+        kinds = {cls.kind: cls for cls in (Step, AbortAction, StartJob, Lonely, Setting)}
         self.engine = TransactionEngine(
             self.graph,  # type: ignore[arg-type]
             self.jobs,
@@ -94,25 +94,6 @@ class Step(TransactionAction):
 class Lonely(Step):
     kind = "lonely"
     ungroupable = "it cannot be undone once the disks are in use again"
-
-
-class Tidy(Step):
-    """Has something to do afterwards, which takes until the gate `finish NAME` opens, if there is one."""
-
-    kind = "tidy"
-
-    async def finish(self) -> None:
-        assert self.stage.graph.held
-        assert not any(node.drains for node in self.nodes())
-        gate = self.stage.gates.get(f"finish {self.name}")
-        if gate is not None:
-            await gate.wait()
-        self.stage.log.append(f"finish {self.name}")
-        match self.wrong:
-            case "finish":
-                raise GenericError("there is dust left")
-            case "bug":
-                raise KeyError("oops")
 
 
 class StartJob(Step):
@@ -262,33 +243,6 @@ async def test_transactions_come_one_at_a_time() -> None:
     gate.set()
     await asyncio.gather(first, second)
     assert stage.log == told(prepare="a", commit="a", clean="a") + told(prepare="b", commit="b", clean="b")
-
-
-async def test_actions_finish_when_the_nodes_are_in_use_again() -> None:
-    stage = Stage()
-    await stage.run("a!finish", "b", kind="tidy")
-    assert stage.log == told(prepare="ab", commit="ab", clean="ab", finish="ab")
-
-
-async def test_actions_that_abort_do_not_finish() -> None:
-    stage = Stage()
-    with pytest.raises(GenericError):
-        await stage.run("a", "b!prepare", kind="tidy")
-    assert stage.log == told(prepare="ab", abort="ba", clean="ab")
-
-
-async def test_the_client_leaves_while_actions_finish() -> None:
-    stage = Stage()
-    gate = stage.gates["finish a"] = asyncio.Event()
-    running = asyncio.ensure_future(stage.run("a", "b", kind="tidy"))
-    await stage.settle()
-    running.cancel()
-    await stage.settle()
-    assert not running.done()
-    gate.set()
-    with pytest.raises(asyncio.CancelledError):
-        await running
-    assert stage.log == told(prepare="ab", commit="ab", clean="ab", finish="ab")
 
 
 class Recorder:

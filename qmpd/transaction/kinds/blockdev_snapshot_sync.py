@@ -84,6 +84,9 @@ class SnapshotIntoFile(ExternalSnapshot):
 
     def commit(self) -> None:
         """Without users to go over to it, nobody holds the overlay, and it is closed again."""
+        super().commit()
+        if self._file is not None:
+            self.env.graph.defer(self._keep_file)
         if self._opened is not None:
             self.env.graph.discard_if_unused(self._opened)
 
@@ -94,10 +97,9 @@ class SnapshotIntoFile(ExternalSnapshot):
         if self._file is not None:
             self._file.undo()
 
-    async def finish(self) -> None:
-        if self._file is not None:
-            await self.env.services.pool.run(self._file.keep)
-        await super().finish()
+    async def _keep_file(self) -> None:
+        assert self._file is not None
+        await self.env.services.pool.run(self._file.keep)
 
 
 def _check_format(name: str) -> None:

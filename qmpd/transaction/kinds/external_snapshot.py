@@ -10,16 +10,20 @@ and its lock is one that lets others read. Should that fail, nothing is lost; th
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 from qmpd.block.blockers import BlockOp
 from qmpd.block.overlay import Overlay
 from qmpd.block.reopen import set_read_only
+from qmpd.errors import GenericError
 from qmpd.transaction.action import TransactionAction
 
 if TYPE_CHECKING:
     from qmpd.block.node import BlockNode
+
+_log = logging.getLogger(__name__)
 
 
 class ExternalSnapshot(TransactionAction):
@@ -63,7 +67,15 @@ class ExternalSnapshot(TransactionAction):
         if self._overlay is not None:
             self._overlay.take_off()
 
-    async def finish(self) -> None:
-        """Make the base read-only."""
-        if self._base is not None and self.env.graph.nodes.get(self._base.node_name) is self._base:
-            await set_read_only(self.env.graph, self._base, True)
+    def commit(self) -> None:
+        """The overlay stays; the base becomes read-only as soon as can be."""
+        self.env.graph.defer(self._close_base)
+
+    async def _close_base(self) -> None:
+        base, graph = self._base, self.env.graph
+        if base is None or graph.nodes.get(base.node_name) is not base:
+            return
+        try:
+            await set_read_only(graph, base, True)
+        except GenericError as error:
+            _log.warning("node '%s' has an overlay now, but is still writable: %s", base.node_name, error.desc)
