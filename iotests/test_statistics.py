@@ -152,15 +152,15 @@ class TestHistograms:
         for entry in device.qmp.command("query-blockstats"):
             assert not [name for name in entry["stats"] if "histogram" in name]
 
-    @pytest.mark.parametrize("boundaries", [[10, 5], [0], [3, 3]])
-    def test_bad_boundaries(self, device: Server, boundaries: list[int]) -> None:
+    def test_bad_boundaries(self, device: Server) -> None:
         device.qmp.command("block-latency-histogram-set", id="d0", boundaries=[1])
-        device.qmp.refused("block-latency-histogram-set", id="d0", boundaries=boundaries)
-        assert self.histograms(device)["rd"]["boundaries"] == [1]
+        for boundaries in ([10, 5], [0], [3, 3]):
+            device.qmp.refused("block-latency-histogram-set", id="d0", boundaries=boundaries)
+            assert self.histograms(device)["rd"]["boundaries"] == [1]
 
-    @pytest.mark.parametrize("name", ["n", "zz"])
-    def test_unknown(self, device: Server, name: str) -> None:
-        device.qmp.refused("block-latency-histogram-set", id=name, boundaries=[1], error_class="DeviceNotFound")
+    def test_unknown(self, device: Server) -> None:
+        for name in ("n", "zz"):
+            device.qmp.refused("block-latency-histogram-set", id=name, boundaries=[1], error_class="DeviceNotFound")
 
 
 @pytest.mark.qmpd_only("exports have no statistics in QEMU")

@@ -30,6 +30,7 @@ from qmpd.commands.backup import BackupCommands
 from qmpd.commands.bitmaps import BitmapCommands
 from qmpd.commands.block import BlockCommands
 from qmpd.commands.chains import ChainCommands
+from qmpd.commands.children import ChildCommands
 from qmpd.commands.control import VERSION, ControlCommands
 from qmpd.commands.exports import ExportCommands
 from qmpd.commands.images import ImageCommands
@@ -110,6 +111,7 @@ class Daemon:
         """All command families."""
         yield ControlCommands(lambda: self.dispatcher.handlers, self.request_shutdown)
         yield BlockCommands(self.graph)
+        yield ChildCommands(self.graph)
         yield NodeOptionCommands(self.graph)
         yield ImageCommands(self.graph, self.jobs)
         yield ChainCommands(self.graph, self.jobs)

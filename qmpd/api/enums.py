@@ -37,8 +37,10 @@ __all__ = [
     "OnCbwError",
     "BlkdebugEvent",
     "BlkdebugIOType",
+    "QuorumReadPattern",
     "BlockdevQcow2Version",
     "BlockErrorAction",
+    "QuorumOpType",
     "BlockExportRemoveMode",
     "BlockExportType",
     "QMPCapability",
@@ -508,6 +510,9 @@ class BlockdevDriver(QAPIEnum):
     QCOW2 = "qcow2"
     """QEMU's own format"""
 
+    QUORUM = "quorum"
+    """several images with the same contents, and a vote"""
+
     RAW = "raw"
     """the image is the data"""
 
@@ -711,6 +716,16 @@ class BlkdebugIOType(QAPIEnum):
     """how a range is stored"""
 
 
+class QuorumReadPattern(QAPIEnum):
+    """How a quorum reads."""
+
+    QUORUM = "quorum"
+    """all children are read, and vote"""
+
+    FIFO = "fifo"
+    """the first child that can be read is believed"""
+
+
 class BlockdevQcow2Version(QAPIEnum):
     """The versions of qcow2."""
 
@@ -732,6 +747,19 @@ class BlockErrorAction(QAPIEnum):
 
     STOP = "stop"
     """whatever did the I/O has stopped"""
+
+
+class QuorumOpType(QAPIEnum):
+    """What a child of a quorum was asked for."""
+
+    READ = "read"
+    """to read"""
+
+    WRITE = "write"
+    """to write"""
+
+    FLUSH = "flush"
+    """to make what was written durable"""
 
 
 class BlockExportRemoveMode(QAPIEnum):

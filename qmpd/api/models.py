@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockStatsSpecificNullCo as BlockStatsSpecificNullCo
     from qmpd.api.structs.block_core import BlockStatsSpecificPreallocate as BlockStatsSpecificPreallocate
     from qmpd.api.structs.block_core import BlockStatsSpecificQcow2 as BlockStatsSpecificQcow2
+    from qmpd.api.structs.block_core import BlockStatsSpecificQuorum as BlockStatsSpecificQuorum
     from qmpd.api.structs.block_core import BlockStatsSpecificRaw as BlockStatsSpecificRaw
     from qmpd.api.structs.block_core import BlockStatsSpecificThrottle as BlockStatsSpecificThrottle
     from qmpd.api.structs.block_core import BlockStats as BlockStats
@@ -147,6 +148,8 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import ThrottleGroupProperties as ThrottleGroupProperties
     from qmpd.api.structs.block_core import BlockdevOptionsThrottle as BlockdevOptionsThrottle
     from qmpd.api.structs.block_core import BlockdevOptionsCor as BlockdevOptionsCor
+    from qmpd.api.enums import QuorumReadPattern as QuorumReadPattern
+    from qmpd.api.structs.block_core import BlockdevOptionsQuorum as BlockdevOptionsQuorum
     from qmpd.api.structs.block_core import QObjBlockdevOptionsBase as QObjBlockdevOptionsBase
     from qmpd.api.structs.block_core import BlockdevOptions as BlockdevOptions
     from qmpd.api.structs.block_core import BlockdevOptionsBlkdebugBranch as BlockdevOptionsBlkdebugBranch
@@ -159,10 +162,12 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockdevOptionsNullCo as BlockdevOptionsNullCo
     from qmpd.api.structs.block_core import BlockdevOptionsPreallocateBranch as BlockdevOptionsPreallocateBranch
     from qmpd.api.structs.block_core import BlockdevOptionsQcow2Branch as BlockdevOptionsQcow2Branch
+    from qmpd.api.structs.block_core import BlockdevOptionsQuorumBranch as BlockdevOptionsQuorumBranch
     from qmpd.api.structs.block_core import BlockdevOptionsRawBranch as BlockdevOptionsRawBranch
     from qmpd.api.structs.block_core import BlockdevOptionsThrottleBranch as BlockdevOptionsThrottleBranch
     from qmpd.api.structs.block_core import BlockdevRef as BlockdevRef
     from qmpd.api.structs.block_core import BlockdevRefOrNull as BlockdevRefOrNull
+    from qmpd.api.structs.block_core import QObjXBlockdevChangeArg as QObjXBlockdevChangeArg
     from qmpd.api.structs.block_core import QObjBlockdevDelArg as QObjBlockdevDelArg
     from qmpd.api.structs.block_core import QObjBlockdevReopenArg as QObjBlockdevReopenArg
     from qmpd.api.structs.block_core import QObjBlockSetWriteThresholdArg as QObjBlockSetWriteThresholdArg
@@ -181,6 +186,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockdevCreateOptionsNullCo as BlockdevCreateOptionsNullCo
     from qmpd.api.structs.block_core import BlockdevCreateOptionsPreallocate as BlockdevCreateOptionsPreallocate
     from qmpd.api.structs.block_core import BlockdevCreateOptionsQcow2Branch as BlockdevCreateOptionsQcow2Branch
+    from qmpd.api.structs.block_core import BlockdevCreateOptionsQuorum as BlockdevCreateOptionsQuorum
     from qmpd.api.structs.block_core import BlockdevCreateOptionsRaw as BlockdevCreateOptionsRaw
     from qmpd.api.structs.block_core import BlockdevCreateOptionsThrottle as BlockdevCreateOptionsThrottle
     from qmpd.api.structs.block_core import QObjBlockdevCreateArg as QObjBlockdevCreateArg
@@ -197,6 +203,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockdevAmendOptionsNullCo as BlockdevAmendOptionsNullCo
     from qmpd.api.structs.block_core import BlockdevAmendOptionsPreallocate as BlockdevAmendOptionsPreallocate
     from qmpd.api.structs.block_core import BlockdevAmendOptionsQcow2Branch as BlockdevAmendOptionsQcow2Branch
+    from qmpd.api.structs.block_core import BlockdevAmendOptionsQuorum as BlockdevAmendOptionsQuorum
     from qmpd.api.structs.block_core import BlockdevAmendOptionsRaw as BlockdevAmendOptionsRaw
     from qmpd.api.structs.block_core import BlockdevAmendOptionsThrottle as BlockdevAmendOptionsThrottle
     from qmpd.api.structs.block_core import QObjXBlockdevAmendArg as QObjXBlockdevAmendArg
@@ -213,6 +220,9 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import QObjBlockJobErrorArg as QObjBlockJobErrorArg
     from qmpd.api.structs.block_core import QObjBlockJobReadyArg as QObjBlockJobReadyArg
     from qmpd.api.structs.block_core import QObjBlockJobPendingArg as QObjBlockJobPendingArg
+    from qmpd.api.enums import QuorumOpType as QuorumOpType
+    from qmpd.api.structs.block_core import QObjQuorumFailureArg as QObjQuorumFailureArg
+    from qmpd.api.structs.block_core import QObjQuorumReportBadArg as QObjQuorumReportBadArg
     from qmpd.api.structs.block_core import QObjBlockWriteThresholdArg as QObjBlockWriteThresholdArg
     from qmpd.api.structs.block_export import NbdServerOptions as NbdServerOptions
     from qmpd.api.structs.block_export import QObjNbdServerStartArg as QObjNbdServerStartArg
@@ -393,6 +403,7 @@ _HOMES = {
     "BlockStatsSpecificNullCo": "qmpd.api.structs.block_core",
     "BlockStatsSpecificPreallocate": "qmpd.api.structs.block_core",
     "BlockStatsSpecificQcow2": "qmpd.api.structs.block_core",
+    "BlockStatsSpecificQuorum": "qmpd.api.structs.block_core",
     "BlockStatsSpecificRaw": "qmpd.api.structs.block_core",
     "BlockStatsSpecificThrottle": "qmpd.api.structs.block_core",
     "BlockStats": "qmpd.api.structs.block_core",
@@ -458,6 +469,8 @@ _HOMES = {
     "ThrottleGroupProperties": "qmpd.api.structs.block_core",
     "BlockdevOptionsThrottle": "qmpd.api.structs.block_core",
     "BlockdevOptionsCor": "qmpd.api.structs.block_core",
+    "QuorumReadPattern": "qmpd.api.enums",
+    "BlockdevOptionsQuorum": "qmpd.api.structs.block_core",
     "QObjBlockdevOptionsBase": "qmpd.api.structs.block_core",
     "BlockdevOptions": "qmpd.api.structs.block_core",
     "BlockdevOptionsBlkdebugBranch": "qmpd.api.structs.block_core",
@@ -470,10 +483,12 @@ _HOMES = {
     "BlockdevOptionsNullCo": "qmpd.api.structs.block_core",
     "BlockdevOptionsPreallocateBranch": "qmpd.api.structs.block_core",
     "BlockdevOptionsQcow2Branch": "qmpd.api.structs.block_core",
+    "BlockdevOptionsQuorumBranch": "qmpd.api.structs.block_core",
     "BlockdevOptionsRawBranch": "qmpd.api.structs.block_core",
     "BlockdevOptionsThrottleBranch": "qmpd.api.structs.block_core",
     "BlockdevRef": "qmpd.api.structs.block_core",
     "BlockdevRefOrNull": "qmpd.api.structs.block_core",
+    "QObjXBlockdevChangeArg": "qmpd.api.structs.block_core",
     "QObjBlockdevDelArg": "qmpd.api.structs.block_core",
     "QObjBlockdevReopenArg": "qmpd.api.structs.block_core",
     "QObjBlockSetWriteThresholdArg": "qmpd.api.structs.block_core",
@@ -492,6 +507,7 @@ _HOMES = {
     "BlockdevCreateOptionsNullCo": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsPreallocate": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsQcow2Branch": "qmpd.api.structs.block_core",
+    "BlockdevCreateOptionsQuorum": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsRaw": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsThrottle": "qmpd.api.structs.block_core",
     "QObjBlockdevCreateArg": "qmpd.api.structs.block_core",
@@ -508,6 +524,7 @@ _HOMES = {
     "BlockdevAmendOptionsNullCo": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsPreallocate": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsQcow2Branch": "qmpd.api.structs.block_core",
+    "BlockdevAmendOptionsQuorum": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsRaw": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsThrottle": "qmpd.api.structs.block_core",
     "QObjXBlockdevAmendArg": "qmpd.api.structs.block_core",
@@ -524,6 +541,9 @@ _HOMES = {
     "QObjBlockJobErrorArg": "qmpd.api.structs.block_core",
     "QObjBlockJobReadyArg": "qmpd.api.structs.block_core",
     "QObjBlockJobPendingArg": "qmpd.api.structs.block_core",
+    "QuorumOpType": "qmpd.api.enums",
+    "QObjQuorumFailureArg": "qmpd.api.structs.block_core",
+    "QObjQuorumReportBadArg": "qmpd.api.structs.block_core",
     "QObjBlockWriteThresholdArg": "qmpd.api.structs.block_core",
     "NbdServerOptions": "qmpd.api.structs.block_export",
     "QObjNbdServerStartArg": "qmpd.api.structs.block_export",
@@ -705,6 +725,7 @@ __all__ = [
     "BlockStatsSpecificNullCo",
     "BlockStatsSpecificPreallocate",
     "BlockStatsSpecificQcow2",
+    "BlockStatsSpecificQuorum",
     "BlockStatsSpecificRaw",
     "BlockStatsSpecificThrottle",
     "BlockStats",
@@ -770,6 +791,8 @@ __all__ = [
     "ThrottleGroupProperties",
     "BlockdevOptionsThrottle",
     "BlockdevOptionsCor",
+    "QuorumReadPattern",
+    "BlockdevOptionsQuorum",
     "QObjBlockdevOptionsBase",
     "BlockdevOptions",
     "BlockdevOptionsBlkdebugBranch",
@@ -782,10 +805,12 @@ __all__ = [
     "BlockdevOptionsNullCo",
     "BlockdevOptionsPreallocateBranch",
     "BlockdevOptionsQcow2Branch",
+    "BlockdevOptionsQuorumBranch",
     "BlockdevOptionsRawBranch",
     "BlockdevOptionsThrottleBranch",
     "BlockdevRef",
     "BlockdevRefOrNull",
+    "QObjXBlockdevChangeArg",
     "QObjBlockdevDelArg",
     "QObjBlockdevReopenArg",
     "QObjBlockSetWriteThresholdArg",
@@ -804,6 +829,7 @@ __all__ = [
     "BlockdevCreateOptionsNullCo",
     "BlockdevCreateOptionsPreallocate",
     "BlockdevCreateOptionsQcow2Branch",
+    "BlockdevCreateOptionsQuorum",
     "BlockdevCreateOptionsRaw",
     "BlockdevCreateOptionsThrottle",
     "QObjBlockdevCreateArg",
@@ -820,6 +846,7 @@ __all__ = [
     "BlockdevAmendOptionsNullCo",
     "BlockdevAmendOptionsPreallocate",
     "BlockdevAmendOptionsQcow2Branch",
+    "BlockdevAmendOptionsQuorum",
     "BlockdevAmendOptionsRaw",
     "BlockdevAmendOptionsThrottle",
     "QObjXBlockdevAmendArg",
@@ -836,6 +863,9 @@ __all__ = [
     "QObjBlockJobErrorArg",
     "QObjBlockJobReadyArg",
     "QObjBlockJobPendingArg",
+    "QuorumOpType",
+    "QObjQuorumFailureArg",
+    "QObjQuorumReportBadArg",
     "QObjBlockWriteThresholdArg",
     "NbdServerOptions",
     "QObjNbdServerStartArg",

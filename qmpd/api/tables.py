@@ -50,6 +50,7 @@ COMMANDS: Mapping[str, CommandInfo] = MappingProxyType(
         "block-job-dismiss": CommandInfo("block-job-dismiss", _MODELS, arg_type="QObjBlockJobDismissArg", allow_preconfig=True),
         "block-job-finalize": CommandInfo("block-job-finalize", _MODELS, arg_type="QObjBlockJobFinalizeArg", allow_preconfig=True),
         "blockdev-add": CommandInfo("blockdev-add", _MODELS, arg_type="BlockdevOptions", allow_preconfig=True),
+        "x-blockdev-change": CommandInfo("x-blockdev-change", _MODELS, arg_type="QObjXBlockdevChangeArg", features=("unstable",), allow_preconfig=True),
         "blockdev-del": CommandInfo("blockdev-del", _MODELS, arg_type="QObjBlockdevDelArg", allow_preconfig=True),
         "blockdev-reopen": CommandInfo("blockdev-reopen", _MODELS, arg_type="QObjBlockdevReopenArg", allow_preconfig=True),
         "block-set-write-threshold": CommandInfo("block-set-write-threshold", _MODELS, arg_type="QObjBlockSetWriteThresholdArg", allow_preconfig=True),
@@ -94,6 +95,8 @@ EVENTS: Mapping[str, EventInfo] = MappingProxyType(
         "BLOCK_JOB_ERROR": EventInfo("BLOCK_JOB_ERROR", _MODELS, arg_type="QObjBlockJobErrorArg"),
         "BLOCK_JOB_READY": EventInfo("BLOCK_JOB_READY", _MODELS, arg_type="QObjBlockJobReadyArg"),
         "BLOCK_JOB_PENDING": EventInfo("BLOCK_JOB_PENDING", _MODELS, arg_type="QObjBlockJobPendingArg"),
+        "QUORUM_FAILURE": EventInfo("QUORUM_FAILURE", _MODELS, arg_type="QObjQuorumFailureArg"),
+        "QUORUM_REPORT_BAD": EventInfo("QUORUM_REPORT_BAD", _MODELS, arg_type="QObjQuorumReportBadArg"),
         "BLOCK_WRITE_THRESHOLD": EventInfo("BLOCK_WRITE_THRESHOLD", _MODELS, arg_type="QObjBlockWriteThresholdArg"),
         "BLOCK_EXPORT_DELETED": EventInfo("BLOCK_EXPORT_DELETED", _MODELS, arg_type="QObjBlockExportDeletedArg"),
     }

@@ -36,6 +36,8 @@ from qmpd.api.enums import (
     Qcow2BitmapInfoFlags,
     Qcow2CompressionType,
     Qcow2OverlapCheckMode,
+    QuorumOpType,
+    QuorumReadPattern,
     XDbgBlockGraphNodeType,
 )
 from qmpd.qapi.model import Int32, Int64, UInt32, UInt64, Array, Maybe, Model, by_json_type, by_member
@@ -69,6 +71,7 @@ __all__ = [
     "BlockStatsSpecificNullCo",
     "BlockStatsSpecificPreallocate",
     "BlockStatsSpecificQcow2",
+    "BlockStatsSpecificQuorum",
     "BlockStatsSpecificRaw",
     "BlockStatsSpecificThrottle",
     "BlockStats",
@@ -118,6 +121,7 @@ __all__ = [
     "ThrottleGroupProperties",
     "BlockdevOptionsThrottle",
     "BlockdevOptionsCor",
+    "BlockdevOptionsQuorum",
     "QObjBlockdevOptionsBase",
     "BlockdevOptions",
     "BlockdevOptionsBlkdebugBranch",
@@ -130,10 +134,12 @@ __all__ = [
     "BlockdevOptionsNullCo",
     "BlockdevOptionsPreallocateBranch",
     "BlockdevOptionsQcow2Branch",
+    "BlockdevOptionsQuorumBranch",
     "BlockdevOptionsRawBranch",
     "BlockdevOptionsThrottleBranch",
     "BlockdevRef",
     "BlockdevRefOrNull",
+    "QObjXBlockdevChangeArg",
     "QObjBlockdevDelArg",
     "QObjBlockdevReopenArg",
     "QObjBlockSetWriteThresholdArg",
@@ -151,6 +157,7 @@ __all__ = [
     "BlockdevCreateOptionsNullCo",
     "BlockdevCreateOptionsPreallocate",
     "BlockdevCreateOptionsQcow2Branch",
+    "BlockdevCreateOptionsQuorum",
     "BlockdevCreateOptionsRaw",
     "BlockdevCreateOptionsThrottle",
     "QObjBlockdevCreateArg",
@@ -167,6 +174,7 @@ __all__ = [
     "BlockdevAmendOptionsNullCo",
     "BlockdevAmendOptionsPreallocate",
     "BlockdevAmendOptionsQcow2Branch",
+    "BlockdevAmendOptionsQuorum",
     "BlockdevAmendOptionsRaw",
     "BlockdevAmendOptionsThrottle",
     "QObjXBlockdevAmendArg",
@@ -182,6 +190,8 @@ __all__ = [
     "QObjBlockJobErrorArg",
     "QObjBlockJobReadyArg",
     "QObjBlockJobPendingArg",
+    "QObjQuorumFailureArg",
+    "QObjQuorumReportBadArg",
     "QObjBlockWriteThresholdArg",
 ]
 
@@ -1475,6 +1485,25 @@ class BlockdevOptionsThrottle(Model):
     """the node that is slowed down"""
 
 
+class BlockdevOptionsQuorum(Model):
+    """Several images with the same contents, and a vote on what is read. All are of the same size."""
+
+    blkverify: Maybe[bool] = None
+    """there are two children, and they have to agree (default: false)"""
+
+    children: Array[BlockdevRef]
+    """the images"""
+
+    vote_threshold: Int64 = Field(alias="vote-threshold")
+    """how many children have to agree, or to have taken a write"""
+
+    rewrite_corrupted: Maybe[bool] = Field(default=None, alias="rewrite-corrupted")
+    """write what won a vote over what lost it (default: false)"""
+
+    read_pattern: Maybe[QuorumReadPattern] = Field(default=None, alias="read-pattern")
+    """how it reads (default: 'quorum')"""
+
+
 class QObjBlockdevOptionsBase(Model):
     """The members all branches of `BlockdevOptions` have."""
 
@@ -1501,6 +1530,19 @@ class QObjBlockdevOptionsBase(Model):
 
     detect_zeroes: Maybe[BlockdevDetectZeroesOptions] = Field(default=None, alias="detect-zeroes")
     """what happens to writes that hold only zeroes (default: 'off')"""
+
+
+class QObjXBlockdevChangeArg(Model):
+    """The arguments of `x-blockdev-change`."""
+
+    parent: str
+    """the quorum"""
+
+    child: Maybe[str] = None
+    """the child to take out"""
+
+    node: Maybe[str] = None
+    """the node to add; nothing uses it"""
 
 
 class QObjBlockdevDelArg(Model):
@@ -1845,6 +1887,38 @@ class QObjBlockJobPendingArg(Model):
     """the job"""
 
 
+class QObjQuorumFailureArg(Model):
+    """The arguments of `QUORUM_FAILURE`."""
+
+    reference: str
+    """the device, or the quorum's node"""
+
+    sector_num: Int64 = Field(alias="sector-num")
+    """where, in sectors of 512 bytes"""
+
+    sectors_count: Int64 = Field(alias="sectors-count")
+    """how many sectors"""
+
+
+class QObjQuorumReportBadArg(Model):
+    """The arguments of `QUORUM_REPORT_BAD`."""
+
+    type: QuorumOpType
+    """what it was asked for"""
+
+    error: Maybe[str] = None
+    """why it failed, for people; absent if it has other contents"""
+
+    node_name: str = Field(alias="node-name")
+    """the child"""
+
+    sector_num: Int64 = Field(alias="sector-num")
+    """where, in sectors of 512 bytes"""
+
+    sectors_count: Int64 = Field(alias="sectors-count")
+    """how many sectors"""
+
+
 class QObjBlockWriteThresholdArg(Model):
     """The arguments of `BLOCK_WRITE_THRESHOLD`."""
 
@@ -2041,6 +2115,12 @@ class BlockStatsSpecificQcow2(QObjBlockStatsSpecificBase):
     driver: Literal[BlockdevDriver.QCOW2]
 
 
+class BlockStatsSpecificQuorum(QObjBlockStatsSpecificBase):
+    """`BlockStatsSpecific` with `driver` `quorum`."""
+
+    driver: Literal[BlockdevDriver.QUORUM]
+
+
 class BlockStatsSpecificRaw(QObjBlockStatsSpecificBase):
     """`BlockStatsSpecific` with `driver` `raw`."""
 
@@ -2111,6 +2191,12 @@ class BlockdevOptionsQcow2Branch(BlockdevOptionsQcow2, QObjBlockdevOptionsBase):
     """`BlockdevOptions` with `driver` `qcow2`."""
 
     driver: Literal[BlockdevDriver.QCOW2]
+
+
+class BlockdevOptionsQuorumBranch(BlockdevOptionsQuorum, QObjBlockdevOptionsBase):
+    """`BlockdevOptions` with `driver` `quorum`."""
+
+    driver: Literal[BlockdevDriver.QUORUM]
 
 
 class BlockdevOptionsRawBranch(BlockdevOptionsRaw, QObjBlockdevOptionsBase):
@@ -2185,6 +2271,12 @@ class BlockdevCreateOptionsQcow2Branch(BlockdevCreateOptionsQcow2, QObjBlockdevC
     driver: Literal[BlockdevDriver.QCOW2]
 
 
+class BlockdevCreateOptionsQuorum(QObjBlockdevCreateOptionsBase):
+    """`BlockdevCreateOptions` with `driver` `quorum`."""
+
+    driver: Literal[BlockdevDriver.QUORUM]
+
+
 class BlockdevCreateOptionsRaw(QObjBlockdevCreateOptionsBase):
     """`BlockdevCreateOptions` with `driver` `raw`."""
 
@@ -2257,6 +2349,12 @@ class BlockdevAmendOptionsQcow2Branch(BlockdevAmendOptionsQcow2, QObjBlockdevAme
     driver: Literal[BlockdevDriver.QCOW2]
 
 
+class BlockdevAmendOptionsQuorum(QObjBlockdevAmendOptionsBase):
+    """`BlockdevAmendOptions` with `driver` `quorum`."""
+
+    driver: Literal[BlockdevDriver.QUORUM]
+
+
 class BlockdevAmendOptionsRaw(QObjBlockdevAmendOptionsBase):
     """`BlockdevAmendOptions` with `driver` `raw`."""
 
@@ -2293,6 +2391,7 @@ BlockStatsSpecific = TypeAliasType(
             Annotated[BlockStatsSpecificNullCo, Tag("driver=null-co")],
             Annotated[BlockStatsSpecificPreallocate, Tag("driver=preallocate")],
             Annotated[BlockStatsSpecificQcow2, Tag("driver=qcow2")],
+            Annotated[BlockStatsSpecificQuorum, Tag("driver=quorum")],
             Annotated[BlockStatsSpecificRaw, Tag("driver=raw")],
             Annotated[BlockStatsSpecificThrottle, Tag("driver=throttle")],
         ],
@@ -2339,6 +2438,7 @@ BlockdevOptions = TypeAliasType(
             Annotated[BlockdevOptionsNullCo, Tag("driver=null-co")],
             Annotated[BlockdevOptionsPreallocateBranch, Tag("driver=preallocate")],
             Annotated[BlockdevOptionsQcow2Branch, Tag("driver=qcow2")],
+            Annotated[BlockdevOptionsQuorumBranch, Tag("driver=quorum")],
             Annotated[BlockdevOptionsRawBranch, Tag("driver=raw")],
             Annotated[BlockdevOptionsThrottleBranch, Tag("driver=throttle")],
         ],
@@ -2386,6 +2486,7 @@ BlockdevCreateOptions = TypeAliasType(
             Annotated[BlockdevCreateOptionsNullCo, Tag("driver=null-co")],
             Annotated[BlockdevCreateOptionsPreallocate, Tag("driver=preallocate")],
             Annotated[BlockdevCreateOptionsQcow2Branch, Tag("driver=qcow2")],
+            Annotated[BlockdevCreateOptionsQuorum, Tag("driver=quorum")],
             Annotated[BlockdevCreateOptionsRaw, Tag("driver=raw")],
             Annotated[BlockdevCreateOptionsThrottle, Tag("driver=throttle")],
         ],
@@ -2408,6 +2509,7 @@ BlockdevAmendOptions = TypeAliasType(
             Annotated[BlockdevAmendOptionsNullCo, Tag("driver=null-co")],
             Annotated[BlockdevAmendOptionsPreallocate, Tag("driver=preallocate")],
             Annotated[BlockdevAmendOptionsQcow2Branch, Tag("driver=qcow2")],
+            Annotated[BlockdevAmendOptionsQuorum, Tag("driver=quorum")],
             Annotated[BlockdevAmendOptionsRaw, Tag("driver=raw")],
             Annotated[BlockdevAmendOptionsThrottle, Tag("driver=throttle")],
         ],

@@ -17,6 +17,7 @@ _DRIVERS = {
     "null-aio": "qmpd.block.drivers.null:NullDriver",
     "qcow2": "qmpd.block.drivers.qcow2.driver:Qcow2Driver",
     "compress": "qmpd.block.drivers.compress:CompressDriver",
+    "quorum": "qmpd.block.drivers.quorum:QuorumDriver",
     "preallocate": "qmpd.block.drivers.preallocate:PreallocateDriver",
     "copy-on-read": "qmpd.block.drivers.copy_on_read:CopyOnReadDriver",
     "copy-before-write": "qmpd.block.drivers.copy_before_write:CopyBeforeWriteDriver",
