@@ -31,6 +31,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from qmpd.block import chain
 from qmpd.block.backend import BlockBackend
 from qmpd.block.drivers.blkdebug_rules import RuleSet
 from qmpd.block.node import BlockNode
@@ -54,6 +55,8 @@ QUIET_TURNS = 5
 PICK = st.integers(0, 1 << 16)
 SEED = st.integers(0, 1 << 32)
 ERRORS = (errno.EIO, errno.ENOSPC)
+FILTERS = {"blkdebug": "image", "copy-on-read": "file"}
+"""Filters that a disk can have from the beginning, and what they call the node below."""
 
 
 @dataclass(eq=False)
@@ -240,20 +243,25 @@ class RandomGraphs(RuleBasedStateMachine):
 
     @initialize(fmt=st.sampled_from(["raw", "qcow2"]), seed=SEED)
     def first_disk(self, fmt: str, seed: int) -> None:
-        self.do(self._add_disk(fmt, False, seed))
+        self.do(self._add_disk(fmt, None, seed))
 
     @precondition(lambda self: len(self.disks) < MAX_DISKS)
-    @rule(fmt=st.sampled_from(["raw", "qcow2"]), filtered=st.booleans(), seed=SEED)
-    def add_disk(self, fmt: str, filtered: bool, seed: int) -> None:
-        self.do(self._add_disk(fmt, filtered, seed))
+    @rule(
+        fmt=st.sampled_from(["raw", "qcow2"]),
+        filter_driver=st.sampled_from([None, None, *FILTERS]),
+        seed=SEED,
+    )
+    def add_disk(self, fmt: str, filter_driver: str | None, seed: int) -> None:
+        self.do(self._add_disk(fmt, filter_driver, seed))
 
-    async def _add_disk(self, fmt: str, filtered: bool, seed: int) -> None:
+    async def _add_disk(self, fmt: str, filter_driver: str | None, seed: int) -> None:
         rng = random.Random(seed)
         name = await self.image(fmt)
         top = name
-        if filtered:
+        if filter_driver is not None:
             top = self.new_name("f")
-            await self.lab.execute("blockdev-add", driver="blkdebug", node_name=top, image=name, discard="unmap")
+            below = {FILTERS[filter_driver]: name}
+            await self.lab.execute("blockdev-add", driver=filter_driver, node_name=top, discard="unmap", **below)
         disk = Disk(name, self.lab.guest(top), bytearray(LENGTH))
         self.disks.append(disk)
         for _ in range(rng.randrange(4)):
@@ -463,6 +471,42 @@ class RandomGraphs(RuleBasedStateMachine):
 
         self.do(start())
 
+    @rule(which=PICK, top=PICK, base=PICK, policy=st.sampled_from(["report", "stop", "enospc"]), seed=SEED)
+    def start_commit(self, which: int, top: int, base: int, policy: str, seed: int) -> None:
+        """Commit images of a disk's chain into one below them; often the topmost."""
+        disk = self.pick_disk(which)
+        nodes = self.chain_of(disk)
+        if len(nodes) > 1:
+            low = 1 + base % (len(nodes) - 1)
+            members: dict[str, Any] = {"device": disk.root, "base_node": nodes[low]}
+            if top % 3:
+                members["top_node"] = nodes[top % low]
+            self.do(self._start_on_chain("block-commit", disk, members, policy, seed))
+
+    @rule(which=PICK, top=PICK, base=PICK, policy=st.sampled_from(["report", "stop", "enospc"]), seed=SEED)
+    def start_stream(self, which: int, top: int, base: int, policy: str, seed: int) -> None:
+        """Let an image take over what some or all images below it hold."""
+        disk = self.pick_disk(which)
+        nodes = self.chain_of(disk)
+        place = top % 4 % len(nodes)
+        members: dict[str, Any] = {"device": nodes[place]}
+        if base % 3 and place + 1 < len(nodes):
+            members["base_node"] = nodes[place + 1 + base % (len(nodes) - place - 1)]
+        self.do(self._start_on_chain("block-stream", disk, members, policy, seed))
+
+    def chain_of(self, disk: Disk) -> list[str]:
+        """The nodes that a client knows of in a disk's chain."""
+        nodes = [node.node_name for node in chain.chain(self.lab.graph.lookup(disk.root))]
+        return [name for name in nodes if not name.startswith("#")]
+
+    async def _start_on_chain(
+        self, command: str, disk: Disk, members: dict[str, Any], policy: str, seed: int
+    ) -> None:
+        running = Running(self.new_name("j"), command, disk)
+        options = {name: value for name, value in self.job_options(policy, seed).items() if "error" not in name}
+        if await self.attempt(command, job_id=running.job_id, on_error=policy, **members, **options):
+            self.running.append(running)
+
     @rule(which=PICK, verb=PICK)
     def verb(self, which: int, verb: int) -> None:
         """A verb that the job's state takes, mostly."""
@@ -569,7 +613,8 @@ class RandomGraphs(RuleBasedStateMachine):
         assert len(ends) == 1, f"{running}: {ends}"
         success = ends[0] == "COMPLETED"
         self._settle_bitmap(running, success=success)
-        assert running.target is not None
+        if running.target is None:
+            return
         if success:
             await self._judge_target(running, running.target)
         if self.lab.graph.lookup(running.target).monitor_owned and running.disk.root != running.target:

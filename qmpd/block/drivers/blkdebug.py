@@ -246,6 +246,10 @@ class BlkdebugDriver(FilterDriver):
     async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
         raise not_supported()
 
+    async def populate(self, offset: int, length: int) -> None:
+        await self._check(BlkdebugIOType.WRITE, offset, length)
+        await self.below.populate(offset, length)
+
     def write_now(self, offset: int, data: Buffer) -> None:
         rule = self.rules.verdict(BlkdebugIOType.WRITE, offset, len(data)) if len(data) else None
         if rule is not None and rule.error:

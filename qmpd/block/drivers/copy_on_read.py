@@ -81,6 +81,8 @@ class CopyOnReadDriver(FilterDriver):
         end = extents[-1].end
         if all(extent.depth == 0 and extent.kind is not ExtentKind.UNALLOCATED for extent in extents):
             return end
+        if below.driver.debug is not None:
+            await below.driver.debug.event("cor_write")
         if self.bottom is None:
             await below.populate(offset, end - offset)
             return end
