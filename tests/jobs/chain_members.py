@@ -89,7 +89,10 @@ class Stream(OnChain):
         return {"device": self.images[self.image], **base}
 
     async def fail(self) -> None:
-        await self.fail_at(self.image, ["write_aio", "cluster_alloc"])
+        if self.rng.random() < 0.3:
+            await self.fail_at(self.image - 1, ["read_aio"])
+        else:
+            await self.fail_at(self.image, ["write_aio", "cluster_alloc"])
 
     async def judge(self, success: bool) -> None:
         taken = range(self.image - 1, -1 if self.base is None else self.base, -1)
@@ -110,7 +113,10 @@ class Commit(OnChain):
         return {"device": self.images[-1], "top_node": self.images[self.top], "base_node": self.images[self.base]}
 
     async def fail(self) -> None:
-        await self.fail_at(self.base, ["write_aio", "cluster_alloc"] if self.base else ["pwritev"])
+        if self.rng.random() < 0.3:
+            await self.fail_at(self.top, ["read_aio"])
+        else:
+            await self.fail_at(self.base, ["write_aio", "cluster_alloc"] if self.base else ["pwritev"])
 
     async def judge(self, success: bool) -> None:
         gone = range(self.top, self.base, -1)
@@ -142,7 +148,10 @@ class ActiveCommit(OnChain):
         await self.lab.until(lambda: self.over)
 
     async def fail(self) -> None:
-        await self.fail_at(self.base, ["write_aio"] if self.base else ["pwritev"])
+        if self.rng.random() < 0.3:
+            await self.fail_at(2, ["read_aio"])
+        else:
+            await self.fail_at(self.base, ["write_aio"] if self.base else ["pwritev"])
 
     async def judge(self, success: bool) -> None:
         if success and not self.soft:
