@@ -359,6 +359,8 @@ class BlockNode:
 
         :raises OSError: ENOTSUP when the driver cannot; bits may have been marked, nothing written.
         """
+        if not pieces:
+            return
         # There may be thousands of pieces: what they have in common is done once.
         self._check(min(piece.offset for piece in pieces), 0)
         end = max(piece.offset + piece.length for piece in pieces)
