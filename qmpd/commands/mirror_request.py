@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qmpd.block.blockers import BlockOp
-from qmpd.block.chain import backing_node, skip_implicit_filters
+from qmpd.block.chain import backing_node, skip_filters, skip_implicit_filters
 from qmpd.block.node import BlockNode, NodeOptions
 from qmpd.block.target_file import TargetFile
 from qmpd.errors import GenericError
@@ -119,8 +119,8 @@ class MirrorRequests:
         return str(args.replaces)
 
     async def _begin(self, settings: MirrorSettings, source: BlockNode, target: BlockNode) -> None:
-        if source is target:
-            raise GenericError("'device' and 'target' are the same node; a mirror needs two")
+        if skip_filters(source) is skip_filters(target):
+            raise GenericError("'device' and 'target' are the same node, or filters of one; a mirror needs two")
         source.blockers.check(BlockOp.MIRROR_SOURCE)
         target.blockers.check(BlockOp.MIRROR_TARGET)
         async with self._graph.drained([source, target]):

@@ -58,7 +58,10 @@ GATHER_SECONDS = 0.05
 """How long a ready job lets writes gather before it copies what they have changed."""
 
 PATIENCE = 2
-"""How many times over the disk is copied before guests' writes are made to wait for the target."""
+"""How many times over the first work is done before guests' writes are made to wait for the target."""
+
+LEAST_PATIENCE = 16 << 20
+"""Bytes that are copied in any case before that."""
 
 
 class BackingMode(StrEnum):
@@ -131,6 +134,7 @@ class MirrorJob(BlockJob):
         self._undo: list[Callable[[], None]] = []
         self._fatal: OSError | None = None
         self._copied = 0
+        self._patience = 0
         self._is_ready = False
         self._completing = False
         self._closing_in = False
@@ -250,6 +254,7 @@ class MirrorJob(BlockJob):
             except CopyError as error:
                 raise error.cause from error
         self.progress.set_remaining(self.copy.remaining)
+        self._patience = max(PATIENCE * self.copy.remaining, LEAST_PATIENCE)
 
     async def _at_end(self) -> bool:
         """Whether the work is over. Here the job waits while there is nothing to copy."""
@@ -313,7 +318,7 @@ class MirrorJob(BlockJob):
             await self.copy.wait_for_claims()
 
     def _lose_patience(self) -> None:
-        if not self._is_ready and not self._closing_in and self._copied > PATIENCE * self._source.length:
+        if not self._is_ready and not self._closing_in and self._copied > self._patience:
             self._closing_in = True
             self._choose_mode()
 
@@ -453,6 +458,8 @@ class MirrorJob(BlockJob):
                 break
         if self._failures:
             raise self._failures[0].cause
+        # What guests have flushed on the source has to be as safe on the target, which they will flush from now on.
+        await self._target.flush()
         self._driver.disconnect()
         chain.unfreeze(self._frozen)
         await self.settle_backing()

@@ -155,8 +155,7 @@ class MirrorTopDriver(FilterDriver):
             return self._noted(offset, length, below.pwritev(offset, data, fua))
         if not self._target_takes_pieces(offset, length):
             return self._copied(offset, length, below.pwritev(offset, data, fua))
-        # A guest may change its buffer while the write is under way; both sides have to get the same bytes.
-        data, target = bytes(data), self.copy.target
+        target = self.copy.target
         return self._mirrored(
             offset, length, lambda: below.pwritev(offset, data, fua), lambda: target.pwritev(offset, data, fua)
         )
