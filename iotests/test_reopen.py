@@ -425,6 +425,22 @@ class TestChildren:
         qemu_io(uris[0], "read -P 2 64k 64k")
         qemu_io(uris[1], "read -P 2 64k 64k")
 
+    def test_chain_of_a_job(self, server: Server, scratch: Scratch) -> None:
+        """Nobody takes an image away from a job; naming what is there anyway does no harm."""
+        base = scratch.made_by_qemu_img("base", 64 * MIB, "qcow2").path
+        qemu_io(base, "write -P 1 0 64M", image_format="qcow2")
+        server.qmp.command("blockdev-add", qcow2("base", base, **{"read-only": True}))
+        top = scratch.made_by_qemu_img("top", 64 * MIB, "qcow2").path
+        add_qcow2(server, top, "top", backing="base")
+        server.qmp.command("block-stream", {"job-id": "j", "device": "top", "speed": 1})
+        refused(server, qcow2("top", top, backing=None))
+        refused(server, qcow2("top", top, backing="base", **{"read-only": True}))
+        reopen(server, qcow2("top", top, backing="base", discard="unmap"))
+        server.qmp.command("block-job-set-speed", device="j", speed=0)
+        assert "error" not in server.qmp.wait_event("BLOCK_JOB_COMPLETED", device="j").data
+        reopen(server, qcow2("top", top, **{"read-only": True}))
+        qemu_io(top, "read -P 1 0 64M", image_format="qcow2", options=["-r"])
+
     def test_backing_image_of_a_snapshot(self, server: Server, scratch: Scratch) -> None:
         """The base that a snapshot has made read-only can be written again, when its overlay has let go of it."""
         uri = exported(server, scratch, "base")

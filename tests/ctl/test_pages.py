@@ -193,6 +193,13 @@ def test_the_recipes_for_backups(
     run(recipe("An incremental backup every night"))
     for name in ("d0", "d1"):
         assert (backups / f"{name}-last.raw").read_bytes() == (disks / f"{name}.raw").read_bytes()
+    run(recipe("Freezing several disks at one moment"))
+    for name in ("d0", "d1"):
+        with NbdClient.connect_unix(nbd, name) as client:
+            client.write(300_000, os.urandom(100_000))
+        last = (backups / f"{name}-last.raw").read_bytes()
+        assert (backups / f"{name}-frozen.raw").read_bytes() == (disks / f"{name}.raw").read_bytes() == last
+        assert (disks / f"{name}-now.qcow2").exists()
 
 
 def test_the_links_of_the_documents_lead_somewhere() -> None:
