@@ -183,6 +183,21 @@ def test_the_end_of_an_export_does_not_wait(slow: Throttled, end: str) -> None:
     qmp.wait_event("BLOCK_EXPORT_DELETED", id=f"export-{slow.node}")
 
 
+def test_another_group(slow: Throttled) -> None:
+    """By blockdev-reopen, while the disk is exported and a request waits."""
+    qmp = slow.server.qmp
+    qmp.command("object-add", qom_type="throttle-group", id="fast")
+    writer = begin_waiting(slow)
+    options = {"driver": "throttle", "node-name": slow.node, "throttle-group": "fast", "file": "a"}
+    qmp.refused("blockdev-reopen", options=[options | {"throttle-group": "nobody"}])
+    qmp.command("blockdev-reopen", options=[options])
+    slow.finish(writer)
+    slow.finish(slow.write((2, 3), (3, 4)))
+    qmp.command("object-del", id="g")
+    qmp.refused("object-del", id="fast")
+    qmp.command("object-add", qom_type="throttle-group", id="g")
+
+
 def test_what_queries_show(slow: Throttled) -> None:
     server = slow.server
     nodes = server.qmp.command("query-named-block-nodes", flat=True)

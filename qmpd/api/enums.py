@@ -495,6 +495,9 @@ class BlockdevDriver(QAPIEnum):
     FILE = "file"
     """a regular file"""
 
+    SNAPSHOT_ACCESS = "snapshot-access"
+    """a frozen view of the disk under a 'copy-before-write' node"""
+
     HOST_DEVICE = "host_device"
     """a block device of the host"""
 

@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockStatsSpecificCopyBeforeWrite as BlockStatsSpecificCopyBeforeWrite
     from qmpd.api.structs.block_core import BlockStatsSpecificCopyOnRead as BlockStatsSpecificCopyOnRead
     from qmpd.api.structs.block_core import BlockStatsSpecificFileBranch as BlockStatsSpecificFileBranch
+    from qmpd.api.structs.block_core import BlockStatsSpecificSnapshotAccess as BlockStatsSpecificSnapshotAccess
     from qmpd.api.structs.block_core import BlockStatsSpecificHostDevice as BlockStatsSpecificHostDevice
     from qmpd.api.structs.block_core import BlockStatsSpecificNullAio as BlockStatsSpecificNullAio
     from qmpd.api.structs.block_core import BlockStatsSpecificNullCo as BlockStatsSpecificNullCo
@@ -157,6 +158,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockdevOptionsCopyBeforeWrite as BlockdevOptionsCopyBeforeWrite
     from qmpd.api.structs.block_core import BlockdevOptionsCopyOnRead as BlockdevOptionsCopyOnRead
     from qmpd.api.structs.block_core import BlockdevOptionsFileBranch as BlockdevOptionsFileBranch
+    from qmpd.api.structs.block_core import BlockdevOptionsSnapshotAccess as BlockdevOptionsSnapshotAccess
     from qmpd.api.structs.block_core import BlockdevOptionsHostDevice as BlockdevOptionsHostDevice
     from qmpd.api.structs.block_core import BlockdevOptionsNullAio as BlockdevOptionsNullAio
     from qmpd.api.structs.block_core import BlockdevOptionsNullCo as BlockdevOptionsNullCo
@@ -181,6 +183,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockdevCreateOptionsCopyBeforeWrite as BlockdevCreateOptionsCopyBeforeWrite
     from qmpd.api.structs.block_core import BlockdevCreateOptionsCopyOnRead as BlockdevCreateOptionsCopyOnRead
     from qmpd.api.structs.block_core import BlockdevCreateOptionsFileBranch as BlockdevCreateOptionsFileBranch
+    from qmpd.api.structs.block_core import BlockdevCreateOptionsSnapshotAccess as BlockdevCreateOptionsSnapshotAccess
     from qmpd.api.structs.block_core import BlockdevCreateOptionsHostDevice as BlockdevCreateOptionsHostDevice
     from qmpd.api.structs.block_core import BlockdevCreateOptionsNullAio as BlockdevCreateOptionsNullAio
     from qmpd.api.structs.block_core import BlockdevCreateOptionsNullCo as BlockdevCreateOptionsNullCo
@@ -198,6 +201,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockdevAmendOptionsCopyBeforeWrite as BlockdevAmendOptionsCopyBeforeWrite
     from qmpd.api.structs.block_core import BlockdevAmendOptionsCopyOnRead as BlockdevAmendOptionsCopyOnRead
     from qmpd.api.structs.block_core import BlockdevAmendOptionsFile as BlockdevAmendOptionsFile
+    from qmpd.api.structs.block_core import BlockdevAmendOptionsSnapshotAccess as BlockdevAmendOptionsSnapshotAccess
     from qmpd.api.structs.block_core import BlockdevAmendOptionsHostDevice as BlockdevAmendOptionsHostDevice
     from qmpd.api.structs.block_core import BlockdevAmendOptionsNullAio as BlockdevAmendOptionsNullAio
     from qmpd.api.structs.block_core import BlockdevAmendOptionsNullCo as BlockdevAmendOptionsNullCo
@@ -398,6 +402,7 @@ _HOMES = {
     "BlockStatsSpecificCopyBeforeWrite": "qmpd.api.structs.block_core",
     "BlockStatsSpecificCopyOnRead": "qmpd.api.structs.block_core",
     "BlockStatsSpecificFileBranch": "qmpd.api.structs.block_core",
+    "BlockStatsSpecificSnapshotAccess": "qmpd.api.structs.block_core",
     "BlockStatsSpecificHostDevice": "qmpd.api.structs.block_core",
     "BlockStatsSpecificNullAio": "qmpd.api.structs.block_core",
     "BlockStatsSpecificNullCo": "qmpd.api.structs.block_core",
@@ -478,6 +483,7 @@ _HOMES = {
     "BlockdevOptionsCopyBeforeWrite": "qmpd.api.structs.block_core",
     "BlockdevOptionsCopyOnRead": "qmpd.api.structs.block_core",
     "BlockdevOptionsFileBranch": "qmpd.api.structs.block_core",
+    "BlockdevOptionsSnapshotAccess": "qmpd.api.structs.block_core",
     "BlockdevOptionsHostDevice": "qmpd.api.structs.block_core",
     "BlockdevOptionsNullAio": "qmpd.api.structs.block_core",
     "BlockdevOptionsNullCo": "qmpd.api.structs.block_core",
@@ -502,6 +508,7 @@ _HOMES = {
     "BlockdevCreateOptionsCopyBeforeWrite": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsCopyOnRead": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsFileBranch": "qmpd.api.structs.block_core",
+    "BlockdevCreateOptionsSnapshotAccess": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsHostDevice": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsNullAio": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsNullCo": "qmpd.api.structs.block_core",
@@ -519,6 +526,7 @@ _HOMES = {
     "BlockdevAmendOptionsCopyBeforeWrite": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsCopyOnRead": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsFile": "qmpd.api.structs.block_core",
+    "BlockdevAmendOptionsSnapshotAccess": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsHostDevice": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsNullAio": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsNullCo": "qmpd.api.structs.block_core",
@@ -720,6 +728,7 @@ __all__ = [
     "BlockStatsSpecificCopyBeforeWrite",
     "BlockStatsSpecificCopyOnRead",
     "BlockStatsSpecificFileBranch",
+    "BlockStatsSpecificSnapshotAccess",
     "BlockStatsSpecificHostDevice",
     "BlockStatsSpecificNullAio",
     "BlockStatsSpecificNullCo",
@@ -800,6 +809,7 @@ __all__ = [
     "BlockdevOptionsCopyBeforeWrite",
     "BlockdevOptionsCopyOnRead",
     "BlockdevOptionsFileBranch",
+    "BlockdevOptionsSnapshotAccess",
     "BlockdevOptionsHostDevice",
     "BlockdevOptionsNullAio",
     "BlockdevOptionsNullCo",
@@ -824,6 +834,7 @@ __all__ = [
     "BlockdevCreateOptionsCopyBeforeWrite",
     "BlockdevCreateOptionsCopyOnRead",
     "BlockdevCreateOptionsFileBranch",
+    "BlockdevCreateOptionsSnapshotAccess",
     "BlockdevCreateOptionsHostDevice",
     "BlockdevCreateOptionsNullAio",
     "BlockdevCreateOptionsNullCo",
@@ -841,6 +852,7 @@ __all__ = [
     "BlockdevAmendOptionsCopyBeforeWrite",
     "BlockdevAmendOptionsCopyOnRead",
     "BlockdevAmendOptionsFile",
+    "BlockdevAmendOptionsSnapshotAccess",
     "BlockdevAmendOptionsHostDevice",
     "BlockdevAmendOptionsNullAio",
     "BlockdevAmendOptionsNullCo",

@@ -324,6 +324,21 @@ class BlockCopy:
                 return task
         return None
 
+    def saved_run(self, first: int, end: int) -> tuple[int, bool]:
+        """Whether the cluster `first` has been copied, or need not be; and up to where, at most `end`, that is so."""
+        pending = self.todo[first:end]
+        for task in self._claimed:
+            for start, after in task.runs:
+                if start < end and first < after:
+                    pending[max(start - first, 0) : min(after, end) - first] = 1
+        change = pending.find(not pending[0])
+        return end if change < 0 else first + change, not pending[0]
+
+    async def wait_for(self, first: int, end: int) -> None:
+        """Return when no task has one of the clusters from `first` up to `end` under way."""
+        while (rival := self._claimant(first, end)) is not None:
+            await asyncio.shield(rival.done)
+
     async def wait_idle(self) -> None:
         """Return when no task is under way."""
         while self._claimed:

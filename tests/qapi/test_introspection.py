@@ -33,7 +33,7 @@ ABSENT = {
 DRIVERS = [
     "blklogwrites", "blkreplay", "blkverify", "bochs", "cloop", "dmg",
     "ftp", "ftps", "gluster", "host_cdrom", "http", "https", "iscsi", "luks", "nbd", "nfs", "nvme",
-    "parallels", "qcow", "qed", "rbd", "replication", "snapshot-access", "ssh", "vdi", "vhdx", "vmdk",
+    "parallels", "qcow", "qed", "rbd", "replication", "ssh", "vdi", "vhdx", "vmdk",
     "vpc", "vvfat",
 ]  # fmt: skip
 OBJECTS = [

@@ -66,6 +66,7 @@ __all__ = [
     "BlockStatsSpecificCopyBeforeWrite",
     "BlockStatsSpecificCopyOnRead",
     "BlockStatsSpecificFileBranch",
+    "BlockStatsSpecificSnapshotAccess",
     "BlockStatsSpecificHostDevice",
     "BlockStatsSpecificNullAio",
     "BlockStatsSpecificNullCo",
@@ -129,6 +130,7 @@ __all__ = [
     "BlockdevOptionsCopyBeforeWrite",
     "BlockdevOptionsCopyOnRead",
     "BlockdevOptionsFileBranch",
+    "BlockdevOptionsSnapshotAccess",
     "BlockdevOptionsHostDevice",
     "BlockdevOptionsNullAio",
     "BlockdevOptionsNullCo",
@@ -152,6 +154,7 @@ __all__ = [
     "BlockdevCreateOptionsCopyBeforeWrite",
     "BlockdevCreateOptionsCopyOnRead",
     "BlockdevCreateOptionsFileBranch",
+    "BlockdevCreateOptionsSnapshotAccess",
     "BlockdevCreateOptionsHostDevice",
     "BlockdevCreateOptionsNullAio",
     "BlockdevCreateOptionsNullCo",
@@ -169,6 +172,7 @@ __all__ = [
     "BlockdevAmendOptionsCopyBeforeWrite",
     "BlockdevAmendOptionsCopyOnRead",
     "BlockdevAmendOptionsFile",
+    "BlockdevAmendOptionsSnapshotAccess",
     "BlockdevAmendOptionsHostDevice",
     "BlockdevAmendOptionsNullAio",
     "BlockdevAmendOptionsNullCo",
@@ -2085,6 +2089,12 @@ class BlockStatsSpecificFileBranch(BlockStatsSpecificFile, QObjBlockStatsSpecifi
     driver: Literal[BlockdevDriver.FILE]
 
 
+class BlockStatsSpecificSnapshotAccess(QObjBlockStatsSpecificBase):
+    """`BlockStatsSpecific` with `driver` `snapshot-access`."""
+
+    driver: Literal[BlockdevDriver.SNAPSHOT_ACCESS]
+
+
 class BlockStatsSpecificHostDevice(BlockStatsSpecificFile, QObjBlockStatsSpecificBase):
     """`BlockStatsSpecific` with `driver` `host_device`."""
 
@@ -2161,6 +2171,12 @@ class BlockdevOptionsFileBranch(BlockdevOptionsFile, QObjBlockdevOptionsBase):
     """`BlockdevOptions` with `driver` `file`."""
 
     driver: Literal[BlockdevDriver.FILE]
+
+
+class BlockdevOptionsSnapshotAccess(BlockdevOptionsGenericFormat, QObjBlockdevOptionsBase):
+    """`BlockdevOptions` with `driver` `snapshot-access`."""
+
+    driver: Literal[BlockdevDriver.SNAPSHOT_ACCESS]
 
 
 class BlockdevOptionsHostDevice(BlockdevOptionsFile, QObjBlockdevOptionsBase):
@@ -2241,6 +2257,12 @@ class BlockdevCreateOptionsFileBranch(BlockdevCreateOptionsFile, QObjBlockdevCre
     driver: Literal[BlockdevDriver.FILE]
 
 
+class BlockdevCreateOptionsSnapshotAccess(QObjBlockdevCreateOptionsBase):
+    """`BlockdevCreateOptions` with `driver` `snapshot-access`."""
+
+    driver: Literal[BlockdevDriver.SNAPSHOT_ACCESS]
+
+
 class BlockdevCreateOptionsHostDevice(QObjBlockdevCreateOptionsBase):
     """`BlockdevCreateOptions` with `driver` `host_device`."""
 
@@ -2319,6 +2341,12 @@ class BlockdevAmendOptionsFile(QObjBlockdevAmendOptionsBase):
     driver: Literal[BlockdevDriver.FILE]
 
 
+class BlockdevAmendOptionsSnapshotAccess(QObjBlockdevAmendOptionsBase):
+    """`BlockdevAmendOptions` with `driver` `snapshot-access`."""
+
+    driver: Literal[BlockdevDriver.SNAPSHOT_ACCESS]
+
+
 class BlockdevAmendOptionsHostDevice(QObjBlockdevAmendOptionsBase):
     """`BlockdevAmendOptions` with `driver` `host_device`."""
 
@@ -2386,6 +2414,7 @@ BlockStatsSpecific = TypeAliasType(
             Annotated[BlockStatsSpecificCopyBeforeWrite, Tag("driver=copy-before-write")],
             Annotated[BlockStatsSpecificCopyOnRead, Tag("driver=copy-on-read")],
             Annotated[BlockStatsSpecificFileBranch, Tag("driver=file")],
+            Annotated[BlockStatsSpecificSnapshotAccess, Tag("driver=snapshot-access")],
             Annotated[BlockStatsSpecificHostDevice, Tag("driver=host_device")],
             Annotated[BlockStatsSpecificNullAio, Tag("driver=null-aio")],
             Annotated[BlockStatsSpecificNullCo, Tag("driver=null-co")],
@@ -2433,6 +2462,7 @@ BlockdevOptions = TypeAliasType(
             Annotated[BlockdevOptionsCopyBeforeWrite, Tag("driver=copy-before-write")],
             Annotated[BlockdevOptionsCopyOnRead, Tag("driver=copy-on-read")],
             Annotated[BlockdevOptionsFileBranch, Tag("driver=file")],
+            Annotated[BlockdevOptionsSnapshotAccess, Tag("driver=snapshot-access")],
             Annotated[BlockdevOptionsHostDevice, Tag("driver=host_device")],
             Annotated[BlockdevOptionsNullAio, Tag("driver=null-aio")],
             Annotated[BlockdevOptionsNullCo, Tag("driver=null-co")],
@@ -2481,6 +2511,7 @@ BlockdevCreateOptions = TypeAliasType(
             Annotated[BlockdevCreateOptionsCopyBeforeWrite, Tag("driver=copy-before-write")],
             Annotated[BlockdevCreateOptionsCopyOnRead, Tag("driver=copy-on-read")],
             Annotated[BlockdevCreateOptionsFileBranch, Tag("driver=file")],
+            Annotated[BlockdevCreateOptionsSnapshotAccess, Tag("driver=snapshot-access")],
             Annotated[BlockdevCreateOptionsHostDevice, Tag("driver=host_device")],
             Annotated[BlockdevCreateOptionsNullAio, Tag("driver=null-aio")],
             Annotated[BlockdevCreateOptionsNullCo, Tag("driver=null-co")],
@@ -2504,6 +2535,7 @@ BlockdevAmendOptions = TypeAliasType(
             Annotated[BlockdevAmendOptionsCopyBeforeWrite, Tag("driver=copy-before-write")],
             Annotated[BlockdevAmendOptionsCopyOnRead, Tag("driver=copy-on-read")],
             Annotated[BlockdevAmendOptionsFile, Tag("driver=file")],
+            Annotated[BlockdevAmendOptionsSnapshotAccess, Tag("driver=snapshot-access")],
             Annotated[BlockdevAmendOptionsHostDevice, Tag("driver=host_device")],
             Annotated[BlockdevAmendOptionsNullAio, Tag("driver=null-aio")],
             Annotated[BlockdevAmendOptionsNullCo, Tag("driver=null-co")],

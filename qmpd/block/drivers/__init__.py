@@ -21,6 +21,7 @@ _DRIVERS = {
     "preallocate": "qmpd.block.drivers.preallocate:PreallocateDriver",
     "copy-on-read": "qmpd.block.drivers.copy_on_read:CopyOnReadDriver",
     "copy-before-write": "qmpd.block.drivers.copy_before_write:CopyBeforeWriteDriver",
+    "snapshot-access": "qmpd.block.drivers.snapshot_access:SnapshotAccessDriver",
     "throttle": "qmpd.block.drivers.throttle:ThrottleDriver",
 }
 

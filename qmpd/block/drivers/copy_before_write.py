@@ -24,6 +24,7 @@ from qmpd.block.block_copy import BlockCopy, CopyError
 from qmpd.block.chain import chain
 from qmpd.block.dirty_bitmap import MAX_BITS, DirtyBitmap
 from qmpd.block.driver import Buffer, FilterDriver, HostPiece, OpenContext
+from qmpd.block.frozen_view import FrozenView
 from qmpd.block.permissions import Perm
 from qmpd.errors import GenericError
 
@@ -76,6 +77,7 @@ class CopyBeforeWriteDriver(FilterDriver):
     :ivar copy: what brings the old contents to the target; shared with a backup job.
     :ivar broken: why the snapshot is lost, None while it is whole.
     :ivar on_broken: called once when it is lost.
+    :ivar view: what `snapshot-access` nodes read; None for the filter of a job.
     """
 
     def __init__(self, format_name: str = "copy-before-write") -> None:
@@ -90,6 +92,7 @@ class CopyBeforeWriteDriver(FilterDriver):
         self._compress = False
         self._discard_source = False
         self._late: set[asyncio.Task[None]] = set()
+        self.view: FrozenView | None = None
         self._fleecing = False
         self._passed = 0
         self._passing: asyncio.Future[None] | None = None
@@ -125,8 +128,9 @@ class CopyBeforeWriteDriver(FilterDriver):
         if options.bitmap is not None:
             owner = self.node.graph.lookup(options.bitmap.node)
             self._bitmap = owner.bitmaps.lookup(options.bitmap.name)
-            self._bitmap.check()
+            self._bitmap.check(allow_ro=True)
         self.adopt_geometry()
+        self._keep_view()
 
     def adopt_geometry(self) -> None:
         super().adopt_geometry()
@@ -137,10 +141,29 @@ class CopyBeforeWriteDriver(FilterDriver):
         self.copy.discard_source = self._discard_source
         self._look_for_fleecing()
 
+    def _keep_view(self) -> None:
+        """Begin a view of the disk as it is now."""
+        access = None if self._bitmap is None else self.copy.todo.copy()
+        self.view = FrozenView(self.copy, access, lambda: self.broken is not None)
+
+    def child_resized(self, name: str) -> bool:
+        if not super().child_resized(name):
+            return False
+        if self.view is not None:
+            # Nobody uses the filter: its users would not share resizing.
+            target = self.node.children["target"].node
+            if self._bitmap is None and not self.copy.completed and target.length >= self.length:
+                self.adopt_geometry()
+                self._keep_view()
+            else:
+                self._break(CopyError(False, OSError(errno.EINVAL, "the disk has another length now")))
+        return True
+
     async def close(self) -> None:
         """The children must not go while a copy that came too late still uses them."""
-        while self._late:
-            await asyncio.wait(self._late)
+        with self.node.graph.passing([self.node]):
+            while self._late:
+                await asyncio.wait(self._late)
 
     @property
     def busy(self) -> bool:
@@ -154,13 +177,22 @@ class CopyBeforeWriteDriver(FilterDriver):
     def child_permissions(self, name: str, perm: Perm, shared: Perm) -> tuple[Perm, Perm]:
         if name == "target":
             return Perm.WRITE, Perm.ALL & ~Perm.RESIZE
+        if not self.node.parents:
+            # So that the filter can be made while the disk is in use, and put on top of it then.
+            return perm, shared
         if self._discard_source:
             perm |= Perm.WRITE
         # Old contents are read, and whoever wrote below the filter would not be noticed by it.
         return perm | Perm.CONSISTENT_READ, shared & ~(Perm.WRITE | Perm.RESIZE)
 
     async def _save(self, offset: int, length: int) -> None:
-        if self.broken is not None or length == 0:
+        if length:
+            await self._save_old(offset, length)
+            if self.view is not None and self.view.being_read:
+                await self.view.let_readers_pass(offset, length)
+
+    async def _save_old(self, offset: int, length: int) -> None:
+        if self.broken is not None:
             return
         try:
             if self.timeout is None:

@@ -198,7 +198,8 @@ def _find_bitmap(
     owner = _bitmap_owner(graph, node, reference)
     bitmap = owner.bitmaps.lookup(reference.name)
     bitmap.check(allow_ro=True)
-    if bitmap.enabled and not writable and not owner.read_only:
+    # Of a bitmap that is named with its node, QEMU leaves it to the client whether it changes meanwhile.
+    if reference.node_name is None and bitmap.enabled and not writable and not owner.read_only:
         raise GenericError(
             f"Bitmap '{reference.name}' is enabled and would change under a read-only export; disable it first"
         )

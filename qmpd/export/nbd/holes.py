@@ -60,7 +60,10 @@ class HoleFinder:
         try:
             start = window * self.WINDOW
             length = min(self.WINDOW, self._length - start)
-            runs = await map_runs(self._backend, start, length, _reads_zero, 1)
+            try:
+                runs = await map_runs(self._backend, start, length, _reads_zero, 1)
+            except OSError:
+                runs = []  # the part that is asked for may be all right; it is looked at by itself
             self._remember(self._data if runs == [(length, 0)] else self._mixed, window)
         finally:
             del self._looking[window]
