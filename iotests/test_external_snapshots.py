@@ -188,6 +188,27 @@ class TestMade:
         server.terminate()
         qemu_io(scratch / "top", "read -P 1 0 64k", "read -P 2 64k 64k", image_format="qcow2")
 
+    def test_filter_on_the_disk(self, server: Server, scratch: Scratch) -> None:
+        """An overlay of a filter names the image under it: a name that any program understands."""
+        path = disk(server, scratch, "base")
+        server.qmp.command("object-add", {"qom-type": "throttle-group", "id": "g"})
+        server.qmp.command("blockdev-add", driver="throttle", node_name="slow", file="base", throttle_group="g")
+        uri = server.export("slow")
+        qemu_io(uri, "write -P 1 0 64k")
+        server.qmp.command(*sync(scratch, "slow", "top"))
+        qemu_io(uri, "write -P 2 64k 64k", "read -P 1 0 64k")
+        assert exported_node(server, "slow") == "top"
+        assert path.exists()
+
+    @pytest.mark.qmpd_only("QEMU writes the filter's own name into the image, which no program can open")
+    def test_name_of_the_image_under_a_filter(self, server: Server, scratch: Scratch) -> None:
+        disk(server, scratch, "base")
+        server.qmp.command("object-add", {"qom-type": "throttle-group", "id": "g"})
+        server.qmp.command("blockdev-add", driver="throttle", node_name="slow", file="base", throttle_group="g")
+        server.export("slow")
+        server.qmp.command(*sync(scratch, "slow", "top"))
+        assert chain(scratch / "top") == [("top", "qcow2"), ("base.img", None)]
+
     def test_name_in_the_image_that_is_not_used(self, server: Server, scratch: Scratch) -> None:
         """An image opened without the backing image that it names is not the one that its name alone leads to."""
         base = scratch.made_by_qemu_img("base", SIZE, "qcow2")

@@ -31,7 +31,7 @@ _NO_WAIT = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 class NewFile:
     """One file.
 
-    :param name: its name as the client gave it.
+    :ivar name: its name as the client gave it.
     """
 
     def __init__(self, name: str) -> None:
@@ -39,7 +39,7 @@ class NewFile:
             raise GenericError("A file name has a null character in it, which no file name can have")
         if not name:
             raise GenericError("A file name is empty")
-        self._name = name
+        self.name = name
         self._path = Path(os.path.realpath(name))
         self._made: os.stat_result | None = None
         self._emptied = False
@@ -54,7 +54,7 @@ class NewFile:
         try:
             return self._make(in_use)
         except OSError as error:
-            raise GenericError(f"File '{self._name}' cannot be made: {os_error_text(error)}") from error
+            raise GenericError(f"File '{self.name}' cannot be made: {os_error_text(error)}") from error
 
     def undo(self) -> None:
         """Leave everything as it was before `make`. Plain, cannot fail: what goes wrong is logged."""
@@ -66,7 +66,7 @@ class NewFile:
             elif self._made is not None and self._is_ours():
                 self._path.unlink()
         except OSError as error:
-            _log.warning("file '%s' is not as it was before: %s", self._name, os_error_text(error))
+            _log.warning("file '%s' is not as it was before: %s", self.name, os_error_text(error))
 
     def keep(self) -> None:
         """The new file stays: delete what was put aside for it, and let the directory reach the disk."""
@@ -108,15 +108,15 @@ class NewFile:
     def _check(self, fd: int, status: os.stat_result, in_use: Sequence[str]) -> None:
         if not stat.S_ISREG(status.st_mode):
             raise GenericError(
-                f"'{self._name}' is no regular file; make an image there with blockdev-create, and use it as it is"
+                f"'{self.name}' is no regular file; make an image there with blockdev-create, and use it as it is"
             )
         if locks_supported(fd):
             # The lock goes with the descriptor; what matters is that nobody else holds one.
-            ImageLock(self._name).adjust(fd, Perm.WRITE | Perm.RESIZE, Perm.ALL & ~Perm.RESIZE)
+            ImageLock(self.name).adjust(fd, Perm.WRITE | Perm.RESIZE, Perm.ALL & ~Perm.RESIZE)
         for path in in_use:
             with contextlib.suppress(OSError):
                 if os.path.samestat(Path(path).stat(), status):
-                    raise GenericError(f"File '{self._name}' is in use as an image of this daemon")
+                    raise GenericError(f"File '{self.name}' is in use as an image of this daemon")
 
     def _put_aside(self, old: int, status: os.stat_result) -> int:
         aside = self._path.with_name(f".{self._path.name[:200]}.{secrets.token_hex(6)}")
@@ -124,7 +124,7 @@ class NewFile:
             self._path.rename(aside)
         except PermissionError as error:
             raise GenericError(
-                f"File '{self._name}' has contents, and there is no permission to put it aside: remove it or empty it, "
+                f"File '{self.name}' has contents, and there is no permission to put it aside: remove it or empty it, "
                 "or use it as it is with mode=existing"
             ) from error
         self._aside = aside

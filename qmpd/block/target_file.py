@@ -38,9 +38,9 @@ class TargetFile:
 
     def __init__(self, graph: BlockGraph, name: str, format_name: str | None) -> None:
         if not name:
-            raise GenericError("'target' is empty; it has to name a file")
+            raise GenericError("The name of the file is empty")
         if "\0" in name:
-            raise GenericError("'target' has a null character in it, which no file name can have")
+            raise GenericError("The name of the file has a null character in it, which no file name can have")
         if format_name is not None:
             _check_format(format_name)
         self._graph = graph
@@ -166,7 +166,7 @@ def _make(file: NewFile, length: int, image: NewImage | None, in_use: list[str])
         else:
             create_in_file(fd, image)
     except OSError as error:
-        raise GenericError(f"The target cannot be written: {os_error_text(error)}") from error
+        raise GenericError(f"File '{file.name}' cannot be written: {os_error_text(error)}") from error
     finally:
         os.close(fd)
     file.sync_directory()
