@@ -174,6 +174,28 @@ def test_a_backup_from_the_view(fleecing: Fleecing, scratch: Scratch) -> None:
     fleecing.end()
 
 
+@pytest.mark.qmpd_only("QEMU 7.2 has no discard-source")
+def test_a_backup_that_gives_back_what_it_has_copied(fleecing: Fleecing, scratch: Scratch) -> None:
+    """With discard-source the temporary image never holds more than is still to be copied."""
+    fleecing.begin()
+    target = scratch.disk("target", LENGTH)
+    fleecing.server.add_raw(target)
+    qmp = fleecing.server.qmp
+    qemu_io(fleecing.guest, "write -P 1 1M 1M")
+    assert data_clusters(fleecing.temporary) == set(range(16, 32))
+    members = {"job-id": "j", "device": "view", "target": "target", "sync": "full", "discard-source": True}
+    qmp.command("blockdev-backup", members)
+    qmp.wait_job("j", "null")
+    (done,) = qmp.seen("BLOCK_JOB_COMPLETED", device="j")
+    assert "error" not in done.data
+    assert_same(target.path, fleecing.reference.path)
+    assert not data_clusters(fleecing.temporary)
+    qemu_io(fleecing.guest, "write -P 2 2M 1M")
+    assert not data_clusters(fleecing.temporary)
+    qmp.command("blockdev-del", node_name="target")
+    fleecing.end()
+
+
 def test_only_what_has_changed(fleecing: Fleecing, scratch: Scratch) -> None:
     """With a bitmap only its clusters are saved, and only these can be read; the client is told which."""
     server, qmp = fleecing.server, fleecing.server.qmp

@@ -166,6 +166,20 @@ def test_a_backup_through_the_filter(slow: Throttled, scratch: Scratch) -> None:
 
 
 @pytest.mark.qmpd_only("QEMU waits for its limits")
+def test_a_job_that_is_cancelled_does_not_wait(slow: Throttled, scratch: Scratch) -> None:
+    """Its writes to the target are let through, so that it can end."""
+    server = slow.server
+    server.add_raw(scratch.full_disk("source", 8 * MIB, seed=3))
+    server.add_raw(scratch.disk("copy", 8 * MIB))
+    server.qmp.command("blockdev-add", driver="throttle", node_name="slow", throttle_group="g", file="copy")
+    server.qmp.command("blockdev-backup", job_id="j", device="source", target="slow", sync="full")
+    server.qmp.command("job-cancel", id="j")
+    server.qmp.wait_job("j", "null")
+    assert server.qmp.seen("BLOCK_JOB_CANCELLED", device="j")
+    server.qmp.command("blockdev-del", node_name="slow")
+
+
+@pytest.mark.qmpd_only("QEMU waits for its limits")
 def test_the_end_of_the_server_does_not_wait(slow: Throttled) -> None:
     begin_waiting(slow)
     assert slow.server.terminate() == 0

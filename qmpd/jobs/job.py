@@ -22,7 +22,7 @@ import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
 from qmpd.errors import GenericError, QMPError, os_error_text
@@ -86,6 +86,7 @@ class Job(ABC):
         self._holds = 0
         self._parked = 0
         self._over = False
+        self._letting_pass = ExitStack()
         self._interrupted = False
 
     # -- what a kind of job fills in
@@ -304,6 +305,9 @@ class Job(ABC):
         if self.user_paused:
             self._drop_user_pause()
         self.kick()
+        if self.cancelled and self.started and not self._over:
+            # What it has under way has to end first, and must not wait for hours in a throttled node.
+            self._letting_pass.enter_context(self._owner.graph.passing(self.nodes()))
         if hard and self.busy and self._task is not None and self.can_interrupt():
             self._interrupted = True
             self._task.cancel()
@@ -392,6 +396,7 @@ class Job(ABC):
 
     def _run_ended(self, failure: BaseException | None) -> None:
         self._over = True
+        self._letting_pass.close()
         self._owner.graph.request_done()
         self._show_resumed()
         if failure is not None:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Coroutine, Iterable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from qmpd.errors import DeviceNotActive, GenericError
@@ -37,6 +37,9 @@ class GraphGuard(Protocol):
 
     def drained(self, nodes: Iterable[BlockNode]) -> AbstractAsyncContextManager[object]:
         """Let no request reach `nodes` meanwhile."""
+
+    def passing(self, nodes: Iterable[BlockNode]) -> AbstractContextManager[object]:
+        """Let no driver hold back requests that `nodes` may wait for."""
 
     def request_done(self) -> None:
         """Whoever a drain may wait for calls this when it has come to rest."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,6 +109,9 @@ class Graph:
 
     def request_done(self) -> None:
         self._rest.ring()
+
+    def passing(self, nodes: Iterable[Any]) -> AbstractContextManager[None]:
+        return nullcontext()
 
     @asynccontextmanager
     async def drained(self, nodes: Iterable[Any]) -> AsyncIterator[None]:
