@@ -496,3 +496,96 @@ class TestCopyOnRead:
         assert backing(server)["i3"] == "i0"
         ended(server)
         images.assert_shows_model(images.paths[3])
+
+
+EIO, ENOSPC = 5, 28
+
+
+class TestErrors:
+    """What happens when one request fails, by policy."""
+
+    def chain(self, server: Server, scratch: Scratch, broken: str, *rules: dict[str, Any]) -> Chain:
+        """Three images as nodes of their own; `broken` has the rules. Read-only are those below the top."""
+        images = Chain(scratch, [SIZE] * 3)
+        for number, path in enumerate(images.paths):
+            file: dict[str, Any] = {"driver": "file", "filename": str(path)}
+            if broken == f"i{number}":
+                file = {"driver": "blkdebug", "image": file, "inject-error": list(rules)}
+            backing = f"i{number - 1}" if number else None
+            node = {"driver": "qcow2", "node-name": f"i{number}", "file": file, "read-only": number < 2}
+            server.qmp.command("blockdev-add", {**node, "backing": backing})
+        return images
+
+    def start(self, server: Server, kind: str, policy: str) -> None:
+        nodes = {"base_node": "i0"} if kind == "stream" else {"base_node": "i0", "top_node": "i1"}
+        server.qmp.command(f"block-{kind}", job_id="j", device="i2", on_error=policy, **nodes)
+
+    def errors(self, server: Server) -> list[tuple[str, str]]:
+        return [(event.data["operation"], event.data["action"]) for event in server.qmp.seen("BLOCK_JOB_ERROR")]
+
+    CASES = (
+        ("stream", "i1", "read_aio", "read"),
+        ("stream", "i2", "write_aio", "read"),
+        ("commit", "i1", "read_aio", "read"),
+        ("commit", "i0", "write_aio", "write"),
+    )
+
+    @pytest.mark.parametrize(("kind", "broken", "event", "operation"), CASES)
+    @pytest.mark.parametrize("policy", ["report", "enospc"])
+    def test_reported(
+        self, server: Server, scratch: Scratch, kind: str, broken: str, event: str, operation: str, policy: str
+    ) -> None:
+        images = self.chain(server, scratch, broken, {"event": event, "errno": EIO, "once": True})
+        nodes, states = server.node_names(), read_only(server)
+        self.start(server, kind, policy)
+        server.qmp.wait_job("j", "null")
+        assert self.errors(server) == [(operation, "report")]
+        end = ["BLOCK_JOB_ERROR", "aborting", "BLOCK_JOB_COMPLETED", "concluded", "null"]
+        assert story(server) == ["created", "running", *end]
+        assert "error" in server.qmp.seen("BLOCK_JOB_COMPLETED")[0].data
+        assert (server.node_names(), read_only(server)) == (nodes, states)
+        assert backing(server) == {"i0": None, "i1": "i0", "i2": "i1"}
+        ended(server)
+        images.assert_shows_model(images.paths[2])
+
+    @pytest.mark.parametrize(("kind", "broken", "event", "operation"), CASES)
+    @pytest.mark.parametrize(("policy", "error", "status"), [("stop", EIO, "failed"), ("enospc", ENOSPC, "nospace")])
+    def test_stopped(
+        self,
+        server: Server,
+        scratch: Scratch,
+        kind: str,
+        broken: str,
+        event: str,
+        operation: str,
+        policy: str,
+        error: int,
+        status: str,
+    ) -> None:
+        images = self.chain(server, scratch, broken, {"event": event, "errno": error, "once": True})
+        self.start(server, kind, policy)
+        server.qmp.wait_job("j", "paused")
+        assert self.errors(server) == [(operation, "stop")]
+        job = server.qmp.block_job("j")
+        assert job is not None and job["io-status"] == status and job["paused"]
+        server.qmp.command("block-job-resume", device="j")
+        server.qmp.wait_job("j", "null")
+        assert len(self.errors(server)) == 1
+        assert backing(server)["i2"] == "i0"
+        ended(server)
+        images.assert_shows_model(images.paths[2])
+
+    @pytest.mark.parametrize(("kind", "broken", "event", "operation"), CASES)
+    def test_ignored(
+        self, server: Server, scratch: Scratch, kind: str, broken: str, event: str, operation: str
+    ) -> None:
+        """A commit tries again until it succeeds; a stream goes on with the rest, and fails at its end."""
+        images = self.chain(server, scratch, broken, {"event": event, "errno": EIO, "once": True})
+        self.start(server, kind, "ignore")
+        server.qmp.wait_job("j", "null")
+        assert self.errors(server) == [(operation, "ignore")]
+        completed = server.qmp.seen("BLOCK_JOB_COMPLETED")[0].data
+        assert ("error" in completed) is (kind == "stream")
+        assert backing(server)["i2"] == ("i1" if kind == "stream" else "i0")
+        ended(server)
+        images.assert_shows_model(images.paths[2])

@@ -10,6 +10,7 @@ any more: whoever sent it may use its buffer, or the space it went to, for somet
 from __future__ import annotations
 
 import errno
+import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Mapping, Sequence
@@ -310,7 +311,13 @@ class BlockDriver(ABC):
     def filename(self) -> str:
         """The name under which query commands show the node."""
         child = self.node.children.get(self.main_child) if self.main_child else None
-        return child.node.driver.filename() if child is not None else f"{self.format_name}://"
+        if child is None:
+            return f"{self.format_name}://"
+        name = child.node.driver.filename()
+        if self.is_filter or not name.startswith("json:"):
+            return name
+        file = json.loads(name.removeprefix("json:"))
+        return "json:" + json.dumps({"driver": self.format_name, **self.runtime_options(), child.name: file})
 
     def actual_size(self) -> int | None:
         """Bytes taken on the host, None when unknown."""
