@@ -367,10 +367,9 @@ class Metadata:
 
     @property
     def dirty(self) -> bool:
-        """A flush has something to write."""
-        return bool(
-            self.dirty_tables or self.dirty_l1 or self._frees or self._ready or (not self.lazy and self.refcounts.dirty)
-        )
+        """A flush has something to write, or to wait for: what a round has taken along counts until it is written."""
+        changed = self.dirty_tables or self.dirty_l1 or self._frees or self._ready
+        return bool(changed) or self._writing.locked() or (not self.lazy and self.refcounts.dirty)
 
     async def write_back(self, everything: bool = False) -> None:
         """Bring all changes made so far to the file, in an order that a crash cannot hurt.

@@ -304,17 +304,20 @@ class Refcounts:
         self._drop_clean()
         self._make_block(index, place)
 
-    def _make_block(self, index: int, place: int) -> RefcountBlock:
-        """A new block `index` at the free cluster `place`, which it covers itself."""
-        block = RefcountBlock(place << self.cluster_bits, packing.no_counts(self.block_entries, self.order), fresh=True)
+    def _make_block(self, index: int, place: int) -> None:
+        """A new block `index` at the free cluster `place`, which it covers itself unless another one does already."""
+        block = self._new_block(index, place)
         base = index << self.block_bits
         if base <= place < base + self.block_entries:
             self._take(block, base, place - base, place - base + 1)
+        self._forbidden.protect(Structure.REFCOUNT_BLOCK, (place,))
+
+    def _new_block(self, index: int, place: int) -> RefcountBlock:
+        block = RefcountBlock(place << self.cluster_bits, packing.no_counts(self.block_entries, self.order), fresh=True)
         block.touch(0, self.block_entries)
         self.blocks[index] = block
         self.table[index] = block.offset
         self.dirty_table.add(index)
-        self._forbidden.protect(Structure.REFCOUNT_BLOCK, (place,))
         return block
 
     async def _grow_table(self, index: int) -> None:
@@ -353,7 +356,7 @@ class Refcounts:
         self.table = grown
         first_index = first >> self.block_bits
         for number in range(new_blocks):
-            self._make_block(first_index + number, first + table_clusters + number)
+            self._new_block(first_index + number, first + table_clusters + number)
         for cluster in range(first, first + table_clusters + new_blocks):
             index = cluster >> self.block_bits
             block = self.blocks[index]
@@ -361,6 +364,8 @@ class Refcounts:
             if block.counts[at] == 0:
                 self._take(block, index << self.block_bits, at, at + 1)
         self._forbidden.protect(Structure.REFCOUNT_TABLE, range(first, first + table_clusters))
+        end = first + table_clusters
+        self._forbidden.protect(Structure.REFCOUNT_BLOCK, range(end, end + new_blocks))
         old = header.refcount_table_offset >> bits, header.refcount_table_clusters
         self._moving = _TableMove(first, table_clusters, *old)
         await self._finish_move(self._moving)
