@@ -144,3 +144,30 @@ class TestPreallocate:
         file = {"driver": "file", "filename": str(scratch.disk("d", MIB).path)}
         server.qmp.refused("blockdev-add", {"driver": "preallocate", "node-name": "p", "file": file, **options})
         assert server.node_names() == set()
+
+
+def test_what_queries_tell_of_filters(server: Server, scratch: Scratch) -> None:
+    """A filter is an image over the one that it filters, and hides what is particular to that one's format."""
+    base = scratch.made_by_qemu_img("base", MIB, "qcow2")
+    top = scratch.made_by_qemu_img("top", MIB, "qcow2", "-b", str(base.path), "-F", "qcow2")
+    below = {"driver": "file", "filename": str(top.path)}
+    file = {"driver": "qcow2", "node-name": "top", "file": below}
+    server.qmp.command("blockdev-add", {"driver": "compress", "node-name": "k", "file": file})
+
+    def told(flat: bool) -> dict[str, Any]:
+        nodes: list[dict[str, Any]] = server.qmp.command("query-named-block-nodes", flat=flat)
+        return next(entry for entry in nodes if entry["node-name"] == "k")
+
+    whole, flat = told(False), told(True)
+    assert (whole["drv"], whole["backing_file_depth"], flat["backing_file_depth"]) == ("compress", 2, 0)
+    image = whole["image"]
+    assert json.loads(image["filename"].removeprefix("json:")) == {
+        "driver": "compress",
+        "file": {"driver": "qcow2", "file": below},
+    }
+    names = {"filename", "format", "virtual-size", "actual-size", "cluster-size", "dirty-flag"}
+    assert set(image) == names | {"backing-image"}
+    assert set(flat["image"]) == names
+    assert image["backing-image"]["format-specific"]["type"] == "qcow2"
+    assert image["backing-image"]["backing-image"]["filename"] == str(base.path)
+    assert "backing_file" not in whole

@@ -379,7 +379,8 @@ class FilterDriver(BlockDriver):
         return self.below.shows_data_of(node)
 
     def image_details(self) -> Mapping[str, object]:
-        return self.below.driver.image_details()
+        details = self.below.driver.image_details()
+        return {name: details[name] for name in ("cluster-size", "dirty-flag") if name in details}
 
     def adopt_geometry(self) -> None:
         """Take over length and alignment of the filtered node."""

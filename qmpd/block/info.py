@@ -10,7 +10,7 @@ from typing import Any
 
 from qmpd.block.accounting import BackendStats, LatencyHistogram
 from qmpd.block.backend import BlockBackend
-from qmpd.block.chain import below, skip_implicit_filters
+from qmpd.block.chain import below, chain, skip_implicit_filters
 from qmpd.block.child import Child
 from qmpd.block.graph import BlockGraph
 from qmpd.block.node import BlockNode
@@ -20,14 +20,8 @@ from qmpd.wire.encoding import encode
 JSONObject = dict[str, Any]
 
 
-def backing_of(node: BlockNode) -> BlockNode | None:
-    """The node that shows through where `node` stores nothing."""
-    child = node.children.get("backing")
-    return None if child is None else child.node
-
-
 def image_info(node: BlockNode, *, flat: bool = False) -> JSONObject:
-    """`ImageInfo` of a node, with the images below it unless `flat`."""
+    """`ImageInfo` of a node, with those of the nodes below it in its chain unless `flat`."""
     driver = node.driver
     info: JSONObject = {
         "filename": driver.filename(),
@@ -38,19 +32,15 @@ def image_info(node: BlockNode, *, flat: bool = False) -> JSONObject:
     if actual is not None:
         info["actual-size"] = actual
     info.update(driver.image_details())
-    below = backing_of(node)
-    if below is not None and not flat:
-        info["backing-image"] = image_info(below)
+    under = below(node)
+    if under is not None and not flat:
+        info["backing-image"] = image_info(under)
     return info
 
 
 def _chain(node: BlockNode) -> list[BlockNode]:
-    chain = []
-    below = backing_of(node)
-    while below is not None:
-        chain.append(below)
-        below = backing_of(below)
-    return chain
+    """What is below `node` in its chain: backing images, and what filters stand on."""
+    return list(chain(node))[1:]
 
 
 def device_info(node: BlockNode, *, flat: bool = False) -> JSONObject:
@@ -93,8 +83,8 @@ class DeviceInfoCache:
         """The JSON text for `node`."""
         key = _state(node)
         if not flat:
-            for below in _chain(node):
-                key += _state(below)
+            for under in _chain(node):
+                key += _state(under)
         kept = self._kept.get((node.node_id, flat))
         if kept is not None and kept[0] == key:
             return kept[1]

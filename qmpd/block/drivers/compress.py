@@ -6,6 +6,7 @@ that a request covers only in part, and writes it as a whole (`qmpd.block.alignm
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -48,6 +49,11 @@ class CompressDriver(FilterDriver):
         await self.below.pwrite_compressed(offset, memoryview(data)[: self.length - offset])
         if fua:
             await self.below.flush()
+
+    def filename(self) -> str:
+        from qmpd.block.drivers.qcow2.backing import definition_of
+
+        return "json:" + json.dumps({"driver": self.format_name, "file": definition_of(self.below)})
 
     async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
         raise not_supported()

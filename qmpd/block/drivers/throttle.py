@@ -158,8 +158,9 @@ class ThrottleDriver(FilterDriver):
         self.below.driver.write_now(offset, data)
 
     def filename(self) -> str:
-        below = self.below.driver
-        file = {"driver": below.format_name, "filename": below.filename(), **below.runtime_options()}
+        from qmpd.block.drivers.qcow2.backing import definition_of
+
+        file = definition_of(self.below)
         return "json:" + json.dumps({"throttle-group": self._group_id, "driver": "throttle", "file": file})
 
     @property
