@@ -9,7 +9,7 @@ import pytest
 
 from iotests.harness import Launcher, QMPRefused, Scratch, Server
 from iotests.harness.images import KIB, MIB
-from iotests.harness.tools import qemu_img, run
+from iotests.harness.tools import qemu_img, qemu_io_fails, run
 from iotests.harness.tools import qemu_io as qemu_io_on
 
 SIZE = 16 * MIB
@@ -598,3 +598,29 @@ class TestInternalSnapshots:
         server.terminate()
         checked(path)
         qemu_io(path, "read -P 2 1M 1M", "read -P 1 2M 1M")
+
+
+class TestCorruption:
+    """Structures that contradict each other, found by a request."""
+
+    def test_a_write_that_would_hit_a_table(self, server: Server, scratch: Scratch) -> None:
+        path = scratch / "image.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", path, str(SIZE))
+        qemu_io(path, "write -P 1 0 128k")
+        data = bytearray(path.read_bytes())
+        table = int.from_bytes(data[40:48], "big")
+        entries = int.from_bytes(data[table : table + 8], "big") & 0x00FF_FFFF_FFFF_FE00
+        data[entries : entries + 8] = (table | 1 << 63).to_bytes(8, "big")
+        path.write_bytes(data)
+        add_qcow2(server, path)
+        uri = server.export("disk")
+        qemu_io(uri, "read -P 1 64k 64k", image_format="raw")
+        qemu_io_fails(uri, "write 1k 512")
+        event = server.qmp.wait_event("BLOCK_IMAGE_CORRUPTED", **{"node-name": "disk"})
+        assert event.data["fatal"] is True
+        assert event.data["device"] == ""
+        assert event.data["offset"] in range(table, table + 64 * KIB)
+        qemu_io_fails(uri, "write 64k 512")
+        server.terminate()
+        assert "corrupt: true" in qemu_img("info", path)
+        assert path.read_bytes()[table : table + 64 * KIB] == data[table : table + 64 * KIB]
