@@ -291,6 +291,25 @@ class TestNode:
         server.qmp.command("blockdev-snapshot", node="base", overlay="top")
         server.qmp.refused("blockdev-snapshot", node="top", overlay="base")
 
+    def test_target_of_a_mirror(self, server: Server, scratch: Scratch) -> None:
+        """A disk is mirrored into an overlay, which gets its backing image while the job runs: nobody reads it yet."""
+        uri = exported(server, scratch, "source")
+        qemu_io(uri, "write -P 1 0 1M")
+        self.overlay(server, scratch)
+        base = scratch.made_by_qemu_img("base", SIZE, "qcow2").path
+        qemu_io(base, "write -P 7 0 4M", image_format="qcow2")
+        add_qcow2(server, base, "base")
+        server.qmp.command("blockdev-mirror", {"job-id": "j", "device": "source", "target": "top", "sync": "top"})
+        server.qmp.wait_event("BLOCK_JOB_READY", device="j")
+        server.qmp.refused("blockdev-snapshot", node="source", overlay="top")
+        server.qmp.command("blockdev-snapshot", node="base", overlay="top")
+        assert node(server, "base")["ro"]
+        qemu_io(uri, "write -P 2 1M 1M")
+        server.qmp.command("block-job-complete", device="j")
+        assert "error" not in server.qmp.wait_event("BLOCK_JOB_COMPLETED", device="j").data
+        assert exported_node(server, "source") == "top"
+        qemu_io(uri, "read -P 1 0 1M", "read -P 2 1M 1M", "read -P 7 2M 2M")
+
     def test_nodes_of_a_job(self, server: Server, scratch: Scratch) -> None:
         """The target of a backup takes no snapshot; its source does, and the backup does not notice."""
         uri = exported(server, scratch, "base")

@@ -36,14 +36,13 @@ class Overlay:
     def check(self) -> None:
         """Pass if `top` can be an overlay.
 
-        :raises GenericError: it is in use, has a backing image, or is of a format without.
-        """
-        from qmpd.block.blockers import BlockOp
+        Whoever only writes to it does not rely on what it shows, such as a job that mirrors a disk into it.
 
+        :raises GenericError: somebody reads it, it has a backing image, or is of a format without.
+        """
         top = self._top
         if top.cumulative_perm & Perm.CONSISTENT_READ:
             raise GenericError(f"Node '{top.node_name}' cannot be the overlay: {_reader(top)} uses it already")
-        top.blockers.check(BlockOp.EXTERNAL_SNAPSHOT)
         if "backing" in top.children:
             raise GenericError(
                 f"Node '{top.node_name}' cannot be the overlay: it has the backing image "
