@@ -354,3 +354,58 @@ class TestPolicies:
 def job_key(side: str) -> str:
     """The argument that names the job: block-job-resume has another one than job-resume."""
     return "device" if side == "source" else "id"
+
+
+# Jobs that get ready, and which of their requests fails: command, arguments, disk, event, operation.
+READY_JOBS: dict[str, tuple[str, dict[str, Any], str, str, str]] = {
+    "commit reads": ("block-commit", {}, "top", "read_aio", "read"),
+    "commit writes": ("block-commit", {}, "base", "write_aio", "write"),
+    "mirror reads": ("blockdev-mirror", {"target": "target", "sync": "full"}, "base", "read_aio", "read"),
+    "mirror writes": ("blockdev-mirror", {"target": "target", "sync": "full"}, "target", "write_aio", "write"),
+}
+
+
+class TestPoliciesOfJobsThatGetReady:
+    """The policies of mirror and of the commit of an active layer, each error injected by one rule."""
+
+    @pytest.mark.parametrize(("policy", "error"), [("ignore", EIO), ("stop", ENOSPC), ("enospc", EIO)])
+    @pytest.mark.parametrize("work", list(READY_JOBS))
+    def test_one_error(self, server: Server, scratch: Scratch, work: str, policy: str, error: int) -> None:
+        command, arguments, disk, event, operation = READY_JOBS[work]
+        action = ACTIONS[policy, error]
+        shown = self.chain(server, scratch, disk, [{"event": event, "errno": error, "once": True}])
+        commits = command == "block-commit"
+        policies = {"on-error": policy} if commits else {"on-source-error": policy, "on-target-error": policy}
+        server.qmp.command(command, {"job-id": "j", "device": "top", **arguments, **policies})
+        expected = [*status("created", "running"), *failure(operation, action)]
+        if action == "stop":
+            server.qmp.wait_job("j", "paused")
+            info = server.qmp.block_job("j")
+            assert info is not None and info["io-status"] == "nospace"
+            server.qmp.command("job-resume", id="j")
+            expected += status("paused", "running")
+        if action != "report":
+            server.qmp.wait_event("BLOCK_JOB_READY")
+            server.qmp.command("job-complete", id="j")
+        server.qmp.wait_job("j", "null")
+        lines = [line for line in server.trace().text() if not line.startswith("BLOCK_JOB_READY")]
+        end = next(line for line in lines if line.startswith("BLOCK_JOB_COMPLETED"))
+        before_end = status("aborting") if action == "report" else status("ready", "waiting", "pending")
+        assert lines == [*expected, *before_end, end, *status("concluded", "null")]
+        assert end.endswith(f"type={'commit' if commits else 'mirror'}") and (" error " in end) is (action == "report")
+        if action != "report":
+            server.qmp.command("quit")
+            server.wait_exit()
+            assert run("cmp", scratch / ("base.img" if commits else "target.img"), shown.path) == ""
+
+    def chain(self, server: Server, scratch: Scratch, faulty: str, rules: Rules) -> Disk:
+        """A raw base and a qcow2 top as nodes, an empty target, and a copy of what is shown; one disk has rules."""
+        base = scratch.full_disk("base", LEN, seed=5)
+        qemu_img("create", "-q", "-f", "qcow2", "-b", base.path, "-F", "raw", scratch / "top.img")
+        run("qemu-io", "-f", "qcow2", "-c", "write -P 2 1M 1M", scratch / "top.img")
+        scratch.disk("target", LEN)
+        shown = scratch.copy(base, "shown")
+        shown.write(MIB, b"\2" * MIB)
+        for disk, fmt, options in (("base", "raw", {}), ("top", "qcow2", {"backing": "base"}), ("target", "raw", {})):
+            add(server, disk, fmt, debugged(scratch / f"{disk}.img", rules if disk == faulty else None), **options)
+        return shown

@@ -197,6 +197,8 @@ async def test_rules_of_a_file_come_first(bench: Bench, tmp_path: Path) -> None:
     assert await error_of(user.preadv(0, memoryview(bytearray(1)))) == errno.ENOSPC
     assert await error_of(user.pwritev(0, b"x")) == errno.EIO
     assert node.driver.filename().startswith('json:{"driver": "blkdebug", "config": "')
+    over = await bench.add(**{"driver": "raw", "node-name": "over", "file": "bd"})
+    assert over.driver.filename().startswith('json:{"driver": "raw", "file": {"driver": "blkdebug", "config": "')
 
 
 async def test_a_file_that_cannot_be_read(bench: Bench, tmp_path: Path) -> None:

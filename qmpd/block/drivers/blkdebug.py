@@ -267,6 +267,8 @@ class BlkdebugDriver(FilterDriver):
         if not self._given and not name.startswith("json:"):
             return f"blkdebug:{self._config or ''}:{name}"
         image = {"driver": below.format_name, "filename": name, **below.runtime_options()}
+        if name.startswith("json:"):
+            image = json.loads(name[5:])
         return "json:" + json.dumps({"driver": self.format_name, **self.runtime_options(), "image": image})
 
     def runtime_options(self) -> dict[str, Any]:

@@ -172,7 +172,10 @@ class RawDriver(BlockDriver):
         if not self._given:
             return super().filename()
         below = self.below.driver
-        file = {"driver": below.format_name, "filename": below.filename(), **below.runtime_options()}
+        name = below.filename()
+        file = {"driver": below.format_name, "filename": name, **below.runtime_options()}
+        if name.startswith("json:"):
+            file = json.loads(name[5:])
         return "json:" + json.dumps({"driver": "raw", **self._given, "file": file})
 
     def runtime_options(self) -> dict[str, Any]:
