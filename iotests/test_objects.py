@@ -57,7 +57,7 @@ class TestTree:
         for path in ("/objects/g", "objects/g", "g", "//objects//g/"):
             assert server.qmp.command("qom-get", path=path, property="type") == "throttle-group"
 
-    def test_what_is_not_there(self, server: Server) -> None:
+    def test_what_is_not_there_and_ids(self, server: Server) -> None:
         add(server, "throttle-group", "g")
         for command, members in (
             ("qom-list", {}),
@@ -71,9 +71,6 @@ class TestTree:
         assert refused(server, "qom-set", path="g", property="type", value="x") == "GenericError"
         assert refused(server, "qom-set", path="/objects", property="g", value="x") == "GenericError"
         assert refused(server, "object-del", id="nope") == "GenericError"
-
-    def test_ids(self, server: Server) -> None:
-        add(server, "throttle-group", "g")
         for wrong in ("g", "", "1g", "a b"):
             assert refused(server, "object-add", qom_type="iothread", id=wrong) == "GenericError"
         server.qmp.command("object-del", id="g")
@@ -152,12 +149,10 @@ class TestTree:
 class TestThrottleGroup:
     """Limits as they are given and told; what they do is in test_throttle.py."""
 
-    def test_defaults(self, server: Server) -> None:
+    def test_defaults_and_both_spellings(self, server: Server) -> None:
         add(server, "throttle-group", "g")
         told = server.qmp.command("qom-get", path="g", property="limits")
         assert told == {name: int(name.endswith("-length")) for name in LIMITS}
-
-    def test_both_spellings(self, server: Server) -> None:
         given = {name: 1000 + number for number, name in enumerate(LIMITS) if "-total" not in name}
         given |= {name: 2000 + value for name, value in given.items() if name.endswith("-max")}
         add(server, "throttle-group", "new", limits=given)
@@ -278,7 +273,13 @@ def properties_but_data(server: Server, path: str) -> dict[str, Any]:
 class TestOthers:
     """Objects that are accepted and keep what they are told."""
 
-    def test_iothread(self, server: Server) -> None:
+    def test_what_they_keep(self, server: Server, scratch: Scratch) -> None:
+        self.check_iothread(server)
+        self.check_authz(server)
+        self.check_tls_keys(server, scratch)
+        self.check_tls_without_proof(server)
+
+    def check_iothread(self, server: Server) -> None:
         add(server, "iothread", "io", poll_max_ns=100, thread_pool_min=2)
         server.qmp.command("qom-set", path="io", property="poll-grow", value=3)
         assert properties(server, "io") == {
@@ -299,10 +300,13 @@ class TestOthers:
         assert refused_export(server, "n", iothread="nobody")
         add(server, "iothread", "io")
         server.export("n", iothread="io")
+        if server.kind == "qmpd":  # QEMU deletes it, and crashes at its end
+            assert refused(server, "object-del", id="io") == "GenericError"
         server.qmp.command("block-export-del", id="export-n")
         server.qmp.wait_event("BLOCK_EXPORT_DELETED", id="export-n")
+        server.qmp.command("object-del", id="io")
 
-    def test_authz(self, server: Server) -> None:
+    def check_authz(self, server: Server) -> None:
         add(server, "authz-simple", "simple", identity="fred")
         assert properties(server, "simple") == {"type": "authz-simple", "identity": "fred"}
         rules = [{"match": "fred", "policy": "deny"}, {"match": "f*", "policy": "allow", "format": "glob"}]
@@ -313,7 +317,7 @@ class TestOthers:
         assert properties(server, "list") == {"type": "authz-list", "policy": "allow", "rules": rules[:1]}
         assert refused(server, "qom-set", path="list", property="policy", value="maybe") == "GenericError"
 
-    def test_tls_keys(self, server: Server, scratch: Scratch) -> None:
+    def check_tls_keys(self, server: Server, scratch: Scratch) -> None:
         directory = str(scratch.directory)
         assert refused(server, "object-add", qom_type="tls-creds-psk", id="t", dir=directory) == "GenericError"
         (scratch / "keys.psk").write_text("qemu:00112233445566778899aabbccddeeff\n")
@@ -333,7 +337,7 @@ class TestOthers:
             assert answer == "GenericError"
         assert refused(server, "object-add", qom_type="tls-creds-psk", id="t") == "GenericError"
 
-    def test_tls_without_proof(self, server: Server, scratch: Scratch) -> None:
+    def check_tls_without_proof(self, server: Server) -> None:
         add(server, "tls-creds-anon", "t", endpoint="server", priority="NORMAL", verify_peer=False)
         told = properties(server, "t")
         assert (told["endpoint"], told["priority"], told["verify-peer"]) == ("server", "NORMAL", False)
@@ -423,7 +427,6 @@ class TestCommandLine:
     @pytest.mark.parametrize(
         "words",
         [
-            ["--object", "throttle-group"],
             ["--object", "nonsense,id=g"],
             ["--object", "throttle-group,id=g,limits.iops-total=5K"],
             ["--object", "throttle-group,id=g", "--object", "throttle-group,id=g"],
@@ -434,9 +437,8 @@ class TestCommandLine:
     def test_refusals(self, server_kind: str, words: list[str]) -> None:
         refused_program(server_kind, *words)
 
-    @pytest.mark.parametrize("text", ["help", "throttle-group,help", "secret,help"])
+    @pytest.mark.parametrize("text", ["help", "throttle-group,help"])
     def test_help(self, server_kind: str, text: str) -> None:
         done = run_program(server_kind, "--object", text)
         assert done.returncode == 0 and done.stderr == ""
-        wanted = {"help": "throttle-group", "throttle-group,help": "x-iops-total=<int>", "secret,help": "file=<string>"}
-        assert wanted[text] in done.stdout
+        assert {"help": "throttle-group", "throttle-group,help": "x-iops-total=<int>"}[text] in done.stdout

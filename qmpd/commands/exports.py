@@ -60,12 +60,14 @@ class ExportCommands:
     async def block_export_add(self, ctx: RequestContext, args: BlockExportOptions) -> None:
         """Export a node.
 
-        :raises GenericError: see `ExportManager.add_nbd`; or there is no I/O thread of that name.
+        :raises GenericError: see `ExportManager.add_nbd`.
         """
-        if args.iothread is not None:
-            self._check_iothread(args.iothread)
         settings = ExportSettings(
-            args.id, args.node_name, writable=bool(args.writable), writethrough=bool(args.writethrough)
+            args.id,
+            args.node_name,
+            writable=bool(args.writable),
+            writethrough=bool(args.writethrough),
+            iothread=args.iothread,
         )
         nbd = NbdSettings(
             args.name,
@@ -118,13 +120,6 @@ class ExportCommands:
             )
             for export in self._exports.query()
         ]
-
-    def _check_iothread(self, object_id: str) -> None:
-        """An I/O thread may be named, as QEMU's clients do; all I/O is done by the same loop all the same."""
-        from qmpd.objects.iothread import IOThread
-
-        if not isinstance(self._graph.objects.find(object_id), IOThread):
-            raise GenericError(f"There is no 'iothread' object with the id '{object_id}'")
 
     def _remove(self, export_id: str, mode: str | None) -> None:
         if mode == "hard":

@@ -25,12 +25,14 @@ class ExportSettings:
     :param node_name: the node (or device) to export.
     :param writable: clients may write.
     :param writethrough: writes are on stable storage when they are answered.
+    :param iothread: the `iothread` object that is named for it; it changes nothing but has to stay.
     """
 
     export_id: str
     node_name: str
     writable: bool = False
     writethrough: bool = False
+    iothread: str | None = None
 
 
 class ExportBlockBackend(BlockBackend):

@@ -19,6 +19,7 @@ from qmpd.events import EventSink
 from qmpd.export.base import BlockExport, ExportSettings
 from qmpd.export.nbd.export import NbdExport, NbdSettings
 from qmpd.export.nbd.server import NbdServer
+from qmpd.objects.base import UserObject
 from qmpd.sockets import Address
 
 _WELL_FORMED = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")
@@ -45,6 +46,7 @@ class ExportManager:
         self._events = events
         self._exports: dict[str, BlockExport] = {}
         self._removals: dict[str, asyncio.Task[None]] = {}
+        self._threads: dict[str, UserObject] = {}
         self.nbd = server or NbdServer()
 
     async def start_nbd_server(self, address: Address, max_connections: int = 0) -> None:
@@ -69,11 +71,12 @@ class ExportManager:
     async def add_nbd(self, settings: ExportSettings, nbd: NbdSettings) -> None:
         """Export a node over NBD.
 
-        :raises GenericError: see `NbdExport.open`; or the id is ill-formed or taken.
+        :raises GenericError: see `NbdExport.open`; or the id is ill-formed or taken, or there is no such I/O thread.
         """
-        await self._add(settings.export_id, lambda: NbdExport.open(self._graph, self.nbd, settings, nbd))
+        await self._add(settings, lambda: NbdExport.open(self._graph, self.nbd, settings, nbd))
 
-    async def _add(self, export_id: str, make: Callable[[], BlockExport]) -> None:
+    async def _add(self, settings: ExportSettings, make: Callable[[], BlockExport]) -> None:
+        export_id = settings.export_id
         if not _WELL_FORMED.match(export_id):
             raise GenericError(
                 f"'{export_id}' cannot be an export's id: it begins with a letter and has only letters, digits, "
@@ -83,7 +86,21 @@ class ExportManager:
         async with self._graph.exclusive():
             if export_id in self._exports:
                 raise GenericError(f"The export id '{export_id}' is in use; choose another 'id'")
+            thread = self._find_thread(settings.iothread)
             self._exports[export_id] = make()
+            if thread is not None:
+                thread.use(f"export '{export_id}'")
+                self._threads[export_id] = thread
+
+    def _find_thread(self, object_id: str | None) -> UserObject | None:
+        if object_id is None:
+            return None
+        from qmpd.objects.iothread import IOThread
+
+        found = self._graph.objects.find(object_id)
+        if not isinstance(found, IOThread):
+            raise GenericError(f"There is no 'iothread' object with the id '{object_id}'")
+        return found
 
     async def _settle_removal(self, export_id: str) -> None:
         """Let an export that is as good as gone go first, so that its id is free for the next one to ask."""
@@ -168,6 +185,9 @@ class ExportManager:
             async with self._graph.exclusive():
                 export.release()
                 del self._exports[export.export_id]
+                thread = self._threads.pop(export.export_id, None)
+                if thread is not None:
+                    thread.release(f"export '{export.export_id}'")
                 self._events.emit("BLOCK_EXPORT_DELETED", {"id": export.export_id})
         finally:
             del self._removals[export.export_id]
