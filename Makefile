@@ -8,6 +8,8 @@ RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
+# Tests wait more than they compute; each has a directory and servers of its own
+PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 SOURCES := qmpd tests iotests benchmarks
 
 # Debian packages of the programs that the black-box tests and the benchmarks run
@@ -50,13 +52,13 @@ demo: install
 	$(BIN)/python -m qmpd.ctl.demo
 
 test: develop tools
-	$(BIN)/python -m pytest tests iotests
+	$(BIN)/python -m pytest $(PARALLEL) tests iotests
 
 iotests: develop tools
-	$(BIN)/python -m pytest iotests
+	$(BIN)/python -m pytest $(PARALLEL) iotests
 
 soak: develop tools
-	QMPD_SOAK=1 $(BIN)/python -m pytest tests iotests
+	QMPD_SOAK=1 $(BIN)/python -m pytest $(PARALLEL) tests iotests
 
 bench: develop tools
 	$(BIN)/python -m benchmarks
