@@ -55,8 +55,12 @@ QUIET_TURNS = 5
 PICK = st.integers(0, 1 << 16)
 SEED = st.integers(0, 1 << 32)
 ERRORS = (errno.EIO, errno.ENOSPC)
-FILTERS = {"blkdebug": "image", "copy-on-read": "file"}
-"""Filters that a disk can have from the beginning, and what they call the node below."""
+FILTERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "blkdebug": ("image", {}),
+    "copy-on-read": ("file", {}),
+    "throttle": ("file", {"throttle_group": "unlimited"}),
+}
+"""Filters that a disk can have from the beginning: what they call the node below, and what else they need."""
 
 
 @dataclass(eq=False)
@@ -243,6 +247,7 @@ class RandomGraphs(RuleBasedStateMachine):
 
     @initialize(fmt=st.sampled_from(["raw", "qcow2"]), seed=SEED)
     def first_disk(self, fmt: str, seed: int) -> None:
+        self.do(self.lab.execute("object-add", qom_type="throttle-group", id="unlimited"))
         self.do(self._add_disk(fmt, None, seed))
 
     @precondition(lambda self: len(self.disks) < MAX_DISKS)
@@ -260,8 +265,9 @@ class RandomGraphs(RuleBasedStateMachine):
         top = name
         if filter_driver is not None:
             top = self.new_name("f")
-            below = {FILTERS[filter_driver]: name}
-            await self.lab.execute("blockdev-add", driver=filter_driver, node_name=top, discard="unmap", **below)
+            child, options = FILTERS[filter_driver]
+            members = {"driver": filter_driver, "node_name": top, "discard": "unmap", child: name, **options}
+            await self.lab.execute("blockdev-add", **members)
         disk = Disk(name, self.lab.guest(top), bytearray(LENGTH))
         self.disks.append(disk)
         for _ in range(rng.randrange(4)):
@@ -381,6 +387,7 @@ class RandomGraphs(RuleBasedStateMachine):
             running, arguments = await self._backup(self.pick_disk(which), sync, fmt, bitmap, mode)
             if running is None:
                 return
+            self.weaken(arguments["target"], seed)
             options = self.job_options(policy, seed)
             if await self.attempt("blockdev-backup", **arguments, **options):
                 self.running.append(running)
@@ -388,6 +395,12 @@ class RandomGraphs(RuleBasedStateMachine):
                 await self._never_began(running)
 
         self.do(start())
+
+    def weaken(self, target: str, seed: int) -> None:
+        """Let one of the first requests of some targets fail, or all from there on."""
+        if seed % 4 == 0:
+            event = ("pwritev", "pwritev", "pwritev_done", "flush_to_disk")[seed // 4 % 4]
+            self.faults[target].at_event(event, 1 + seed // 16 % 4, ERRORS[seed // 64 % 2], once=bool(seed & 256))
 
     def job_options(self, policy: str, seed: int) -> dict[str, Any]:
         """Options that all jobs with two disks have."""
@@ -461,6 +474,7 @@ class RandomGraphs(RuleBasedStateMachine):
         async def start() -> None:
             disk = self.pick_disk(which)
             target = await self.image(fmt)
+            self.weaken(target, seed)
             running = Running(self.new_name("j"), "mirror", disk, target)
             arguments = {"job_id": running.job_id, "device": disk.root, "target": target, "sync": "full"}
             options = self.job_options(policy, seed)
