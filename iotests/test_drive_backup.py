@@ -154,7 +154,7 @@ class TestMade:
         for options in bad:
             request = {"job-id": "j", "device": "disk", "target": str(scratch / "t"), "sync": "full", **options}
             reason = server.qmp.refused("drive-backup", request)
-            assert server.kind == "qsd" or request["target"] or "'target' is empty" in reason
+            assert server.kind == "qsd" or request["target"] or "empty" in reason
             assert not (scratch / "t").exists()
             assert server.node_names() == nodes
 

@@ -37,14 +37,15 @@ class DriveBackupAction(BackupAction):
             return await file.open(source, backing=skip_implicit_filters(source).node_name)
         return await file.open(source)
 
+    def commit(self) -> None:
+        super().commit()
+        if self._file is not None:
+            self.env.graph.defer(self._file.keep)
+
     def abort(self) -> None:
         super().abort()
         if self._file is not None:
             self._file.undo()
-
-    async def finish(self) -> None:
-        if self._file is not None:
-            await self._file.keep()
 
 
 def _below_target(source: BlockNode, sync: str) -> BlockNode | None:
