@@ -91,21 +91,17 @@ class MirrorCopy(BlockCopy):
         """Everything is to be copied."""
         self.mark(0, self.length)
 
-    async def mark_allocated(self, layers: int) -> None:
-        """What the uppermost `layers` images of the source store is to be copied.
+    async def mark_allocated(self, offset: int, layers: int) -> int:
+        """What the uppermost `layers` images of the source store is to be copied: look at a part from `offset` on.
 
-        :raises CopyError: the source cannot tell.
+        :returns: where the next part begins.
+        :raises OSError: the source cannot tell.
         """
-        offset = 0
-        while offset < self.length:
-            try:
-                extents = await self.source.map(offset, WINDOW)
-            except OSError as error:
-                raise CopyError(True, error) from error
-            for extent in extents:
-                if extent.depth < layers and extent.kind is not ExtentKind.UNALLOCATED:
-                    self.mark(extent.offset, extent.length)
-            offset = extents[-1].end
+        extents = await self.source.map(offset, WINDOW)
+        for extent in extents:
+            if extent.depth < layers and extent.kind is not ExtentKind.UNALLOCATED:
+                self.mark(extent.offset, extent.length)
+        return extents[-1].end
 
     def follow(self, source: BlockNode, target: BlockNode) -> None:
         if source is not self.source:

@@ -130,7 +130,6 @@ class MirrorJob(BlockJob):
         self._frozen: list[Child] = []
         self._blockers: list[tuple[BlockNode, OpBlocker]] = []
         self._running: set[asyncio.Task[None]] = set()
-        self._failures: list[CopyError] = []
         self._undo: list[Callable[[], None]] = []
         self._fatal: OSError | None = None
         self._copied = 0
@@ -139,6 +138,7 @@ class MirrorJob(BlockJob):
         self._completing = False
         self._closing_in = False
         self._stopped = False
+        self._ignored = False
 
     @classmethod
     def create(
@@ -174,7 +174,7 @@ class MirrorJob(BlockJob):
         self._filter.implicit = settings.filter_node_name is None
         # What the target does not store will show its backing file one day.
         driver.whole_clusters = self.copy.over_source = _lacks_backing(self._target)
-        driver.on_error = self._write_failed
+        driver.on_error = self._failed
         driver.on_mirrored = self._write_mirrored
         driver.active = settings.write_blocking
         self.copy.unmap = settings.unmap
@@ -227,6 +227,8 @@ class MirrorJob(BlockJob):
         try:
             await self.fit_target()
             await self._find_work()
+            self.progress.set_remaining(self.copy.remaining)
+            self._patience = max(PATIENCE * self.copy.remaining, LEAST_PATIENCE)
             while not await self._at_end():
                 await self._copy_some()
         finally:
@@ -245,21 +247,19 @@ class MirrorJob(BlockJob):
             )
 
     async def _find_work(self) -> None:
+        """Mark what is to be copied at first. What guests write meanwhile is marked by the filter."""
         layers = self._settings.layers
         if layers is None:
             self.copy.mark_all()
-        elif layers:
-            try:
-                await self.copy.mark_allocated(layers)
-            except CopyError as error:
-                raise error.cause from error
-        self.progress.set_remaining(self.copy.remaining)
-        self._patience = max(PATIENCE * self.copy.remaining, LEAST_PATIENCE)
+        offset = 0
+        while layers and offset < self.copy.length:
+            offset = await self.copy.mark_allocated(offset, layers)
+            await self.pause_point()
 
     async def _at_end(self) -> bool:
         """Whether the work is over. Here the job waits while there is nothing to copy."""
         await self.pause_point()
-        await self._handle_failures()
+        await self._heed_failures()
         if self.pause_requested or self._running or not self.copy.clean:
             return False
         if not self._is_ready:
@@ -343,7 +343,7 @@ class MirrorJob(BlockJob):
         try:
             await self.copy.perform(task)
         except CopyError as error:
-            self._failures.append(error)
+            self._failed(error)
 
     async def _one_done(self) -> None:
         await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
@@ -371,54 +371,50 @@ class MirrorJob(BlockJob):
         self.progress.set_total(self.progress.total + length)
         self.progress.advance(length)
 
-    def _write_failed(self, error: CopyError) -> None:
-        """A guest's write did not reach the target. Called by the filter."""
+    def _failed(self, failure: CopyError) -> None:
+        """A request failed, the job's own or one by which a guest's write was to reach the target.
+
+        Decided and told at once, as in QEMU; what it concerns is marked and will be tried again. Requests that were
+        under way when the first one failed fail for the same reason, which is not told again.
+        """
         if self._fatal is not None or self._stopped or self.cancelled:
             return
-        if not self.over:
-            self._decide_about(error)
-            self.kick()
+        if self.over:
+            self._fail_late(failure)
             return
-        # There is nothing left that could try again.
-        self._fatal = error.cause
-        self._choose_mode()
-        if not self.txn.decided and not self.txn.failed:
-            self.fail(error.cause)
-            self.txn.take_down(self)
-
-    def _decide_about(self, failure: CopyError) -> ErrorAction:
         policy = self._settings.on_source_error if failure.is_read else self._settings.on_target_error
         action = self.error_action(policy, failure.cause, is_read=failure.is_read)
         if action is ErrorAction.REPORT:
             self._fatal = failure.cause
         elif action is ErrorAction.STOP:
             self._stopped = True
-        self._choose_mode()
-        return action
-
-    async def _handle_failures(self) -> None:
-        failures, self._failures = self._failures, []
-        if self._stopped and self.user_paused:
-            # Requests that were under way fail for the same reason; they are tried again with the first one.
+        else:
+            # What is left to do wakes the job if it sleeps; this must not cut short its pause between two attempts.
+            self._ignored = True
             return
-        for failure in failures:
-            action = self._decide_about(failure)
-            if action is ErrorAction.IGNORE:
-                await self.sleep(RETRY_SECONDS)
-            elif action is ErrorAction.STOP:
-                await self.pause_point()
-                self._failures.clear()
-                break
-            else:
-                break
+        self._choose_mode()
+        self.kick()
+
+    def _fail_late(self, failure: CopyError) -> None:
+        """The job's work is over, so there is nothing left that could try again."""
+        self._fatal = failure.cause
+        self._choose_mode()
+        if not self.txn.decided and not self.txn.failed:
+            self.fail(failure.cause)
+            self.txn.take_down(self)
+
+    async def _heed_failures(self) -> None:
         if self._fatal is not None:
             raise self._fatal
+        if self._ignored:
+            self._ignored = False
+            await self.sleep(RETRY_SECONDS)
 
     async def _flush_target(self) -> bool:
         try:
             await self._target.flush()
         except OSError as error:
-            self._failures.append(CopyError(False, error))
+            self._failed(CopyError(False, error))
             return False
         return True
 
@@ -453,11 +449,10 @@ class MirrorJob(BlockJob):
         # All guests' writes are over and went to both sides; but a node below may have been written to directly.
         self.copy.forget_map()
         while (task := await self.copy.claim_next(self._chunk())) is not None:
-            await self._perform(task)
-            if self._failures:
-                break
-        if self._failures:
-            raise self._failures[0].cause
+            try:
+                await self.copy.perform(task)
+            except CopyError as error:
+                raise error.cause from error
         # What guests have flushed on the source has to be as safe on the target, which they will flush from now on.
         await self._target.flush()
         self._driver.disconnect()
