@@ -111,3 +111,30 @@ def test_not_into_an_overlay(server: Server, scratch: Scratch, disk: Disk) -> No
     request = {"job-id": "j", "device": "s", "target": "o", "sync": "full", "discard-source": True}
     assert "discard-source" in server.qmp.refused("blockdev-backup", request)
     assert disk.allocated >= SIZE
+
+
+def test_a_frozen_view_s_scratch_space_is_given_back(server: Server, scratch: Scratch) -> None:
+    """What discard-source is for: old data that has been saved for the view is dropped as soon as it is backed up."""
+    disk = scratch.full_disk("d", SIZE, seed=2)
+    before = scratch.copy(disk, "before")
+    old = scratch.disk("old", SIZE)
+    add(server, disk, "d")
+    add(server, old, "old", discard="unmap")
+    add(server, scratch.disk("t", SIZE), "t")
+    view = {"driver": "copy-before-write", "node-name": "cbw", "file": "d", "target": "old", "discard": "unmap"}
+    server.qmp.command("blockdev-add", view)
+    server.qmp.command(
+        "blockdev-add", {"driver": "snapshot-access", "node-name": "view", "file": "cbw", "discard": "unmap"}
+    )
+    uri = server.export("cbw")
+    qemu_io(uri, "write -P 1 0 1M", "write -P 2 3M 64k")
+    assert old.allocated >= MIB
+    arguments = {"job-id": "j", "device": "view", "target": "t", "sync": "full", "discard-source": True}
+    server.qmp.command("blockdev-backup", arguments)
+    server.qmp.wait_job("j", "null")
+    (event,) = server.qmp.seen("BLOCK_JOB_COMPLETED")
+    assert "error" not in event.data
+    assert_same(scratch / "t.img", before.path)
+    assert old.allocated == 0
+    qemu_io(uri, "read -P 1 0 1M", "write -P 3 2M 64k", "read -P 3 2M 64k")
+    assert old.allocated == 0, "what has been given back need not be saved any more"

@@ -82,6 +82,19 @@ class TestCompress:
         server.qmp.refused("blockdev-add", {"driver": "compress", "node-name": "k2", "file": "k"})
         assert "k2" not in server.node_names()
 
+    def test_as_the_target_of_a_backup(self, server: Server, scratch: Scratch) -> None:
+        source = scratch.disk("s", 4 * MIB, seed=5, pieces=40)
+        image = scratch.made_by_qemu_img("q", 4 * MIB, "qcow2")
+        self.add(server, image.path)
+        server.add_raw(source)
+        server.qmp.command("blockdev-backup", job_id="j", device="s", target="k", sync="full")
+        server.qmp.wait_job("j", "null")
+        (event,) = server.qmp.seen("BLOCK_JOB_COMPLETED")
+        assert "error" not in event.data
+        server.qmp.command("blockdev-del", node_name="k")
+        check(image.path)
+        assert_same(image.path, source.path, one_format="qcow2")
+
     def test_resize(self, server: Server, scratch: Scratch) -> None:
         image = scratch.made_by_qemu_img("q", MIB, "qcow2")
         self.add(server, image.path)
