@@ -241,3 +241,20 @@ async def test_random_operations(seed: int, tmp_path: Path) -> None:
         await opened.close(node)
         assert not opened.events.seen
         run.judge()
+
+
+@pytest.mark.parametrize("bits", [16, 64])
+async def test_a_long_run_of_small_clusters(bits: int, tmp_path: Path) -> None:
+    """An L1 table that is longer than what one block of counts covers."""
+    path = tmp_path / "image.qcow2"
+    create(path, 1 << 20, cluster_size=512, refcount_bits=bits)
+    async with lab() as opened:
+        node, _ = await opened.open_qcow2(path)
+        await node.pwritev(0, b"before")
+        for size in (1 << 28, 1 << 30, 1 << 32):
+            await node.truncate(size)
+            await node.pwritev(size - 512, b"after")
+        assert await read(node, 0, 6) == b"before"
+        await opened.close(node)
+        assert not opened.events.seen
+    check(path)

@@ -255,37 +255,57 @@ class Refcounts:
             return await self._allocate_at_end(wanted)
 
     async def _allocate_at_end(self, wanted: int) -> int:
+        """A run after everything. Blocks that it needs come behind it: inside they would cut a long run in pieces."""
         while True:
             first = self.fresh_from
-            for index in range(first >> self.block_bits, ((first + wanted - 1) >> self.block_bits) + 1):
-                await self._provide(index)
-            if self.fresh_from == first and await self._all_free(first, wanted):
+            missing = self._missing_blocks(first, wanted)
+            end = first + wanted + len(missing)
+            last = (end - 1) >> self.block_bits
+            if last >= len(self.table):
+                await self._grow_table(last)
+            elif await self._all_free(first, end, missing) and self.fresh_from == first:
                 break
-            self.fresh_from = max(self.fresh_from, first + 1)
-        at, end = first, first + wanted
+            else:
+                self.fresh_from = max(self.fresh_from, first + 1)
+        for number, index in enumerate(missing):
+            self._new_block(index, first + wanted + number)
+        at = first
         while at < end:
             index = at >> self.block_bits
             base = index << self.block_bits
             stop = min(end, base + self.block_entries)
             self._take(self.blocks[index], base, at - base, stop - base)
             at = stop
+        self._forbidden.protect(Structure.REFCOUNT_BLOCK, range(first + wanted, end))
         return first
 
-    async def _all_free(self, first: int, count: int) -> bool:
-        # Blocks may have been evicted by the loading of later ones; whole ranges of blocks are rare.
-        at, end = first, first + count
+    def _missing_blocks(self, first: int, wanted: int) -> list[int]:
+        """The blocks to be made for a run of `wanted` clusters from `first`, and for these blocks right after it."""
+        missing: list[int] = []
+        while True:
+            last = first + wanted + len(missing) - 1
+            indexes = range(first >> self.block_bits, (last >> self.block_bits) + 1)
+            needed = [index for index in indexes if index not in self.blocks and self.block_offset(index) == 0]
+            if len(needed) == len(missing):
+                return needed
+            missing = needed
+
+    async def _all_free(self, first: int, end: int, missing: list[int]) -> bool:
+        """Whether all clusters are free, as far as there are counts, and the blocks with these are in memory."""
+        at = first
         while at < end:
             index = at >> self.block_bits
-            block = await self._load(index)
-            if block is None:
-                return False
-            stop = min(end, (index + 1) << self.block_bits)
             base = index << self.block_bits
-            if any(block.counts[at - base : stop - base]):
-                return False
-            block.touch(at - base, stop - base)  # pins it until it is written
+            stop = min(end, base + self.block_entries)
+            if index not in missing:
+                block = await self._load(index)
+                if block is None or any(block.counts[at - base : stop - base]):
+                    return False
+                # Pins it until it is written.
+                block.touch(at - base, stop - base)
             at = stop
-        return True
+        indexes = range(first >> self.block_bits, ((end - 1) >> self.block_bits) + 1)
+        return all(index in self.blocks or index in missing for index in indexes)
 
     async def _provide(self, index: int) -> None:
         """Make sure that block `index` exists and is in memory."""
