@@ -30,6 +30,7 @@ from iotests.harness.mirrors import (
 )
 from iotests.harness.nbd import RawNbd
 from iotests.harness.tools import assert_same, qemu_img, qemu_io
+from tests.soak import count
 
 
 class TestStories:
@@ -228,7 +229,7 @@ class TestUnderLoad:
         assert story(server) == [*READY, *SUCCESS]
         assert_same(disk.path, model.path)
 
-    @pytest.mark.parametrize("seed", range(2))
+    @pytest.mark.parametrize("seed", range(count(2, 20)))
     def test_with_pauses_and_speeds(self, server: Server, scratch: Scratch, seed: int) -> None:
         choose = random.Random(seed)
         disk = scratch.full_disk("disk", LEN, seed=7)
@@ -395,6 +396,30 @@ class TestReplaces:
             server.qmp.refused(
                 "blockdev-mirror", job_id=JOB, device="filter", target="disk-target", sync="full", replaces=node
             )
+
+    def test_a_broken_member_of_a_quorum(self, server: Server, scratch: Scratch) -> None:
+        """What the quorum shows takes the place of an image that differs; not if somebody else uses that image."""
+        good = [scratch.full_disk(name, LEN, seed=20) for name in ("m0", "m1")]
+        bad = scratch.full_disk("m2", LEN, seed=21)
+        for disk in (*good, bad, scratch.disk("new", LEN)):
+            server.add_raw(disk)
+        members = {"vote-threshold": 2, "children": ["m0", "m1", "m2"]}
+        server.qmp.command("blockdev-add", {"driver": "quorum", "node-name": "q", **members})
+        uri = server.export("q")
+        server.export("m2", writable=False)
+        arguments = {"job-id": JOB, "device": "q", "target": "new", "sync": "full", "replaces": "m2"}
+        server.qmp.refused("blockdev-mirror", arguments)
+        server.qmp.command("block-export-del", id="export-m2")
+        server.qmp.wait_event("BLOCK_EXPORT_DELETED", id="export-m2")
+        server.qmp.command("blockdev-mirror", arguments)
+        ready(server)
+        qemu_io(uri, "write -P 7 1M 64k")
+        complete(server)
+        server.qmp.command("blockdev-del", node_name="m2")
+        qemu_io(uri, "write -P 8 2M 64k", "read -P 7 1M 64k")
+        server.terminate()
+        for name in ("m1", "new"):
+            assert_same(scratch / f"{name}.img", scratch / "m0.img")
 
 
 class TestErrors:

@@ -304,8 +304,11 @@ class BlockDriver(ABC):
         """The host files this node itself keeps open, for confinement checks and messages."""
         return []
 
-    def shows_data_of(self, node: BlockNode) -> bool:
-        """Whether this driver's node shows exactly the data of a node below it. A format does not."""
+    def can_replace(self, node: BlockNode) -> bool:
+        """Whether a copy of what this driver's node shows may take the place of `node`, which is below it.
+
+        Nobody may see other data by that. So a filter says what the node below it says, and a format no.
+        """
         return False
 
     def filename(self) -> str:
@@ -375,8 +378,8 @@ class FilterDriver(BlockDriver):
         """The node that is filtered."""
         return self.node.children[self.main_child or "file"].node
 
-    def shows_data_of(self, node: BlockNode) -> bool:
-        return self.below.shows_data_of(node)
+    def can_replace(self, node: BlockNode) -> bool:
+        return self.below.can_replace(node)
 
     def image_details(self) -> Mapping[str, object]:
         details = self.below.driver.image_details()

@@ -137,9 +137,9 @@ class BlockNode:
                 return child.owner.node_name
         return None
 
-    def shows_data_of(self, node: BlockNode) -> bool:
-        """Whether this node shows the data of `node`, neither more nor less: it is that node, or filters it."""
-        return self is node or self.driver.shows_data_of(node)
+    def can_replace(self, node: BlockNode) -> bool:
+        """Whether a copy of what this node shows may take the place of `node`, with nobody seeing other data."""
+        return self is node or self.driver.can_replace(node)
 
     def changed(self) -> None:
         """What queries tell of the node has changed."""

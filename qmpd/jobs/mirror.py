@@ -553,7 +553,7 @@ def check_replaceable(source: BlockNode, node: BlockNode, *, blocked: bool = Tru
     """
     if blocked:
         node.blockers.check(BlockOp.REPLACE)
-    if not source.shows_data_of(node):
+    if not source.can_replace(node):
         raise GenericError(
             f"Node '{node.node_name}' cannot be replaced by a mirror of '{source.node_name}': they need not have the "
             "same data"

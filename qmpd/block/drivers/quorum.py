@@ -299,6 +299,11 @@ class QuorumDriver(BlockDriver):
 
     # What queries show.
 
+    def can_replace(self, node: BlockNode) -> bool:
+        # A child may differ from the others: that is the very reason to replace it. What is shown does not change by
+        # that, but other users of the child would see it.
+        return any(node is child for child in self._children()) and len(node.parents) == 1
+
     def filename(self) -> str:
         from qmpd.block.drivers.qcow2.backing import definition_of
 
