@@ -2,14 +2,14 @@
 
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from iotests.harness import Scratch, Server
+from iotests.harness import Launcher, Scratch, Server
 from iotests.harness.chains import SIZE, Chain, Load
 from iotests.harness.images import MIB
-from iotests.harness.tools import qemu_img
+from iotests.harness.tools import qemu_img, run
 
 SLOW = 1024
 GOOD_END = ("waiting", "pending", "BLOCK_JOB_COMPLETED", "concluded", "null")
@@ -496,6 +496,42 @@ class TestCopyOnRead:
         assert backing(server)["i3"] == "i0"
         ended(server)
         images.assert_shows_model(images.paths[3])
+
+
+class TestKilled:
+    """A server that is killed while a job works leaves a disk that shows what it did, and the job can be done again."""
+
+    JOBS: ClassVar[dict[str, tuple[str, dict[str, Any]]]] = {
+        "stream": ("block-stream", {"device": "i3", "base_node": "i0"}),
+        "commit": ("block-commit", {"device": "i3", "top_node": "i2", "base_node": "i0"}),
+        "active": ("block-commit", {"device": "i3", "base_node": "i0"}),
+    }
+
+    @pytest.mark.parametrize("kind", list(JOBS))
+    def test_killed(self, launch: Launcher, images: Chain, kind: str) -> None:
+        command, arguments = self.JOBS[kind]
+        server = launch()
+        images.add_to(server)
+        server.qmp.command(command, job_id="j", speed=2 * MIB, **arguments)
+        while (job := server.qmp.block_job("j")) is not None and job["offset"] < job["len"] // 2:
+            pass
+        server.kill()
+        # Clusters that nothing refers to are all that may be left.
+        for path in images.paths:
+            run("qemu-img", "check", "-q", path, ok=(0, 3))
+            run("qemu-img", "check", "-q", "-r", "leaks", path)
+        images.assert_shows_model(images.paths[3])
+        again = launch()
+        images.add_to(again)
+        if kind == "active":
+            again.qmp.command(command, job_id="j", **arguments)
+            again.qmp.wait_event("BLOCK_JOB_READY", device="j")
+            again.qmp.command("job-complete", id="j")
+            again.qmp.wait_job("j", "null")
+        else:
+            run_job(again, command, **arguments)
+        ended(again)
+        images.assert_shows_model(images.paths[0 if kind == "active" else 3])
 
 
 EIO, ENOSPC = 5, 28
