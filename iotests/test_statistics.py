@@ -94,6 +94,16 @@ class TestCounters:
         assert node_stats(server, "d")["stats"]["failed_wr_operations"] == 100
         assert 1 <= len(server.qmp.seen("BLOCK_IO_ERROR")) < 50
 
+    def test_the_last_error_is_told_before_the_end(self, server: Server, scratch: Scratch) -> None:
+        server.add_raw(scratch.disk("d", 4 * MIB))
+        uri = server.export("d")
+        with server.file_size_limit(MIB):
+            qemu_io_fails(uri, "write 2M 64k", "write 2M 64k")
+        server.qmp.send("quit")
+        assert server.qmp.at_end() or server.qmp.at_end()
+        assert len(server.qmp.seen("BLOCK_IO_ERROR")) == 2
+        assert server.wait_exit() == 0
+
     def test_that_there_is_no_fast_zeroing_is_no_error(self, server: Server, scratch: Scratch) -> None:
         overlay = scratch.made_by_qemu_img("q", MIB, "qcow2", "-o", "compat=0.10")
         file = {"driver": "file", "filename": str(overlay.path)}

@@ -257,6 +257,7 @@ class Daemon:
         for stage in Stage:
             for hook in reversed(self._hooks[stage]):
                 await _attempt(stage, hook)
+        self.events.flush()
         await self.monitor.close()
         for task in list(self._tasks):
             task.cancel()

@@ -98,6 +98,13 @@ class EventBus:
         elif self._receivers:
             self._deliver(_line(name, data))
 
+    def flush(self) -> None:
+        """Send what a rate limit holds back: there will be no later."""
+        pending, self._pending = self._pending, {}
+        for line in pending.values():
+            if line is not None:
+                self._deliver(line)
+
     def close(self) -> None:
         """Forget what a rate limit holds back."""
         for timer in self._timers.values():

@@ -105,6 +105,20 @@ def test_limits_may_count_per_object(clock: Clock) -> None:
     bus.close()
 
 
+def test_what_is_held_back_can_be_sent_at_the_end(clock: Clock) -> None:
+    bus = EventBus({"X": RateLimit(1.0, "id")})
+    receiver = Receiver()
+    bus.add(receiver)
+    for number in range(3):
+        bus.emit("X", {"id": "a", "n": number})
+    bus.emit("X", {"id": "b", "n": 3})
+    bus.flush()
+    assert receiver.numbers() == [0, 3, 2]
+    bus.flush()
+    bus.close()
+    assert receiver.numbers() == [0, 3, 2]
+
+
 def test_events_are_checked_when_asked() -> None:
     def check(name: str, data: object) -> None:
         if data != {"n": 1}:
