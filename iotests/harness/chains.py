@@ -66,7 +66,7 @@ class Chain:
             node = {"driver": "qcow2", "node-name": f"i{number}", "file": file}
             backing = f"i{number - 1}" if number else None
             read_only = number < len(self.paths) - 1
-            server.qmp.command("blockdev-add", {**node, "backing": backing, "read-only": read_only, **options})
+            server.qmp.command("blockdev-add", {**node, "backing": backing, "read-only": read_only} | options)
 
     def add_top_to(self, server: Server) -> None:
         """Open the topmost image as a node; those below it are found by their names."""

@@ -106,6 +106,24 @@ def overlay_of(top: BlockNode, image: BlockNode) -> BlockNode | None:
     return None
 
 
+def overlays(node: BlockNode) -> list[BlockNode]:
+    """The images that are backed by `node`, or by filters on it."""
+    from qmpd.block.node import BlockNode
+
+    found: list[BlockNode] = []
+    waiting = [node]
+    while waiting:
+        for child in waiting.pop().parents:
+            owner = child.owner
+            if not isinstance(owner, BlockNode):
+                continue
+            if child is cow_child(owner):
+                found.append(owner)
+            elif child is filter_or_cow_child(owner):
+                waiting.append(owner)
+    return found
+
+
 def check_is_root(node: BlockNode) -> None:
     """Pass if `node` is the top of a disk: neither another node nor a job uses it.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from qmpd.block import chain
 from qmpd.block.layers import stored_above
 from qmpd.block.reopen import read_only_afterwards
+from qmpd.jobs.backing_names import BackingNames
 from qmpd.jobs.mirror import MirrorJob
 
 _WINDOW = 256 << 20
@@ -23,6 +24,7 @@ class ActiveCommitJob(MirrorJob):
     job_type = "commit"
     base_was_read_only = False
     _switched = False
+    _names: BackingNames | None = None
 
     async def fit_target(self) -> None:
         """Make a base that is too short as long as the disk; one that is longer stays so."""
@@ -40,6 +42,21 @@ class ActiveCommitJob(MirrorJob):
             offset += step
             await self.pause_point()
         self.progress.set_remaining(self.copy.remaining)
+
+    async def settle_backing(self) -> None:
+        await super().settle_backing()
+        if not self._completing or self._filter is None:
+            return
+        # Not the disk's own top, but an image in its chain that somebody writes to: what stands on it moves as well.
+        self._names = BackingNames(self._graph)
+        base = chain.skip_filters(self._target).driver
+        for overlay in chain.overlays(self._filter):
+            await self._names.change(overlay, base.filename(), base.format_name)
+
+    def abort(self) -> None:
+        super().abort()
+        if self._names is not None:
+            self._names.put_back()
 
     def switch(self) -> None:
         super().switch()

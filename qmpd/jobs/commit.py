@@ -190,18 +190,7 @@ class CommitJob(PiecewiseJob[CopyTask]):
 
     def _overlays(self) -> list[BlockNode]:
         """The images whose backing file is what is committed."""
-        found: list[BlockNode] = []
-        waiting = [] if self._filter is None else [self._filter]
-        while waiting:
-            for child in waiting.pop().parents:
-                owner = child.owner
-                if not isinstance(owner, BlockNode):
-                    continue
-                if child is chain.cow_child(owner):
-                    found.append(owner)
-                elif child is chain.filter_or_cow_child(owner):
-                    waiting.append(owner)
-        return found
+        return [] if self._filter is None else chain.overlays(self._filter)
 
     # The end.
 
