@@ -52,7 +52,6 @@ MAX_DISKS = 3
 QUIET_TURNS = 5
 """Turns of the event loop in which nothing happens, after which nothing will: who was woken has run by then."""
 
-PICK = st.integers(0, 1 << 16)
 SEED = st.integers(0, 1 << 32)
 ERRORS = (errno.EIO, errno.ENOSPC)
 FILTERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -181,9 +180,6 @@ class RandomGraphs(RuleBasedStateMachine):
         self.done.append(command)
         return True
 
-    def pick_disk(self, number: int) -> Disk:
-        return self.disks[number % len(self.disks)]
-
     def new_name(self, kind: str) -> str:
         return f"{kind}{next(self.names)}"
 
@@ -243,54 +239,94 @@ class RandomGraphs(RuleBasedStateMachine):
             for name, rules in kept.items():
                 self.faults[name].driver.rules = rules
 
-    # Disks.
+    # What is done. Each rule does one thing, chosen by a seed: small numbers, which hypothesis prefers, make all sorts.
 
-    @initialize(fmt=st.sampled_from(["raw", "qcow2"]), seed=SEED)
-    def first_disk(self, fmt: str, seed: int) -> None:
+    @initialize(seed=SEED)
+    def first_disk(self, seed: int) -> None:
         self.do(self.lab.execute("object-add", qom_type="throttle-group", id="unlimited"))
-        self.do(self._add_disk(fmt, None, seed))
+        self.do(self._add_disk(random.Random(seed)))
 
     @precondition(lambda self: len(self.disks) < MAX_DISKS)
-    @rule(
-        fmt=st.sampled_from(["raw", "qcow2"]),
-        filter_driver=st.sampled_from([None, None, *FILTERS]),
-        seed=SEED,
-    )
-    def add_disk(self, fmt: str, filter_driver: str | None, seed: int) -> None:
-        self.do(self._add_disk(fmt, filter_driver, seed))
+    @rule(seed=SEED)
+    def add_disk(self, seed: int) -> None:
+        self.do(self._add_disk(random.Random(seed)))
 
-    async def _add_disk(self, fmt: str, filter_driver: str | None, seed: int) -> None:
-        rng = random.Random(seed)
-        name = await self.image(fmt)
-        top = name
-        if filter_driver is not None:
-            top = self.new_name("f")
-            child, options = FILTERS[filter_driver]
-            members = {"driver": filter_driver, "node_name": top, "discard": "unmap", child: name, **options}
-            await self.lab.execute("blockdev-add", **members)
-        disk = Disk(name, self.lab.guest(top), bytearray(LENGTH))
-        self.disks.append(disk)
-        for _ in range(rng.randrange(4)):
-            await self._one_write(disk, rng)
-
-    async def _one_write(self, disk: Disk, rng: random.Random) -> None:
-        length = rng.choice([512, 4096, 10_000, CLUSTER, 2 * CLUSTER])
-        offset = rng.choice([rng.randrange(LENGTH - length), rng.randrange((LENGTH - length) // CLUSTER + 1) * CLUSTER])
-        await self.guest_write(disk, offset, rng.randbytes(length), rng.random() < 0.25)
-
-    @rule(which=PICK, seed=SEED)
-    def write(self, which: int, seed: int) -> None:
-        self.do(self._one_write(self.pick_disk(which), random.Random(seed)))
+    @rule(seed=SEED)
+    def write(self, seed: int) -> None:
+        self.do(self._write(random.Random(seed)))
 
     @rule(seed=SEED)
     def write_while_jobs_run(self, seed: int) -> None:
         """Guests write to all disks while jobs get to work."""
         self.do(self._burst(random.Random(seed)))
 
+    @rule(seed=SEED)
+    def flush_or_put_an_overlay_on(self, seed: int) -> None:
+        rng = random.Random(seed)
+        self.do(self._snapshot(rng) if rng.random() < 0.6 else self._flush(rng))
+
+    @rule(seed=SEED)
+    def change_bitmaps(self, seed: int) -> None:
+        rng = random.Random(seed)
+        change = rng.choice([self._add_bitmap, self._add_bitmap, self._merge_bitmaps, self._change_bitmap])
+        self.do(change(rng))
+
+    @rule(seed=SEED)
+    def start_a_job(self, seed: int) -> None:
+        rng = random.Random(seed)
+        kinds = [*[self._start_backup] * 4, self._start_group, *[self._start_mirror] * 3]
+        start = rng.choice([*kinds, self._start_commit, self._start_commit, self._start_stream])
+        self.do(start(rng))
+
+    @rule(seed=SEED)
+    def start_another_job(self, seed: int) -> None:
+        self.start_a_job(seed + 1)
+
+    @rule(seed=SEED)
+    def let_a_job_finish(self, seed: int) -> None:
+        """Everything that a client does to see a job through."""
+        self.do(self._finish(random.Random(seed)))
+
+    @rule(seed=SEED)
+    def use_a_verb(self, seed: int) -> None:
+        self.do(self._verb(random.Random(seed)))
+
+    @rule(seed=SEED)
+    def let_something_fail(self, seed: int) -> None:
+        self.do(self._inject(random.Random(seed)))
+
+    @rule()
+    def repair(self) -> None:
+        self.repair_all()
+
+    # Disks.
+
+    async def _add_disk(self, rng: random.Random) -> None:
+        name = await self.image(rng.choice(["raw", "qcow2"]))
+        top = name
+        filter_driver = rng.choice([None, *FILTERS])
+        if filter_driver is not None:
+            top = self.new_name("f")
+            child, options = FILTERS[filter_driver]
+            members = {"driver": filter_driver, "node_name": top, "discard": "unmap", child: name, **options}
+            await self.lab.execute("blockdev-add", **members)
+        self.disks.append(Disk(name, self.lab.guest(top), bytearray(LENGTH)))
+        if rng.random() < 0.7:
+            await self._make_bitmap(top, rng)
+        for _ in range(rng.randrange(6)):
+            await self._one_write(self.disks[-1], rng)
+
+    async def _one_write(self, disk: Disk, rng: random.Random) -> None:
+        length = rng.choice([512, 4096, 10_000, CLUSTER, 2 * CLUSTER])
+        offset = rng.choice([rng.randrange(LENGTH - length), rng.randrange((LENGTH - length) // CLUSTER + 1) * CLUSTER])
+        await self.guest_write(disk, offset, rng.randbytes(length), rng.random() < 0.25)
+
+    async def _write(self, rng: random.Random) -> None:
+        for _ in range(rng.randint(1, 3)):
+            await self._one_write(rng.choice(self.disks), rng)
+
     async def _burst(self, rng: random.Random) -> None:
-        for running in self.running:
-            if rng.random() < 0.5:
-                await self.attempt("block-job-set-speed", device=running.job_id, speed=0)
+        await self._hurry(rng.random() < 0.5)
         writes = []
         for disk in self.disks:
             for place in rng.sample(range(8), 3):
@@ -299,27 +335,16 @@ class RandomGraphs(RuleBasedStateMachine):
                 writes.append(self.guest_write(disk, offset, rng.randbytes(length), rng.random() < 0.3))
         await asyncio.gather(*writes)
 
-    @rule(which=PICK)
-    def flush(self, which: int) -> None:
-        async def flush() -> None:
-            try:
-                await self.pick_disk(which).user.flush()
-            except OSError:
-                return
+    async def _flush(self, rng: random.Random) -> None:
+        try:
+            await rng.choice(self.disks).user.flush()
+        except OSError:
+            return
 
-        self.do(flush())
-
-    @rule(which=PICK)
-    def snapshot(self, which: int) -> None:
-        """Put an overlay on a disk."""
-
-        async def snapshot() -> None:
-            disk = self.pick_disk(which)
-            overlay = await self.image("qcow2", backing=None)
-            if not await self.attempt("blockdev-snapshot", node=disk.root, overlay=overlay):
-                await self.drop(overlay)
-
-        self.do(snapshot())
+    async def _snapshot(self, rng: random.Random) -> None:
+        overlay = await self.image("qcow2", backing=None)
+        if not await self.attempt("blockdev-snapshot", node=rng.choice(self.disks).root, overlay=overlay):
+            await self.drop(overlay)
 
     async def drop(self, name: str) -> None:
         """Delete a node that nobody uses, if so."""
@@ -329,101 +354,80 @@ class RandomGraphs(RuleBasedStateMachine):
 
     # Bitmaps.
 
-    @rule(which=PICK, granularity=st.sampled_from([4096, CLUSTER]), deep=st.booleans(), disabled=st.booleans())
-    def add_bitmap(self, which: int, granularity: int, deep: bool, disabled: bool) -> None:
-        async def add() -> None:
-            nodes = [name for name in self.written_nodes(self.pick_disk(which)) if not name.startswith("#")]
-            node, name = nodes[-1 if deep else 0], self.new_name("b")
-            options = {"node": node, "name": name, "granularity": granularity, "disabled": disabled}
-            if await self.attempt("block-dirty-bitmap-add", **options):
-                self.bitmaps.append(Bitmap(node, name, granularity, not disabled))
+    async def _add_bitmap(self, rng: random.Random) -> None:
+        nodes = [name for name in self.written_nodes(rng.choice(self.disks)) if not name.startswith("#")]
+        await self._make_bitmap(nodes[rng.choice([0, 0, -1])], rng)
 
-        self.do(add())
+    async def _make_bitmap(self, node: str, rng: random.Random) -> None:
+        name, disabled = self.new_name("b"), rng.random() < 0.2
+        granularity = rng.choice([UNIT, CLUSTER])
+        options = {"node": node, "name": name, "granularity": granularity, "disabled": disabled}
+        if await self.attempt("block-dirty-bitmap-add", **options):
+            self.bitmaps.append(Bitmap(node, name, granularity, not disabled))
 
-    @rule(which=PICK, verb=st.sampled_from(["enable", "disable", "clear", "remove"]))
-    def change_bitmap(self, which: int, verb: str) -> None:
-        async def change() -> None:
-            if not self.bitmaps:
-                return
-            bitmap = self.bitmaps[which % len(self.bitmaps)]
-            if not await self.attempt(f"block-dirty-bitmap-{verb}", node=bitmap.node, name=bitmap.name):
-                return
-            if verb == "remove":
-                self.bitmaps.remove(bitmap)
-            elif verb == "clear":
-                bitmap.must.clear()
-            else:
-                bitmap.recording = verb == "enable"
+    async def _change_bitmap(self, rng: random.Random) -> None:
+        if not self.bitmaps:
+            return
+        bitmap, verb = rng.choice(self.bitmaps), rng.choice(["enable", "disable", "clear", "remove"])
+        if not await self.attempt(f"block-dirty-bitmap-{verb}", node=bitmap.node, name=bitmap.name):
+            return
+        if verb == "remove":
+            self.bitmaps.remove(bitmap)
+        elif verb == "clear":
+            bitmap.must.clear()
+        else:
+            bitmap.recording = verb == "enable"
 
-        self.do(change())
-
-    @rule(first=PICK, second=PICK)
-    def merge_bitmaps(self, first: int, second: int) -> None:
-        async def merge() -> None:
-            if not self.bitmaps:
-                return
-            one, other = (self.bitmaps[number % len(self.bitmaps)] for number in (first, second))
-            part = {"node": one.node, "name": one.name}
-            if one is not other and await self.attempt(
-                "block-dirty-bitmap-merge", node=other.node, target=other.name, bitmaps=[part]
-            ):
-                other.must |= one.must
-
-        self.do(merge())
+    async def _merge_bitmaps(self, rng: random.Random) -> None:
+        if len(self.bitmaps) < 2:
+            return
+        one, other = rng.sample(self.bitmaps, 2)
+        part = {"node": one.node, "name": one.name}
+        arguments = {"node": other.node, "target": other.name, "bitmaps": [part]}
+        if await self.attempt("block-dirty-bitmap-merge", **arguments):
+            other.must |= one.must
 
     # Jobs.
 
-    @rule(
-        which=PICK,
-        sync=st.sampled_from(["full", "full", "top", "none", "bitmap"]),
-        fmt=st.sampled_from(["raw", "qcow2"]),
-        bitmap=PICK,
-        mode=st.sampled_from(["on-success", "never"]),
-        policy=st.sampled_from(["report", "stop", "enospc"]),
-        seed=SEED,
-    )
-    def start_backup(self, which: int, sync: str, fmt: str, bitmap: int, mode: str, policy: str, seed: int) -> None:
-        async def start() -> None:
-            running, arguments = await self._backup(self.pick_disk(which), sync, fmt, bitmap, mode)
-            if running is None:
-                return
-            self.weaken(arguments["target"], seed)
-            options = self.job_options(policy, seed)
-            if await self.attempt("blockdev-backup", **arguments, **options):
-                self.running.append(running)
-            else:
-                await self._never_began(running)
+    async def _start_backup(self, rng: random.Random) -> None:
+        sync = rng.choice(["full", "full", "top", "none", "bitmap", "bitmap"])
+        running, arguments = await self._backup(rng.choice(self.disks), sync, rng)
+        if running is None:
+            return
+        if await self.attempt("blockdev-backup", **arguments, **self.job_options(rng)):
+            self.running.append(running)
+        else:
+            await self._never_began(running)
 
-        self.do(start())
-
-    def weaken(self, target: str, seed: int) -> None:
+    def weaken(self, target: str, rng: random.Random) -> None:
         """Let one of the first requests of some targets fail, or all from there on."""
-        if seed % 4 == 0:
-            event = ("pwritev", "pwritev", "pwritev_done", "flush_to_disk")[seed // 4 % 4]
-            self.faults[target].at_event(event, 1 + seed // 16 % 4, ERRORS[seed // 64 % 2], once=bool(seed & 256))
+        if rng.random() < 0.25:
+            event = rng.choice(["pwritev", "pwritev", "pwritev_done", "flush_to_disk"])
+            self.faults[target].at_event(event, rng.randint(1, 4), rng.choice(ERRORS), once=rng.random() < 0.5)
 
-    def job_options(self, policy: str, seed: int) -> dict[str, Any]:
+    def job_options(self, rng: random.Random) -> dict[str, Any]:
         """Options that all jobs with two disks have."""
+        policy = rng.choice(["report", "stop", "enospc"])
         return {
-            "speed": CRAWL if seed % 3 else 0,
-            "auto_finalize": bool(seed % 5),
-            "auto_dismiss": bool(seed % 7),
+            "speed": CRAWL if rng.random() < 0.8 else 0,
+            "auto_finalize": rng.random() < 0.8,
+            "auto_dismiss": rng.random() < 0.8,
             "on_source_error": policy,
             "on_target_error": policy,
         }
 
-    async def _backup(
-        self, disk: Disk, sync: str, fmt: str, number: int, mode: str
-    ) -> tuple[Running | None, dict[str, Any]]:
+    async def _backup(self, disk: Disk, sync: str, rng: random.Random) -> tuple[Running | None, dict[str, Any]]:
         """A backup to be, with its new target."""
         bitmap = None
         here = [one for one in self.bitmaps if one.node == disk.root and one.since is None]
         if sync == "bitmap":
             if not here:
                 return None, {}
-            bitmap = here[number % len(here)]
-        target = await self.image(fmt)
+            bitmap = rng.choice(here)
+        target = await self.image(rng.choice(["raw", "qcow2"]))
+        self.weaken(target, rng)
         frozen = bytes(disk.model) if sync == "full" else None
+        mode = rng.choice(["on-success", "on-success", "never"])
         running = Running(self.new_name("j"), "backup", disk, target, frozen, bitmap, mode == "never")
         arguments = {"job_id": running.job_id, "device": disk.root, "target": target, "sync": sync}
         if bitmap is not None:
@@ -436,172 +440,118 @@ class RandomGraphs(RuleBasedStateMachine):
         if running.target is not None:
             await self.drop(running.target)
 
-    @precondition(lambda self: len(self.disks) > 1)
-    @rule(seed=SEED, grouped=st.booleans(), policy=st.sampled_from(["report", "stop"]))
-    def start_group(self, seed: int, grouped: bool, policy: str) -> None:
+    async def _start_group(self, rng: random.Random) -> None:
         """Backups of all disks at one point in time."""
+        begun: list[Running] = []
+        actions = []
+        for disk in self.disks:
+            running, arguments = await self._backup(disk, rng.choice(["full", "full", "bitmap"]), rng)
+            if running is not None:
+                begun.append(running)
+                members = arguments | self.job_options(rng)
+                data = {key.replace("_", "-"): value for key, value in members.items()}
+                actions.append({"type": "blockdev-backup", "data": data})
+        mode = {"completion-mode": rng.choice(["grouped", "individual"])}
+        if await self.attempt("transaction", actions=actions, properties=mode):
+            self.running += begun
+        else:
+            for running in begun:
+                await self._never_began(running)
 
-        async def start() -> None:
-            rng = random.Random(seed)
-            begun: list[Running] = []
-            actions = []
-            for disk in self.disks:
-                sync = rng.choice(["full", "full", "bitmap"])
-                fmt = rng.choice(["raw", "qcow2"])
-                running, arguments = await self._backup(disk, sync, fmt, rng.randrange(9), "on-success")
-                if running is not None:
-                    begun.append(running)
-                    options = self.job_options(policy, rng.randrange(1 << 16))
-                    members = {key.replace("_", "-"): value for key, value in (arguments | options).items()}
-                    actions.append({"type": "blockdev-backup", "data": members})
-            mode = {"completion-mode": "grouped" if grouped else "individual"}
-            if await self.attempt("transaction", actions=actions, properties=mode):
-                self.running += begun
-            else:
-                for running in begun:
-                    await self._never_began(running)
+    async def _start_mirror(self, rng: random.Random) -> None:
+        disk = rng.choice(self.disks)
+        target = await self.image(rng.choice(["raw", "qcow2"]))
+        self.weaken(target, rng)
+        running = Running(self.new_name("j"), "mirror", disk, target)
+        arguments = {"job_id": running.job_id, "device": disk.root, "target": target, "sync": "full"}
+        arguments["copy_mode"] = rng.choice(["background", "write-blocking"])
+        if await self.attempt("blockdev-mirror", **arguments, **self.job_options(rng)):
+            self.running.append(running)
+        else:
+            await self.drop(target)
 
-        self.do(start())
-
-    @rule(
-        which=PICK,
-        fmt=st.sampled_from(["raw", "qcow2"]),
-        copy_mode=st.sampled_from(["background", "write-blocking"]),
-        policy=st.sampled_from(["report", "stop", "enospc"]),
-        seed=SEED,
-    )
-    def start_mirror(self, which: int, fmt: str, copy_mode: str, policy: str, seed: int) -> None:
-        async def start() -> None:
-            disk = self.pick_disk(which)
-            target = await self.image(fmt)
-            self.weaken(target, seed)
-            running = Running(self.new_name("j"), "mirror", disk, target)
-            arguments = {"job_id": running.job_id, "device": disk.root, "target": target, "sync": "full"}
-            options = self.job_options(policy, seed)
-            if await self.attempt("blockdev-mirror", **arguments, copy_mode=copy_mode, **options):
-                self.running.append(running)
-            else:
-                await self.drop(target)
-
-        self.do(start())
-
-    @rule(which=PICK, top=PICK, base=PICK, policy=st.sampled_from(["report", "stop", "enospc"]), seed=SEED)
-    def start_commit(self, which: int, top: int, base: int, policy: str, seed: int) -> None:
+    async def _start_commit(self, rng: random.Random) -> None:
         """Commit images of a disk's chain into one below them; often the topmost."""
-        disk = self.pick_disk(which)
+        disk = max(rng.sample(self.disks, min(2, len(self.disks))), key=lambda one: len(self.chain_of(one)))
         nodes = self.chain_of(disk)
-        if len(nodes) > 1:
-            low = 1 + base % (len(nodes) - 1)
-            members: dict[str, Any] = {"device": disk.root, "base_node": nodes[low]}
-            if top % 3:
-                members["top_node"] = nodes[top % low]
-            self.do(self._start_on_chain("block-commit", disk, members, policy, seed))
+        if len(nodes) < 2:
+            return
+        low = rng.randrange(1, len(nodes))
+        members: dict[str, Any] = {"device": disk.root, "base_node": nodes[low]}
+        if rng.random() < 0.6:
+            members["top_node"] = nodes[rng.randrange(low)]
+        await self._start_on_chain("block-commit", disk, members, rng)
 
-    @rule(which=PICK, top=PICK, base=PICK, policy=st.sampled_from(["report", "stop", "enospc"]), seed=SEED)
-    def start_stream(self, which: int, top: int, base: int, policy: str, seed: int) -> None:
+    async def _start_stream(self, rng: random.Random) -> None:
         """Let an image take over what some or all images below it hold."""
-        disk = self.pick_disk(which)
+        disk = rng.choice(self.disks)
         nodes = self.chain_of(disk)
-        place = top % 4 % len(nodes)
+        place = rng.randrange(max(len(nodes) - 1, 1))
         members: dict[str, Any] = {"device": nodes[place]}
-        if base % 3 and place + 1 < len(nodes):
-            members["base_node"] = nodes[place + 1 + base % (len(nodes) - place - 1)]
-        self.do(self._start_on_chain("block-stream", disk, members, policy, seed))
+        if rng.random() < 0.6 and place + 1 < len(nodes):
+            members["base_node"] = rng.choice(nodes[place + 1 :])
+        await self._start_on_chain("block-stream", disk, members, rng)
 
     def chain_of(self, disk: Disk) -> list[str]:
         """The nodes that a client knows of in a disk's chain."""
         nodes = [node.node_name for node in chain.chain(self.lab.graph.lookup(disk.root))]
         return [name for name in nodes if not name.startswith("#")]
 
-    async def _start_on_chain(
-        self, command: str, disk: Disk, members: dict[str, Any], policy: str, seed: int
-    ) -> None:
+    async def _start_on_chain(self, command: str, disk: Disk, members: dict[str, Any], rng: random.Random) -> None:
         running = Running(self.new_name("j"), command, disk)
-        options = {name: value for name, value in self.job_options(policy, seed).items() if "error" not in name}
-        if await self.attempt(command, job_id=running.job_id, on_error=policy, **members, **options):
+        given = self.job_options(rng)
+        options = {name: value for name, value in given.items() if "error" not in name}
+        options["on_error"] = given["on_source_error"]
+        if await self.attempt(command, job_id=running.job_id, **members, **options):
             self.running.append(running)
 
-    @rule(which=PICK, verb=PICK)
-    def verb(self, which: int, verb: int) -> None:
+    async def _verb(self, rng: random.Random) -> None:
         """A verb that the job's state takes, mostly."""
         if not self.running:
             return
-        job = self.lab.jobs.lookup(self.running[which % len(self.running)].job_id)
-        legal = [name for name, states in VERBS.items() if job.status in states and name is not JobVerb.SET_SPEED]
-        verbs = list(JobVerb) if verb % 7 == 0 else legal
-        name = verbs[verb % len(verbs)]
+        job = self.lab.jobs.lookup(rng.choice(self.running).job_id)
+        legal = [name for name, states in VERBS.items() if job.status in states]
+        name = rng.choice(list(JobVerb) if rng.random() < 0.1 else legal)
         if name is JobVerb.PAUSE and job.user_paused:
             name = JobVerb.RESUME
-        self.do(self.attempt(f"job-{name}", id=job.job_id))
+        if name is JobVerb.SET_SPEED:
+            await self.attempt("block-job-set-speed", device=job.job_id, speed=rng.choice([0, CRAWL]))
+        elif name is JobVerb.CANCEL and rng.random() < 0.5:
+            await self.attempt("block-job-cancel", device=job.job_id, force=rng.random() < 0.3)
+        else:
+            await self.attempt(f"job-{name}", id=job.job_id)
 
-    @rule(which=PICK, force=st.booleans())
-    def block_job_cancel(self, which: int, force: bool) -> None:
-        if self.running:
-            job_id = self.running[which % len(self.running)].job_id
-            self.do(self.attempt("block-job-cancel", device=job_id, force=force))
-
-    @rule(which=PICK, speed=st.sampled_from([0, 0, CRAWL]))
-    def set_speed(self, which: int, speed: int) -> None:
-        if self.running:
-            job_id = self.running[which % len(self.running)].job_id
-            self.do(self.attempt("block-job-set-speed", device=job_id, speed=speed))
-
-    @rule(which=PICK)
-    def let_a_job_finish(self, which: int) -> None:
-        """Everything that a client does to see a job through."""
-
-        async def finish() -> None:
-            if not self.running:
-                return
-            job_id = self.running[which % len(self.running)].job_id
-            await self.attempt("job-resume", id=job_id)
-            await self.attempt("block-job-set-speed", device=job_id, speed=0)
-            await self.settle()
-            await self.attempt("job-complete", id=job_id)
-            await self.settle()
-            await self.attempt("job-finalize", id=job_id)
-
-        self.do(finish())
+    async def _finish(self, rng: random.Random) -> None:
+        if not self.running:
+            return
+        job_id = rng.choice(self.running).job_id
+        await self.attempt("job-resume", id=job_id)
+        await self.attempt("block-job-set-speed", device=job_id, speed=0)
+        await self.settle()
+        if rng.random() < 0.5:
+            await self._write(rng)
+        await self.attempt("job-complete", id=job_id)
+        await self.settle()
+        await self.attempt("job-finalize", id=job_id)
 
     # Errors.
 
-    @rule(
-        which=PICK,
-        iotype=st.sampled_from(["read", "write", "write", "write-zeroes", "flush", "block-status"]),
-        cluster=st.integers(0, 7),
-        error=st.sampled_from(ERRORS),
-        once=st.booleans(),
-        hurry=st.booleans(),
-    )
-    def fail_at_a_sector(self, which: int, iotype: str, cluster: int, error: int, once: bool, hurry: bool) -> None:
-        self.pick_fault(which).at_sector(iotype, cluster * CLUSTER, error, once=once)
-        self.do(self._hurry(hurry))
-
-    @rule(
-        which=PICK,
-        event=st.sampled_from(["read_aio", "write_aio", "cluster_alloc", "l2_update", "refblock_update", "pwritev"]),
-        number=st.integers(1, 3),
-        error=st.sampled_from(ERRORS),
-        once=st.booleans(),
-        hurry=st.booleans(),
-    )
-    def fail_at_an_event(self, which: int, event: str, number: int, error: int, once: bool, hurry: bool) -> None:
-        self.pick_fault(which).at_event(event, number, error, once=once)
-        self.do(self._hurry(hurry))
+    async def _inject(self, rng: random.Random) -> None:
+        """Let requests fail where a job works, if there is one."""
+        places = [name for one in self.running for name in (one.target, one.disk.root) if name in self.faults]
+        fault = self.faults[rng.choice(places or list(self.faults))]
+        error, once = rng.choice(ERRORS), rng.random() < 0.5
+        if rng.random() < 0.5:
+            iotype = rng.choice(["read", "write", "write", "write-zeroes", "flush", "block-status"])
+            fault.at_sector(iotype, rng.randrange(8) * CLUSTER, error, once=once)
+        else:
+            events = ["read_aio", "write_aio", "cluster_alloc", "l2_update", "refblock_update", "pwritev"]
+            fault.at_event(rng.choice(events), rng.randint(1, 3), error, once=once)
+        await self._hurry(rng.random() < 0.7)
 
     async def _hurry(self, wanted: bool) -> None:
         for running in self.running if wanted else ():
             await self.attempt("block-job-set-speed", device=running.job_id, speed=0)
-
-    def pick_fault(self, number: int) -> Fault:
-        """Where to inject an error: a disk that a job works on, if there is one, otherwise any."""
-        places = [name for one in self.running for name in (one.target, one.disk.root) if name in self.faults]
-        places = places or list(self.faults)
-        return self.faults[places[number % len(places)]]
-
-    @rule()
-    def repair(self) -> None:
-        self.repair_all()
 
     def repair_all(self) -> None:
         for fault in self.faults.values():
@@ -673,18 +623,22 @@ class RandomGraphs(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             self.repair_all()
+            self.do(self.cancel_all())
+            self.no_write_is_lost()
+            self.no_bit_is_missing()
             self.do(self.end())
         finally:
             self.loop.run_until_complete(self.lab.close())
             self.loop.close()
             shutil.rmtree(self.path)
 
-    async def end(self) -> None:
-        """Cancel what still runs, and look at what is left."""
+    async def cancel_all(self) -> None:
+        """Cancel what still runs."""
         for running in list(self.running):
             await self.attempt("job-cancel", id=running.job_id)
-        await self.settle()
-        await self.look_at_ends()
+
+    async def end(self) -> None:
+        """Look at what is left when all jobs have ended."""
         invariants.check_at_rest(self.lab.graph, self.lab.jobs)
         invariants.check_files(self.lab.graph, self.path)
         for disk in self.disks:
@@ -697,7 +651,7 @@ class RandomGraphs(RuleBasedStateMachine):
 
 
 RandomGraphs.TestCase.settings = settings(
-    max_examples=count(12, 2000),
+    max_examples=count(30, 2000),
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
