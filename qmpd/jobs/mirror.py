@@ -57,6 +57,9 @@ RETRY_SECONDS = 0.1
 GATHER_SECONDS = 0.05
 """How long a ready job lets writes gather before it copies what they have changed."""
 
+REMAINDER = 1 << 20
+"""Bytes that may be left to copy when a job whose guests write to both sides becomes ready, or ends."""
+
 PATIENCE = 2
 """How many times over the first work is done before guests' writes are made to wait for the target."""
 
@@ -133,6 +136,7 @@ class MirrorJob(BlockJob):
         self._undo: list[Callable[[], None]] = []
         self._fatal: OSError | None = None
         self._copied = 0
+        self._rest_copied = 0
         self._patience = 0
         self._is_ready = False
         self._completing = False
@@ -260,7 +264,9 @@ class MirrorJob(BlockJob):
         """Whether the work is over. Here the job waits while there is nothing to copy."""
         await self.pause_point()
         await self._heed_failures()
-        if self.pause_requested or self._running or not self.copy.clean:
+        if self._is_ready and (self._completing or self.cancel_requested):
+            await self._close_in()
+        if self.pause_requested or self._running or not self._caught_up:
             return False
         if not self._is_ready:
             await self._become_ready()
@@ -271,23 +277,43 @@ class MirrorJob(BlockJob):
         return False
 
     async def _become_ready(self) -> None:
-        if not await self._flush_target() or not self.copy.clean or self.pause_requested:
+        if not await self._flush_target() or not self._caught_up or self.pause_requested:
             return
-        self.progress.set_remaining(self.copy.under_way)
+        self.progress.set_remaining(self.copy.remaining + self.copy.under_way)
         self._is_ready = True
         self._closing_in = False
         self._choose_mode()
         self.transition_to_ready()
 
+    @property
+    def _caught_up(self) -> bool:
+        """Nothing is left to copy, but for a rest that guests keep alive although their writes go to both sides.
+
+        Such a write may leave its clusters to be copied from the source (a discard does), and many at a time may see
+        to it that there is always one that waits for another.
+        """
+        if self.copy.clean:
+            self._rest_copied = 0
+            return True
+        return self._driver.active and self._rest_copied > 2 * self._rest
+
+    @property
+    def _rest(self) -> int:
+        return max(REMAINDER, self.copy.cluster_size)
+
+    async def _close_in(self) -> None:
+        """From here on guests write to both sides."""
+        if not self._driver.active:
+            self._closing_in = True
+            self._choose_mode()
+            await self._driver.settled()
+
     async def _finish_line(self) -> bool:
-        """Have guests write to both sides; true when nothing is left to copy then."""
-        self._closing_in = True
-        self._choose_mode()
-        await self._driver.settled()
-        if not self.copy.clean or not await self._flush_target():
+        """True when the rest can be left to the very end, at which guests stand still."""
+        if not self._driver.active or not await self._flush_target() or not self._caught_up:
             return False
         self.progress.set_remaining(0)
-        return self.copy.clean and self._fatal is None and not self._stopped
+        return self._driver.active
 
     async def _wait_for_writes(self) -> None:
         self.copy.on_dirty = self.kick
@@ -308,6 +334,8 @@ class MirrorJob(BlockJob):
         task = await self.copy.claim_next(self._chunk())
         if task is not None:
             self.rate_limit.charge(_data_in(self.copy, task))
+            small = self._driver.active and self.copy.remaining <= self._rest
+            self._rest_copied = self._rest_copied + self.copy.bytes_of(task) if small else 0
             self._spawn(task)
             if len(self._running) >= self._parallel:
                 await self._one_done()

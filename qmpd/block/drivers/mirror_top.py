@@ -95,15 +95,20 @@ class MirrorTopDriver(FilterDriver):
         """In the background mode: write, then mark. Marked before, it could be copied too early."""
         self._passive_writes += 1
         try:
-            await write
+            await self._marked(offset, length, write)
         finally:
-            self.copy.mark(offset, length)
             self._passive_writes -= 1
             if not self._passive_writes and self._waiters:
                 waiters, self._waiters = self._waiters, []
                 for waiter in waiters:
                     if not waiter.done():
                         waiter.set_result(None)
+
+    async def _marked(self, offset: int, length: int, write: Awaitable[None]) -> None:
+        try:
+            await write
+        finally:
+            self.copy.mark(offset, length)
 
     async def _mirrored(
         self, offset: int, length: int, write: Callable[[], Awaitable[None]], follow: Callable[[], Awaitable[None]]
@@ -127,7 +132,7 @@ class MirrorTopDriver(FilterDriver):
 
     async def _copied(self, offset: int, length: int, write: Awaitable[None]) -> None:
         """In the active mode: write to the source, and copy whole clusters from there before it is answered."""
-        await self._noted(offset, length, write)
+        await self._marked(offset, length, write)
         try:
             await self.copy.catch_up(offset, length)
         except CopyError as error:
