@@ -747,21 +747,31 @@ class DataPath:
     async def populate(self, offset: int, length: int) -> None:
         """Store what the backing file shows in a range, where nothing is stored; whole (sub)clusters.
 
-        Who writes to the same clusters waits, so a write is never undone by older data.
+        Who writes to the same clusters waits, so a write is never undone by older data. Only clusters that are not
+        allocated are claimed. A guest who writes to one of them does the work, so nobody can keep this waiting for
+        ever.
         """
         unit = self.mapping.subcluster_size
         position, end = offset // unit * unit, min(-(-(offset + length) // unit) * unit, self.length)
+        while position < end:
+            run = await self.run_at(position, end)
+            stop = position + min(run.length, _JOIN_LIMIT)
+            if run.kind is Kind.UNALLOCATED and self.backing is not None:
+                await self._populate_unallocated(position, stop)
+            position = stop
+        await self.meta.relieve()
+
+    async def _populate_unallocated(self, position: int, end: int) -> None:
         claim = await self.locks.take(*self._aligned(position, end))
         try:
             while position < end:
                 run = await self.run_at(position, end)
                 stop = position + run.length
-                if run.kind is Kind.UNALLOCATED and self.backing is not None:
+                if run.kind is Kind.UNALLOCATED:
                     await self._populate_run(position, stop)
                 position = stop
         finally:
             self.locks.release(claim)
-        await self.meta.relieve()
 
     async def _populate_run(self, position: int, end: int) -> None:
         buffer = memoryview(bytearray(min(end - position, _JOIN_LIMIT)))
