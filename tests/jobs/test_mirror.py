@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import random
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ from qmpd.block.permissions import Perm
 from qmpd.errors import GenericError
 from qmpd.jobs.block_job import BlockJob
 from qmpd.jobs.manager import JobManager
-from qmpd.jobs.mirror import MirrorJob, MirrorSettings
+from qmpd.jobs.mirror import BackingMode, MirrorJob, MirrorSettings
+from tests.block.conftest import read
 from tests.jobs.fakes import Events
 from tests.soak import count
 
@@ -50,7 +52,7 @@ class Bench:
 
     async def open_disk(self, name: str, **options: Any) -> BlockNode:
         file = {"driver": "file", "filename": str(self.path / name)}
-        node = {"driver": "raw", "node-name": name, "file": file, **options}
+        node = {"driver": "raw", "node-name": name, "file": file} | options
         async with self.graph.exclusive():
             return await open_blockdev(self.graph, COMMANDS["blockdev-add"].validate(node))
 
@@ -400,3 +402,74 @@ async def test_refused(bench: Bench) -> None:
         await bench.start(source, target, filter_node_name="b")
     bench.clean()
     assert set(bench.graph.nodes) >= {"a", "b"} and len(bench.graph.nodes) == 4
+
+
+class Overlays:
+    """A disk over a base and a target for it, both qcow2, with guests that write, zero and discard all the time."""
+
+    def __init__(self, bench: Bench, generator: random.Random) -> None:
+        self.bench, self.generator = bench, generator
+        self.model = bytearray(generator.randbytes(LENGTH))
+        (bench.path / "base").write_bytes(self.model)
+        self.ending = False
+
+    async def image(self, name: str, *, backed: bool, **options: Any) -> BlockNode:
+        path, size = str(self.bench.path / name), self.generator.choice(["512", "4k", "64k"])
+        chain = ["-b", str(self.bench.path / "base"), "-F", "raw", path] if backed else [path, str(LENGTH)]
+        run_qemu_img("create", "-q", "-f", "qcow2", "-o", f"cluster_size={size}", *chain)
+        return await self.bench.open_disk(name, driver="qcow2", discard="unmap", **options)
+
+    async def guest(self, disk: BlockBackend, start: int, end: int, choose: random.Random) -> None:
+        while not self.ending:
+            length = min(choose.choice([1, 512, 4096, 65536, 150_000]), end - start)
+            offset, kind = choose.randint(start, end - length), choose.random()
+            data = choose.randbytes(length)
+            if kind < 0.2:
+                data = bytes(length)
+                await disk.pwrite_zeroes(offset, length, may_unmap=choose.random() < 0.5)
+            elif kind < 0.3:
+                await disk.pdiscard(offset, length)
+                data = await read(disk, offset, length)
+            else:
+                await disk.pwritev(offset, data)
+            self.model[offset : offset + length] = data
+            await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("seed", range(count(6, 200)))
+async def test_images_under_load(bench: Bench, seed: int) -> None:
+    """With a backing file that both have, that is attached to the target in the end, or that only the source has."""
+    generator = random.Random(seed)
+    overlays = Overlays(bench, generator)
+    top = generator.random() < 0.6
+    late = top and generator.random() < 0.5
+    source = await overlays.image("a", backed=True)
+    target = await overlays.image("b", backed=top, **({"backing": None} if late else {}))
+    disk = bench.backend(source)
+    parts = [(part * LENGTH // 3, (part + 1) * LENGTH // 3) for part in range(3)]
+    guests = [
+        asyncio.create_task(overlays.guest(disk, *part, random.Random(f"{seed} {part}"))) for part in parts
+    ]
+    job = await bench.start(
+        source,
+        target,
+        layers=1 if top else None,
+        write_blocking=generator.random() < 0.5,
+        granularity=generator.choice([512, 4096, 65536]),
+        backing=BackingMode.OPEN if late else BackingMode.LEAVE,
+    )
+    await bench.events.until("j ready")
+    for _ in range(generator.randint(0, 60)):
+        await asyncio.sleep(0)
+    bench.jobs.complete(job)
+    await bench.events.until("j null")
+    assert bench.events.of("j")[-3] == "COMPLETED" and disk.node is target
+    overlays.ending = True
+    await asyncio.gather(*guests)
+    assert await read(disk, 0, LENGTH) == overlays.model
+    bench.clean()
+    disk.detach()
+
+
+def run_qemu_img(*words: str) -> None:
+    subprocess.run(["qemu-img", *words], check=True)
