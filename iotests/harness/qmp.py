@@ -137,6 +137,7 @@ class QMPClient:
         """Put raw bytes on the wire."""
         self.transcript.append(f"> {data.decode(errors='backslashreplace')}")
         try:
+            self._socket.settimeout(self._timeout)
             self._socket.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
             raise QMPClosed(f"the server hung up before this was sent\n{self.dialogue()}") from None

@@ -71,17 +71,17 @@ def ask(program: str) -> Entities:
     """The interface of the installed `program`; skips the test where there is none."""
     if shutil.which(program) is None:
         pytest.skip(f"{program} is not installed")
-    commands = [{"execute": name} for name in ("qmp_capabilities", "query-qmp-schema", "quit")]
-    done = subprocess.run(
-        [program, *PEERS[program]],
-        input="\n".join(map(json.dumps, commands)) + "\n",
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    replies = [json.loads(line) for line in done.stdout.splitlines()]
-    schema = next(reply["return"] for reply in replies if isinstance(reply.get("return"), list))
+    with subprocess.Popen([program, *PEERS[program]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as peer:
+        assert peer.stdin is not None and peer.stdout is not None
+        for name in ("qmp_capabilities", "query-qmp-schema"):
+            peer.stdin.write(json.dumps({"execute": name}) + "\n")
+        peer.stdin.flush()
+        replies = (json.loads(line) for line in peer.stdout)
+        schema = next(reply["return"] for reply in replies if isinstance(reply.get("return"), list))
+        # Only now: a QEMU that ends does not wait until all of a long reply is read.
+        peer.stdin.write(json.dumps({"execute": "quit"}) + "\n")
+        peer.stdin.flush()
+        peer.stdout.read()
     return {entity["name"]: entity for entity in schema}
 
 
