@@ -19,7 +19,7 @@ from tests.lab import Lab, seeds
 from tests.qcow2.support import check, create
 
 SHAPES = (
-    "cluster_size=512",
+    "cluster_size=2k",
     "cluster_size=4k",
     "cluster_size=64k",
     "cluster_size=256k",
