@@ -41,6 +41,8 @@ def _touched(length: int, *, small_pages: bool) -> mmap.mmap:
     if small_pages:
         # Files are cached in small pages: take those.
         memory.madvise(mmap.MADV_NOHUGEPAGE)
+    # The servers are started from this process, and its memory is none of theirs.
+    memory.madvise(mmap.MADV_DONTFORK)
     for offset in range(0, length, mmap.PAGESIZE):
         memory[offset] = 1
     return memory
