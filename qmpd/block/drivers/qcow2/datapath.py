@@ -651,7 +651,7 @@ class DataPath:
                     # Two pieces that share a cluster are under one claim.
                     start = claims[-1].end
                 if start < end:
-                    claims.append(await self.locks.take(start, end))
+                    claims.append(await self.locks.take(start, end, has_others=bool(claims)))
             await self._copy_claimed(pieces)
         finally:
             for claim in claims:

@@ -1,7 +1,8 @@
 """Which requests are under way where, so that those that change the mapping of a range have it to themselves.
 
 Writes in place share a range; whoever allocates, zeroes or discards takes it exclusively. Nobody who does not touch
-the same range ever waits. Taking a free range does not suspend.
+the same range ever waits. Taking a free range does not suspend. Who waits for a range gets it in turn, so that writers
+who never pause cannot keep anybody waiting for ever.
 """
 
 from __future__ import annotations
@@ -23,39 +24,60 @@ class Claim:
 class RangeLocks:
     """All claims on one image."""
 
-    __slots__ = ("_exclusive", "_shared")
+    __slots__ = ("_exclusive", "_shared", "_waiting")
 
     def __init__(self) -> None:
         self._exclusive: set[Claim] = set()
         self._shared: set[Claim] = set()
+        self._waiting: list[Claim] = []
 
     def try_share(self, start: int, end: int) -> Claim | None:
-        """Claim [start, end) together with others who write in place; None if somebody has it exclusively."""
-        for other in self._exclusive:
-            if other.start < end and start < other.end:
-                return None
+        """Claim [start, end) together with others who write in place; None if somebody has it, or waits for it,
+        exclusively.
+        """
+        for group in (self._exclusive, self._waiting):
+            for other in group:
+                if other.start < end and start < other.end:
+                    return None
         claim = Claim(start, end)
         self._shared.add(claim)
         return claim
 
-    async def take(self, start: int, end: int) -> Claim:
-        """Claim [start, end) exclusively."""
-        while True:
-            rival = self._rival(start, end)
-            if rival is None:
-                break
-            if rival.done is None:
-                rival.done = asyncio.get_running_loop().create_future()
-            await asyncio.shield(rival.done)
+    async def take(self, start: int, end: int, *, has_others: bool = False) -> Claim:
+        """Claim [start, end) exclusively; who waits gets it in turn.
+
+        :param has_others: the caller holds other ranges already. It passes those who wait, who may wait for it.
+        """
         claim = Claim(start, end)
+        if self._rival(claim, has_others) is not None:
+            await self._wait_for_turn(claim, has_others)
         self._exclusive.add(claim)
         return claim
 
-    def _rival(self, start: int, end: int) -> Claim | None:
+    async def _wait_for_turn(self, claim: Claim, has_others: bool) -> None:
+        self._waiting.append(claim)
+        took = False
+        try:
+            while (rival := self._rival(claim, has_others)) is not None:
+                if rival.done is None:
+                    rival.done = asyncio.get_running_loop().create_future()
+                await asyncio.shield(rival.done)
+            took = True
+        finally:
+            self._waiting.remove(claim)
+            if not took:
+                self.release(claim)
+
+    def _rival(self, claim: Claim, has_others: bool) -> Claim | None:
         for group in (self._exclusive, self._shared):
             for other in group:
-                if other.start < end and start < other.end:
+                if other.start < claim.end and claim.start < other.end:
                     return other
+        for other in () if has_others else self._waiting:
+            if other is claim:
+                return None
+            if other.start < claim.end and claim.start < other.end:
+                return other
         return None
 
     def release(self, claim: Claim) -> None:
