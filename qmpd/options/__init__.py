@@ -1,0 +1,35 @@
+"""The command line, in qemu-storage-daemon's spelling, to typed options in the order in which they were given.
+
+This package only reads text: what it takes is checked where it is used, and it never opens, binds or starts anything.
+
+* `commandline` splits the words into options, and knows which options there are;
+* `model` is what they become: one class an option, and `Options`, all of them;
+* `chardevs`, `addresses` and `commands` read the options' values, `values` the older form of key=value text;
+* `usage` is the text of `--help`.
+"""
+
+from qmpd.options.commandline import parse_options
+from qmpd.options.model import (
+    BlockdevOption,
+    ChardevOption,
+    ExportOption,
+    MonitorOption,
+    NbdServerOption,
+    ObjectOption,
+    Option,
+    OptionError,
+    Options,
+)
+
+__all__ = [
+    "BlockdevOption",
+    "ChardevOption",
+    "ExportOption",
+    "MonitorOption",
+    "NbdServerOption",
+    "ObjectOption",
+    "Option",
+    "OptionError",
+    "Options",
+    "parse_options",
+]

@@ -1,0 +1,108 @@
+"""The words of the command line to `Options`.
+
+Options begin with one dash or two; a value follows as the next word or behind `=`. A new option that builds something
+is a class in `model`, a line in `_readers` here, a case of `Daemon.apply`, and its line in `usage`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from qmpd.options.chardevs import QmpReader, check_chardevs, read_chardev, read_monitor
+from qmpd.options.commands import asks_for_help, object_help, read_blockdev, read_export, read_nbd_server, read_object
+from qmpd.options.model import Option, OptionError, Options
+from qmpd.options.usage import USAGE
+
+Reader = Callable[[str], Option | list[Option]]
+"""Reads an option's value; raises `ValueError`."""
+
+_SETTINGS = ("pidfile", "trace")
+_WITHOUT_VALUE = ("daemonize", "help", "version")
+_SHORT = {"h": "help", "V": "version", "T": "trace"}
+
+
+def parse_options(words: Sequence[str], version: str) -> Options:
+    """Read the words behind the program's name.
+
+    :param version: what `--version` prints.
+    :raises OptionError: with the message for the user.
+    """
+    readers = _readers()
+    steps: list[Option] = []
+    daemonize = False
+    pidfile: str | None = None
+    for name, value in _split(words, (*readers, *_SETTINGS)):
+        if name == "help":
+            return Options(answer=USAGE)
+        if name == "version":
+            return Options(answer=f"qmpd version {version}\n")
+        if name == "object" and asks_for_help(value):
+            return Options(answer=object_help(value))
+        if name == "daemonize":
+            daemonize = True
+        elif name == "pidfile":
+            pidfile = value
+        elif name in readers:
+            read = _located(name, value, readers[name])
+            steps += read if isinstance(read, list) else [read]
+    check_chardevs(steps)
+    return Options(tuple(steps), daemonize, pidfile)
+
+
+def _readers() -> Mapping[str, Reader]:
+    """The options that build something, in the words of the command line."""
+    return {
+        "chardev": read_chardev,
+        "monitor": read_monitor,
+        "qmp": QmpReader(),
+        "object": read_object,
+        "blockdev": read_blockdev,
+        "nbd-server": read_nbd_server,
+        "export": read_export,
+    }
+
+
+def _split(words: Sequence[str], with_value: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """The options' full names and values."""
+    rest = iter(words)
+    known = with_value + _WITHOUT_VALUE
+    for word in rest:
+        if not word.startswith("-") or word in ("-", "--"):
+            raise OptionError(f"{word}: unexpected argument; options begin with '--'")
+        name, equals, value = word.lstrip("-").partition("=")
+        name = _full_name(word, name, known)
+        if name in _WITHOUT_VALUE:
+            if equals:
+                raise OptionError(f"--{name}: takes no value")
+            yield name, ""
+            continue
+        if not equals:
+            try:
+                value = next(rest)
+            except StopIteration:
+                raise OptionError(f"--{name}: needs a value") from None
+        yield name, value
+
+
+def _full_name(word: str, name: str, known: tuple[str, ...]) -> str:
+    """The option that `name` is, or is the beginning of."""
+    if name in _SHORT and not word.startswith("--"):
+        return _SHORT[name]
+    if name in known:
+        return name
+    candidates = [candidate for candidate in known if name and candidate.startswith(name)]
+    if len(candidates) == 1:
+        return candidates[0]
+    if candidates:
+        raise OptionError(f"--{name}: is short for any of {', '.join(candidates)}")
+    raise OptionError(f"{word}: unknown option; see 'qmpd --help'")
+
+
+def _located(name: str, value: str, read: Reader) -> Option | list[Option]:
+    """`read(value)`, with the option named in whatever goes wrong."""
+    try:
+        return read(value)
+    except ValueError as error:
+        if name == "object":  # its properties may be secret
+            raise OptionError(f"--object: {error}") from error
+        raise OptionError(f"--{name} {value}: {error}") from error

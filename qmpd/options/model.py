@@ -1,0 +1,80 @@
+"""What the command line says, as data: one class an option, and all of them in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from qmpd.monitor.chardev import ChardevOptions
+
+
+class OptionError(Exception):
+    """The command line is wrong; says where and what would have been right."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChardevOption:
+    """`--chardev`; `source` is the option as it was written, for messages (here and below)."""
+
+    source: str
+    chardev: ChardevOptions
+
+
+@dataclass(frozen=True, slots=True)
+class MonitorOption:
+    """`--monitor`."""
+
+    source: str
+    chardev: str
+    pretty: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BlockdevOption:
+    """`--blockdev`; `arguments` are those of blockdev-add."""
+
+    source: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectOption:
+    """`--object`; `arguments` are those of object-add. `source` leaves out the properties: they may be secret."""
+
+    source: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NbdServerOption:
+    """`--nbd-server`; `arguments` are those of nbd-server-start."""
+
+    source: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOption:
+    """`--export`; `arguments` are those of block-export-add."""
+
+    source: str
+    arguments: dict[str, Any]
+
+
+Option = ChardevOption | MonitorOption | ObjectOption | BlockdevOption | NbdServerOption | ExportOption
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """All of the command line.
+
+    :param steps: what is to be built, in order.
+    :param daemonize: go to the background when everything is up.
+    :param pidfile: where the process id is written, or None.
+    :param answer: text to print instead of running (`--help`, `--version`), or None.
+    """
+
+    steps: tuple[Option, ...] = ()
+    daemonize: bool = False
+    pidfile: str | None = None
+    answer: str | None = None

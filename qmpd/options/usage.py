@@ -1,0 +1,40 @@
+"""What `--help` prints."""
+
+from __future__ import annotations
+
+USAGE = """\
+Usage: qmpd [options]
+A storage daemon that speaks QMP.
+
+  -h, --help             show this help and exit
+  -V, --version          show the version and exit
+  -T, --trace <text>     accepted and ignored
+
+  --chardev socket,id=<id>,path=<path>[,server=on|off][,wait=on|off]
+            [,reconnect=<seconds>][,abstract=on|off][,tight=on|off]
+  --chardev socket,id=<id>,host=<host>,port=<port>[,to=<port>]
+            [,ipv4=on|off][,ipv6=on|off][,server=on|off][,wait=on|off]
+            [,reconnect=<seconds>]
+  --chardev socket,id=<id>,fd=<number>[,server=on|off][,wait=on|off]
+  --chardev stdio,id=<id>
+                         open a character device for a monitor
+  --monitor [chardev=]<id>[,mode=control][,pretty=on|off]
+                         serve QMP on a character device
+  --qmp unix:<path>[,server=on|off][,wait=on|off]
+  --qmp tcp:<host>:<port>[,server=on|off][,wait=on|off]
+                         both of the above in one
+  --blockdev [driver=]<driver>[,node-name=<name>][,<key>=<value>...] | <JSON>
+                         add a block node
+  --object [qom-type=]<type>,id=<id>[,<property>=<value>...] | <JSON>
+  --object help | <type>,help
+                         make an object; list the types, or a type's properties
+  --nbd-server addr.type=unix,addr.path=<path>[,max-connections=<number>]
+  --nbd-server addr.type=inet,addr.host=<host>,addr.port=<port>[,...]
+                         start the NBD server
+  --export [type=]nbd,id=<id>,node-name=<name>[,name=<name>][,writable=on|off]
+                         export a block node
+  --daemonize            go to the background once everything is up
+  --pidfile <path>       write the process id to a file, and lock it
+
+Options that build something are carried out in the order in which they stand.
+"""
