@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from qmpd.block.backend import BlockBackend
 from qmpd.block.driver import FilterDriver
+from qmpd.block.filenames import full_name, has_protocol
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -85,10 +86,10 @@ def image_by_file(top: BlockNode, name: str) -> BlockNode | None:
     overlay = skip_filters(top)
     while (image := backing_node(overlay)) is not None:
         filename = image.driver.filename()
-        beside = Path(overlay.driver.filename()).parent
         if name in (filename, overlay.driver.recorded_backing()[0]):
             return image
-        if not filename.startswith("json:") and (beside / name).resolve() == (beside / filename).resolve():
+        full = full_name(name, overlay)
+        if full and not has_protocol(filename) and Path(full).resolve() == Path(filename).resolve():
             return image
         overlay = image
     return None

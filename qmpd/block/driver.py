@@ -312,23 +312,33 @@ class BlockDriver(ABC):
         return False
 
     def filename(self) -> str:
-        """The name under which query commands show the node."""
-        child = self.node.children.get(self.main_child) if self.main_child else None
+        """The name under which query commands show the node; `parse_filename` understands it."""
+        child = self._main_edge()
         if child is None:
             return f"{self.format_name}://"
         name = child.node.driver.filename()
-        if self.is_filter or not name.startswith("json:"):
-            return name
-        file = json.loads(name.removeprefix("json:"))
-        return "json:" + json.dumps({"driver": self.format_name, **self.runtime_options(), child.name: file})
+        return name if self.is_filter or not name.startswith("json:") else self.json_name()
+
+    def json_name(self) -> str:
+        """The name that holds all options."""
+        return "json:" + json.dumps(self.open_options())
+
+    def open_options(self) -> dict[str, Any]:
+        """The options that open the same image again."""
+        child = self._main_edge()
+        below = {} if child is None else {child.name: child.node.driver.open_options()}
+        return {"driver": self.format_name, **self.runtime_options(), **below}
+
+    def _main_edge(self) -> Child | None:
+        return self.node.children.get(self.main_child) if self.main_child else None
 
     def actual_size(self) -> int | None:
         """Bytes taken on the host, None when unknown."""
-        child = self.node.children.get(self.main_child) if self.main_child else None
+        child = self._main_edge()
         return child.node.driver.actual_size() if child is not None else None
 
     def runtime_options(self) -> dict[str, Any]:
-        """The options that matter for a `json:` file name, without children."""
+        """The driver's own options that matter for what is shown, without children."""
         return {}
 
     def image_details(self) -> Mapping[str, object]:
@@ -380,6 +390,9 @@ class FilterDriver(BlockDriver):
 
     def can_replace(self, node: BlockNode) -> bool:
         return self.below.can_replace(node)
+
+    def open_options(self) -> dict[str, Any]:
+        return self.below.driver.open_options()
 
     def image_details(self) -> Mapping[str, object]:
         details = self.below.driver.image_details()

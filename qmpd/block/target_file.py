@@ -80,7 +80,7 @@ class TargetFile:
         :param members: further members of the format's `BlockdevOptions`.
         :raises GenericError: it cannot be opened.
         """
-        from qmpd.block.drivers.qcow2.backing import validate
+        from qmpd.block.filenames import validate
 
         protocol, found = await self._graph.pool.run(_examine, self._name)
         format_name = self._format or found

@@ -16,9 +16,9 @@ from qmpd.block.backend import BlockBackend
 from qmpd.block.drivers import make_driver
 from qmpd.block.drivers.file import create_file
 from qmpd.block.drivers.qcow2 import amending, creating
-from qmpd.block.drivers.qcow2.backing import validate
 from qmpd.block.drivers.qcow2.creating import NewImage
 from qmpd.block.drivers.qcow2.driver import Qcow2Driver
+from qmpd.block.filenames import validate
 from qmpd.block.node import BlockNode, NodeOptions
 from qmpd.block.opening import open_inline
 from qmpd.block.permissions import Perm

@@ -511,13 +511,11 @@ class MirrorJob(BlockJob):
         details = image.driver.image_details()
         if "backing-filename" not in details:
             return None
-        from qmpd.block.drivers.qcow2.backing import options_for
         from qmpd.block.opening import open_inline
+        from qmpd.block.probing import backing_options
 
         form = details.get("backing-filename-format")
-        options = options_for(
-            str(details["backing-filename"]), None if form is None else str(form), image.driver.filename()
-        )
+        options = await backing_options(image, str(details["backing-filename"]), None if form is None else str(form))
         above = replace(image.options, read_only=True, auto_read_only=False, detect_zeroes="off")
         node = await open_inline(self._graph, options, above, protocol=False)
         # Nobody uses it yet.

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from qmpd.block.drivers import make_driver
-from qmpd.block.drivers.qcow2.backing import validate
 from qmpd.block.drivers.qcow2.driver import Qcow2Driver
+from qmpd.block.filenames import validate
 from qmpd.block.graph import BlockGraph
 from qmpd.block.iopool import IOPool
 from qmpd.block.node import BlockNode

@@ -9,9 +9,9 @@ import pytest
 
 from qmpd.block.drivers import make_driver
 from qmpd.block.drivers.qcow2 import checking
-from qmpd.block.drivers.qcow2.backing import validate
 from qmpd.block.drivers.qcow2.checking import Repair, Report
 from qmpd.block.drivers.qcow2.driver import Qcow2Driver
+from qmpd.block.filenames import validate
 from qmpd.block.opening import node_options
 from tests.qcow2.support import Lab, create, lab, tool
 from tests.soak import count

@@ -12,7 +12,6 @@ Nothing passes it by: `map` never says where in a host file the data lies.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -262,14 +261,11 @@ class BlkdebugDriver(FilterDriver):
         return perm | self._take, shared & ~self._unshare
 
     def filename(self) -> str:
-        below = self.below.driver
-        name = below.filename()
-        if not self._given and not name.startswith("json:"):
-            return f"blkdebug:{self._config or ''}:{name}"
-        image = {"driver": below.format_name, "filename": name, **below.runtime_options()}
-        if name.startswith("json:"):
-            image = json.loads(name[5:])
-        return "json:" + json.dumps({"driver": self.format_name, **self.runtime_options(), "image": image})
+        name = self.below.driver.filename()
+        return self.json_name() if self._given or name.startswith("json:") else f"blkdebug:{self._config or ''}:{name}"
+
+    def open_options(self) -> dict[str, Any]:
+        return {"driver": self.format_name, **self.runtime_options(), "image": self.below.driver.open_options()}
 
     def runtime_options(self) -> dict[str, Any]:
         return self._given if self._config is None else {"config": self._config, **self._given}

@@ -6,7 +6,6 @@ that a request covers only in part, and writes it as a whole (`qmpd.block.alignm
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -51,9 +50,10 @@ class CompressDriver(FilterDriver):
             await self.below.flush()
 
     def filename(self) -> str:
-        from qmpd.block.drivers.qcow2.backing import definition_of
+        return self.json_name()
 
-        return "json:" + json.dumps({"driver": self.format_name, "file": definition_of(self.below)})
+    def open_options(self) -> dict[str, Any]:
+        return {"driver": self.format_name, "file": self.below.driver.open_options()}
 
     async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
         raise not_supported()

@@ -20,7 +20,7 @@ import stat
 import struct
 import threading
 from collections.abc import Awaitable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, Range, not_supported
 from qmpd.block.extents import Extent, ExtentKind, HostFile
@@ -341,6 +341,9 @@ class FileDriver(BlockDriver):
 
     def filename(self) -> str:
         return self._path
+
+    def open_options(self) -> dict[str, Any]:
+        return {"driver": self.format_name, "filename": self._path}
 
     def host_paths(self) -> list[str]:
         return [self._path]

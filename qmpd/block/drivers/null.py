@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from qmpd.block.driver import BlockDriver, Buffer, OpenContext
 from qmpd.block.extents import Extent, ExtentKind
@@ -29,6 +29,7 @@ class NullDriver(BlockDriver):
         super().__init__(format_name)
         self._latency = 0.0
         self._read_zeroes = False
+        self._given: dict[str, Any] = {}
 
     async def open(self, options: NullOptions, context: OpenContext) -> None:
         size = DEFAULT_SIZE if options.size is None else options.size
@@ -37,6 +38,8 @@ class NullDriver(BlockDriver):
         self.length = -(-size // 512) * 512
         self._latency = (options.latency_ns or 0) / 1e9
         self._read_zeroes = bool(options.read_zeroes)
+        given = {"size": options.size, "read-zeroes": options.read_zeroes}
+        self._given = {name: value for name, value in given.items() if value is not None}
 
     async def _delay(self) -> None:
         if self._latency:
@@ -65,3 +68,9 @@ class NullDriver(BlockDriver):
 
     def actual_size(self) -> int | None:
         return 0
+
+    def filename(self) -> str:
+        return self.json_name() if self._given else super().filename()
+
+    def runtime_options(self) -> dict[str, Any]:
+        return self._given

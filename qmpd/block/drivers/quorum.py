@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import json
 import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -305,10 +304,11 @@ class QuorumDriver(BlockDriver):
         return any(node is child for child in self._children()) and len(node.parents) == 1
 
     def filename(self) -> str:
-        from qmpd.block.drivers.qcow2.backing import definition_of
+        return self.json_name()
 
-        children = [definition_of(child) for child in self._children()]
-        return "json:" + json.dumps({"children": children, "driver": self.format_name, **self._given})
+    def open_options(self) -> dict[str, Any]:
+        children = [child.driver.open_options() for child in self._children()]
+        return {"children": children, "driver": self.format_name, **self._given}
 
     def runtime_options(self) -> dict[str, Any]:
         return self._given

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -169,14 +168,7 @@ class RawDriver(BlockDriver):
         self._take_length()
 
     def filename(self) -> str:
-        if not self._given:
-            return super().filename()
-        below = self.below.driver
-        name = below.filename()
-        file = {"driver": below.format_name, "filename": name, **below.runtime_options()}
-        if name.startswith("json:"):
-            file = json.loads(name[5:])
-        return "json:" + json.dumps({"driver": "raw", **self._given, "file": file})
+        return self.json_name() if self._given else super().filename()
 
     def runtime_options(self) -> dict[str, Any]:
         return self._given

@@ -10,7 +10,6 @@ and counted all the same. `map` never says where in a host file the data lies: i
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
@@ -158,10 +157,10 @@ class ThrottleDriver(FilterDriver):
         self.below.driver.write_now(offset, data)
 
     def filename(self) -> str:
-        from qmpd.block.drivers.qcow2.backing import definition_of
+        return self.json_name()
 
-        file = definition_of(self.below)
-        return "json:" + json.dumps({"throttle-group": self._group_id, "driver": "throttle", "file": file})
+    def open_options(self) -> dict[str, Any]:
+        return {**self.runtime_options(), "driver": "throttle", "file": self.below.driver.open_options()}
 
     @property
     def _group_id(self) -> str:

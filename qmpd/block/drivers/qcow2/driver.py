@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import dataclasses
 import errno
-import json
 import os
 from array import array
 from collections.abc import Coroutine, Sequence
@@ -19,7 +18,7 @@ from collections.abc import Mapping as MappingABC
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, not_supported
-from qmpd.block.drivers.qcow2 import amending, backing, bitmaps, caching, overlap, packing, resizing, snapshots
+from qmpd.block.drivers.qcow2 import amending, bitmaps, caching, overlap, packing, resizing, snapshots
 from qmpd.block.drivers.qcow2 import header as headers
 from qmpd.block.drivers.qcow2.bitmaps import StoredBitmaps
 from qmpd.block.drivers.qcow2.datapath import DataPath
@@ -31,7 +30,9 @@ from qmpd.block.drivers.qcow2.refcounts import TABLE_OFFSET_MASK, Corruption, Re
 from qmpd.block.drivers.qcow2.snapshots import Snapshot
 from qmpd.block.drivers.qcow2.store import FileStore
 from qmpd.block.extents import Extent
+from qmpd.block.filenames import full_name, parse_filename, validate
 from qmpd.block.permissions import Perm
+from qmpd.block.probing import backing_options
 from qmpd.errors import GenericError, os_error_text
 
 if TYPE_CHECKING:
@@ -254,8 +255,7 @@ class Qcow2Driver(BlockDriver):
             name = self.header.data_file_name
             if not name:
                 raise GenericError(f"The image '{self.filename()}' needs a 'data-file', and does not say which")
-            tree = {"driver": "file", "filename": backing.full_name(name, self.filename())}
-            given = backing.validate(tree, "its data file")
+            given = validate(parse_filename(full_name(name, self.node) or name), f"the data file '{name}'")
         child = await context.open_child("data-file", given, protocol=True)
         return FileStore(child.node)
 
@@ -264,7 +264,7 @@ class Qcow2Driver(BlockDriver):
         if "backing" not in options.model_fields_set:
             if self.header.backing_file is None:
                 return
-            given = backing.options_for(self.header.backing_file, self.header.backing_format, self.filename())
+            given = await backing_options(self.node, self.header.backing_file, self.header.backing_format)
         if given is None:
             return
         child = await context.open_child("backing", given, protocol=False, inherit=self._inherited(context))
@@ -697,21 +697,21 @@ class Qcow2Driver(BlockDriver):
     # What queries show.
 
     def filename(self) -> str:
-        if self._opened and self._backing_overridden():
-            return "json:" + json.dumps(self._definition())
-        return super().filename()
+        return self.json_name() if self._opened and self._backing_overridden() else super().filename()
+
+    def open_options(self) -> dict[str, Any]:
+        if not (self._opened and self._backing_overridden()):
+            return super().open_options()
+        children = {name: child.node.driver.open_options() for name, child in self.node.children.items()}
+        return {"backing": None, "driver": self.format_name, **children}
 
     def _backing_overridden(self) -> bool:
         """Whether another image shows through than the one that is opened by default, or none."""
         below, named = self.backing_node, self.header.backing_file
         if below is None or named is None:
             return below is not None or named is not None
-        full = backing.full_name(named, self.file.driver.filename())
+        full = full_name(named, self.node)
         return below.driver.filename() not in (named, full, self.backing_as_opened)
-
-    def _definition(self) -> dict[str, object]:
-        children = {name: backing.definition_of(child.node) for name, child in self.node.children.items()}
-        return {"backing": None, "driver": self.format_name, **children}
 
     def image_details(self) -> MappingABC[str, object]:
         header = self.header
@@ -721,7 +721,9 @@ class Qcow2Driver(BlockDriver):
         }
         if header.backing_file is not None:
             details["backing-filename"] = header.backing_file
-            details["full-backing-filename"] = backing.full_name(header.backing_file, self.file.driver.filename())
+            full = full_name(header.backing_file, self.node)
+            if full is not None:
+                details["full-backing-filename"] = full
             if header.backing_format is not None:
                 details["backing-filename-format"] = header.backing_format
         if self.snapshots:

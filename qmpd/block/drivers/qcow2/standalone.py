@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from qmpd.block.drivers.qcow2 import checking
-from qmpd.block.drivers.qcow2.backing import validate
 from qmpd.block.drivers.qcow2.checking import Repair, Report
 from qmpd.block.drivers.qcow2.driver import Qcow2Driver
 from qmpd.block.drivers.qcow2.refcounts import Corruption
+from qmpd.block.filenames import validate
 from qmpd.block.graph import BlockGraph
 from qmpd.block.iopool import IOPool
 from qmpd.block.opening import node_options
