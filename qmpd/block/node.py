@@ -223,16 +223,20 @@ class BlockNode:
         :raises OSError: EIO beyond the end, EPERM on a read-only node, or what the driver met.
         """
         length = len(data)
-        self._check_write(offset, length)
+        driver, end = self.driver, offset + length
+        if offset < 0 or end > driver.length or self.read_only:
+            self._check_write(offset, length)
         if length == 0:
             return
         if self.options.detect_zeroes != "off" and is_zero(data):
             may_unmap = self.options.detect_zeroes == "unmap"
             await self.pwrite_zeroes(offset, length, may_unmap=may_unmap, fua=fua)
             return
-        self._about_to_write(offset, length)
-        if self.driver.request_alignment == 1:
-            await self.driver.pwritev(offset, data, fua)
+        self.bitmaps.mark(offset, length)
+        if end > self.wr_highest_offset or self.write_threshold:
+            self._reach(end)
+        if driver.request_alignment == 1:
+            await driver.pwritev(offset, data, fua)
         else:
             await self._alignment_helper().pwritev(offset, data, fua)
 

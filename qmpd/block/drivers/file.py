@@ -499,18 +499,65 @@ def _copy_all(target: int, plan: Sequence[tuple[int, HostPiece]], regular: bool)
     # cannot share blocks (measured on ext4: by a third to a half), hence only for those who ask for it.
     allocate = regular and _is_ext4(target)
     buffer = _bounce_buffer()
-    for source, piece in plan:
-        _, host_offset, offset, length, offload, holes = piece
-        delta = offset - host_offset
-        for start, count in ((host_offset, length),) if holes is None else _data_of(source, host_offset, length, holes):
-            if offload:
-                _copy(source, start, target, start + delta, count)
-                continue
-            if allocate and count >= _ALLOCATION_MIN:
-                # On ext4 this halves the cost of writing, which need not reserve each block by itself then. Nothing
-                # depends on it: if there is no space, the write says so.
-                _libc.fallocate(target, _FALLOC_KEEP_SIZE, start + delta, count)
-            _copy_through_memory(source, start, target, start + delta, count, buffer)
+    first = 0
+    while first < len(plan):
+        end = _adjacent(plan, first)
+        if end > first + 1:
+            _copy_adjacent(target, plan[first:end], buffer, allocate)
+        else:
+            _copy_one(target, *plan[first], buffer, allocate)
+        first = end
+
+
+def _adjacent(plan: Sequence[tuple[int, HostPiece]], first: int) -> int:
+    """Up to where in `plan`, from `first` on, small pieces go to places one behind the other."""
+    at = first
+    expected = plan[first][1].offset
+    for at in range(first, len(plan)):
+        piece = plan[at][1]
+        if piece.offset != expected or piece.length > _BOUNCE // 2 or piece.offload or piece.holes is not None:
+            return max(at, first + 1)
+        expected += piece.length
+    return at + 1
+
+
+def _copy_adjacent(
+    target: int, pieces: Sequence[tuple[int, HostPiece]], buffer: memoryview, allocate: bool
+) -> None:
+    """Gather what comes from all over the source, so that the target is written in few and large requests."""
+    offset = pieces[0][1].offset
+    last = pieces[-1][1]
+    if allocate:
+        _take_space(target, offset, last.offset + last.length - offset)
+    filled = 0
+    for source, piece in pieces:
+        if filled + piece.length > _BOUNCE:
+            _write(target, offset, buffer[:filled], False)
+            offset, filled = offset + filled, 0
+        _read(source, piece.host_offset, buffer[filled : filled + piece.length])
+        filled += piece.length
+    _write(target, offset, buffer[:filled], False)
+
+
+def _copy_one(target: int, source: int, piece: HostPiece, buffer: memoryview, allocate: bool) -> None:
+    _, host_offset, offset, length, offload, holes = piece
+    delta = offset - host_offset
+    for start, count in ((host_offset, length),) if holes is None else _data_of(source, host_offset, length, holes):
+        if offload:
+            _copy(source, start, target, start + delta, count)
+            continue
+        if allocate:
+            _take_space(target, start + delta, count)
+        _copy_through_memory(source, start, target, start + delta, count, buffer)
+
+
+def _take_space(target: int, offset: int, length: int) -> None:
+    """On ext4 this halves the cost of writing, which need not reserve each block by itself then.
+
+    Nothing depends on it: if there is no space, the write says so.
+    """
+    if length >= _ALLOCATION_MIN:
+        _libc.fallocate(target, _FALLOC_KEEP_SIZE, offset, length)
 
 
 def _data_of(source: int, start: int, length: int, holes: list[Range]) -> Sequence[Range]:

@@ -85,6 +85,8 @@ class DataPath:
         self.backing: BlockNode | None = None
         self.length = header.size
         self._external = header.has_data_file
+        self._words = 2 if header.extended_l2 else 1
+        self._plain = not (header.has_data_file or header.extended_l2)
         self._packing = asyncio.Lock()
         self._packed_end = 0
 
@@ -105,9 +107,30 @@ class DataPath:
         epoch = self.meta.epoch
         epoch.readers += 1
         try:
-            await self._read(offset, buffer)
+            host = self._host_of(offset, len(buffer))
+            if host >= 0:
+                await self.data.node.preadv(host, buffer)
+            else:
+                await self._read(offset, buffer)
         finally:
             epoch.readers -= 1
+
+    def _host_of(self, offset: int, length: int) -> int:
+        """Where in the data file a range within one plain cluster lies, if its table is in memory; -1 for all else.
+
+        Most reads are such. Whatever is odd about an entry is left to `run_at` to say.
+        """
+        mapping = self.mapping
+        inside = offset & mapping.cluster_mask
+        table = self.meta.tables.get(offset >> mapping.part_shift)
+        if table is None or inside + length > mapping.cluster_size or not self._plain or self.store.debug is not None:
+            return -1
+        entry = table.entries[(offset >> mapping.cluster_bits) & mapping.part_mask]
+        host = entry & OFFSET_MASK
+        if not host or entry & (COMPRESSED | ZERO) or host & mapping.cluster_mask:
+            return -1
+        host += inside
+        return host if host + length <= self.data.node.length else -1
 
     async def _read(self, offset: int, buffer: memoryview) -> None:
         position, end = offset, offset + len(buffer)
@@ -177,7 +200,7 @@ class DataPath:
         """Where in the data file [offset, end) can be written as it is, -1 if it cannot."""
         mapping = self.mapping
         table = self.meta.writable_now(offset >> mapping.part_shift)
-        if table is None:
+        if table is None or not table.entries[mapping.index(offset) * self._words] & COPIED:
             return -1
         run = mapping.run(table, offset, end)
         if run.kind is not Kind.NORMAL or run.length < end - offset or not self._all_own(table, offset, end):
@@ -186,8 +209,7 @@ class DataPath:
         return run.host
 
     def _all_own(self, table: L2Table, offset: int, end: int) -> bool:
-        mapping = self.mapping
-        step = 2 if mapping.extended else 1
+        mapping, step = self.mapping, self._words
         first = mapping.index(offset)
         last = mapping.index(end - 1)
         entries = table.entries
@@ -203,18 +225,26 @@ class DataPath:
     async def write(self, offset: int, data: Buffer) -> None:
         """Write guest data at `offset`."""
         end = offset + len(data)
-        claim = self.locks.try_share(offset, end)
-        if claim is not None:
-            try:
-                host = self.place_of(offset, end)
-                if host >= 0:
-                    if self.store.debug is not None:
-                        await self.store.debug.event("write_aio")
-                    await self.data.write(host, data)
-                    return
-            finally:
-                self.locks.release(claim)
+        host = self.place_of(offset, end)
+        if host >= 0:
+            claim = self.locks.try_share(offset, end)
+            if claim is not None:
+                await self._write_in_place(host, data, claim)
+                return
+        else:
+            fresh = self._take_fresh(offset, end)
+            if fresh is not None:
+                await self._write_fresh(offset, data, *fresh)
+                return
         await self._write_exclusive(offset, data)
+
+    async def _write_in_place(self, host: int, data: Buffer, claim: Claim) -> None:
+        try:
+            if self.store.debug is not None:
+                await self.store.debug.event("write_aio")
+            await self.data.write(host, data)
+        finally:
+            self.locks.release(claim)
 
     # Writing with allocation.
 
@@ -237,6 +267,47 @@ class DataPath:
         while position < end:
             stop = min(end, ((position >> self.mapping.part_shift) + 1) << self.mapping.part_shift)
             position += await step(position, view[position - offset : stop - offset])
+
+    def _take_fresh(self, offset: int, end: int) -> tuple[Claim, int] | None:
+        """The claim and the host cluster for a write into one cluster, if getting them takes nothing but memory.
+
+        That is what most first writes to a thin image are: nothing is stored there, nothing shows through, and a host
+        cluster that has never been used reads as zeroes around what is written. None for everything else.
+        """
+        mapping, store = self.mapping, self.data
+        start = offset & ~mapping.cluster_mask
+        stop = start + mapping.cluster_size
+        if end > stop or not self._plain or store.debug is not None or self._may_be_backed(start):
+            return None
+        table = self.meta.writable_now(offset >> mapping.part_shift)
+        if table is None or table.entries[mapping.index(offset)]:
+            return None
+        claim = self.locks.try_take(start, stop)
+        if claim is None:
+            return None
+        cluster = self.refcounts.try_fresh(store.length >> mapping.cluster_bits)
+        if cluster < 0:
+            self.locks.release(claim)
+            return None
+        return claim, cluster
+
+    async def _write_fresh(self, offset: int, data: Buffer, claim: Claim, cluster: int) -> None:
+        mapping = self.mapping
+        host = cluster << mapping.cluster_bits
+        try:
+            await self.data.node.pwritev(host + (offset & mapping.cluster_mask), data)
+            part = offset >> mapping.part_shift
+            table = self.meta.writable_now(part) or await self.meta.writable(part)
+            index = mapping.index(offset)
+            table.entries[index] = host | COPIED
+            self.meta.touch(table, index, index + 1)
+        except BaseException:
+            self._give_back(_Filled(claim.start, host, 1, True, taken=True))
+            raise
+        finally:
+            self.locks.release(claim)
+        if self.meta.crowded:
+            await self.meta.relieve()
 
     async def _allocate(self, guest: int, count: int) -> _Filled:
         """A place for up to `count` clusters of the guest address `guest`."""
@@ -346,8 +417,17 @@ class DataPath:
 
     async def _link(self, place: _Filled) -> None:
         """Let the L2 entries of the clusters at `place` point there."""
+        self._link_in(await self.meta.writable(place.guest >> self.mapping.part_shift), place)
+
+    def _link_now(self, place: _Filled) -> bool:
+        """The same, if the table is in memory."""
+        table = self.meta.writable_now(place.guest >> self.mapping.part_shift)
+        if table is not None:
+            self._link_in(table, place)
+        return table is not None
+
+    def _link_in(self, table: L2Table, place: _Filled) -> None:
         mapping = self.mapping
-        table = await self.meta.writable(place.guest >> mapping.part_shift)
         first = mapping.index(place.guest)
         end = first + place.count
         if mapping.extended:
@@ -643,15 +723,18 @@ class DataPath:
 
     async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
         """Have the kernel copy pieces of host files into guest addresses."""
-        claims: list[Claim] = []
+        spans: list[tuple[int, int]] = []
+        for piece in sorted(pieces, key=lambda one: one.offset):
+            start, end = self._aligned(piece.offset, piece.offset + piece.length)
+            if spans and start < spans[-1][1]:
+                # Two pieces that share a cluster are under one claim.
+                start = spans[-1][1]
+            if start < end:
+                spans.append((start, end))
+        claims = self.locks.try_take_all(spans) or []
         try:
-            for piece in sorted(pieces, key=lambda one: one.offset):
-                start, end = self._aligned(piece.offset, piece.offset + piece.length)
-                if claims and start < claims[-1].end:
-                    # Two pieces that share a cluster are under one claim.
-                    start = claims[-1].end
-                if start < end:
-                    claims.append(await self.locks.take(start, end, has_others=bool(claims)))
+            for start, end in spans[len(claims) :]:
+                claims.append(await self.locks.take(start, end, has_others=bool(claims)))
             await self._copy_claimed(pieces)
         finally:
             for claim in claims:
@@ -675,16 +758,20 @@ class DataPath:
                     edges.append(_cut(piece, piece.offset, first))
                 if last < end:
                     edges.append(_cut(piece, last, end))
-                await self._plan_whole(_cut(piece, first, last), places, plan)
+                whole = piece if last - first == piece.length else _cut(piece, first, last)
+                if not self._plan_unallocated(whole, places, plan):
+                    await self._plan_whole(whole, places, plan)
             if plan:
                 top = max(place.host + place.count * size for place in places) if places else 0
                 if not self._external:
                     await self.data.reach(top)
                 await self.data.node.copy_from_host(plan)
+            places.reverse()
             while places:
-                if not places[0].linked:
-                    await self._link(places[0])
-                places.pop(0)
+                place = places[-1]
+                if not (place.linked or self._link_now(place)):
+                    await self._link(place)
+                places.pop()
         except BaseException:
             for place in places:
                 self._give_back(place)
@@ -692,6 +779,31 @@ class DataPath:
         for piece in edges:
             data = await self.pool.run(_read_host, piece.host.fileno(), piece.host_offset, piece.length)
             await self._write_claimed(piece.offset, memoryview(data))
+
+    def _plan_unallocated(self, piece: HostPiece, places: list[_Filled], plan: list[HostPiece]) -> bool:
+        """Plan for whole clusters where nothing is stored as yet, if that takes nothing but memory."""
+        mapping = self.mapping
+        end = piece.offset + piece.length
+        part = piece.offset >> mapping.part_shift
+        if (end - 1) >> mapping.part_shift != part or not self._plain or self.store.debug is not None:
+            return False
+        table = self.meta.writable_now(part)
+        first = mapping.index(piece.offset)
+        count = mapping.index(end - 1) - first + 1
+        if table is None or any(table.entries[first : first + count]):
+            return False
+        fresh_from = self.refcounts.fresh_from
+        found = self.refcounts.try_allocate(count)
+        if found is None:
+            return False
+        cluster, got = found
+        place = _Filled(piece.offset, cluster << mapping.cluster_bits, got, cluster >= fresh_from, taken=True)
+        if got < count:
+            self._give_back(place)
+            return False
+        places.append(place)
+        plan.append(HostPiece(piece.host, piece.host_offset, place.host, piece.length))
+        return True
 
     async def _plan_whole(self, piece: HostPiece, places: list[_Filled], plan: list[HostPiece]) -> None:
         mapping = self.mapping

@@ -358,9 +358,14 @@ class Metadata:
         else:
             frees.append((first, count, reason))
 
+    @property
+    def crowded(self) -> bool:
+        """More tables wait to be written than the caches should hold."""
+        return len(self.dirty_tables) > self._dirty_limit or self.refcounts.crowded
+
     async def relieve(self) -> None:
         """Write back if more tables wait for it than the caches should hold."""
-        if len(self.dirty_tables) > self._dirty_limit or self.refcounts.crowded:
+        if self.crowded:
             await self.write_back()
 
     # Writing back.

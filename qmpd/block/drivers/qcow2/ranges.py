@@ -8,6 +8,8 @@ who never pause cannot keep anybody waiting for ever.
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_left
+from collections.abc import Sequence
 
 
 class Claim:
@@ -42,6 +44,28 @@ class RangeLocks:
         claim = Claim(start, end)
         self._shared.add(claim)
         return claim
+
+    def try_take(self, start: int, end: int) -> Claim | None:
+        """Claim [start, end) exclusively if that takes no waiting."""
+        for group in (self._exclusive, self._shared, self._waiting):
+            for other in group:
+                if other.start < end and start < other.end:
+                    return None
+        claim = Claim(start, end)
+        self._exclusive.add(claim)
+        return claim
+
+    def try_take_all(self, spans: Sequence[tuple[int, int]]) -> list[Claim] | None:
+        """Claim ranges, which ascend and do not overlap, exclusively: all of them, if that takes no waiting."""
+        starts = [start for start, _ in spans]
+        for group in (self._exclusive, self._shared, self._waiting):
+            for other in group:
+                before = bisect_left(starts, other.end) - 1
+                if before >= 0 and other.start < spans[before][1]:
+                    return None
+        claims = [Claim(start, end) for start, end in spans]
+        self._exclusive.update(claims)
+        return claims
 
     async def take(self, start: int, end: int, *, has_others: bool = False) -> Claim:
         """Claim [start, end) exclusively; who waits gets it in turn.

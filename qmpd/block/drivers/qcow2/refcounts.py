@@ -219,6 +219,19 @@ class Refcounts:
             self.hint = base + end
             return base + first, end - first
 
+    def try_fresh(self, end: int) -> int:
+        """Take one cluster before `end` that has never been used; -1 if there is none at hand, or one to use again."""
+        cluster = self.hint
+        if not self.fresh_from <= cluster < end:
+            return -1
+        block = self.blocks.get(cluster >> self.block_bits)
+        at = cluster & (self.block_entries - 1)
+        if block is None or block.counts[at]:
+            return -1
+        self._take(block, cluster - at, at, at + 1)
+        self.hint = cluster + 1
+        return cluster
+
     def _take(self, block: RefcountBlock, base: int, first: int, end: int) -> None:
         if self._forbidden.meets(base + first, base + end):
             offset = (base + first) << self.cluster_bits
