@@ -52,6 +52,7 @@ from qmpd.monitor.server import Monitor
 from qmpd.options import (
     BlockdevOption,
     ChardevOption,
+    DriveOption,
     ExportOption,
     MonitorOption,
     NbdServerOption,
@@ -138,6 +139,7 @@ class Daemon:
         self.at_shutdown(Stage.IMAGES, self.graph.close_all)
         self.at_shutdown(Stage.JOBS, self.jobs.shutdown)
         self.at_shutdown(Stage.JOBS, self.graph.objects.let_pass)
+        self.at_shutdown(Stage.JOBS, self.graph.drive_groups.let_pass)
 
     # -- what parts may use
 
@@ -194,6 +196,8 @@ class Daemon:
                     await self._execute("object-add", option.arguments)
                 case BlockdevOption():
                     await self._execute("blockdev-add", option.arguments)
+                case DriveOption():
+                    await self._add_drive(option.text)
                 case NbdServerOption():
                     await self._execute("nbd-server-start", option.arguments)
                 case ExportOption():
@@ -205,6 +209,14 @@ class Daemon:
         except (ValueError, OverflowError) as error:
             # An address that no system call takes: a label too long, a number out of range.
             raise StartError(f"{option.source}: {error}") from error
+
+    async def _add_drive(self, text: str) -> None:
+        from qmpd.block.drive_options import parse_drive
+        from qmpd.block.drives import add_drive
+
+        request = parse_drive(text)
+        async with self.graph.exclusive():
+            await add_drive(self.graph, request)
 
     async def _start(self) -> None:
         for option in self._options.steps:

@@ -2,7 +2,7 @@
 
 A `BlockBackend` holds one edge to the root node of a disk. It is the gate where drain stops requests: while its node
 is drained, new requests wait here, before they touch the graph; those under way are counted, so that the drain knows
-when they are over.
+when they are over. Limits on a drive, and a guest that is stopped, hold requests back at the same place (`Gate`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 import errno
 import time
 from collections.abc import Awaitable, Callable
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 from qmpd.block.accounting import BackendStats, OperationStats
@@ -32,12 +33,34 @@ class BackendClient(Protocol):
         """The disk has another length now."""
 
 
+class Gate(Protocol):
+    """What holds requests back besides a drain. Neither method is called while the request is under way."""
+
+    def admit(self, is_write: bool, length: int) -> Awaitable[None] | None:
+        """Count a request; gives what it has to wait for, None if it may pass."""
+
+    def hold(self, is_write: bool) -> Awaitable[None] | None:
+        """What a request has to wait for before it may ask again, None if it may pass.
+
+        :raises OSError: it will never pass.
+        """
+
+
+class Verdict(Enum):
+    """What becomes of a request that has failed."""
+
+    REPORT = "report"
+    IGNORE = "ignore"
+    RETRY = "retry"
+
+
 class BlockBackend:
     """A user's handle on a disk.
 
     :param name: the device name, empty for an unnamed one.
     :param perm: what the user does with the root node.
     :param shared: what it lets others do with it.
+    :ivar gate: None where nothing but a drain holds requests back.
     """
 
     def __init__(
@@ -56,13 +79,24 @@ class BlockBackend:
         self.stats = BackendStats()
         self.in_flight = 0
         self.root: Child | None = None
+        self.gate: Gate | None = None
         self.backend_id = graph.next_id()
         self._quiesced = 0
         self._waiters: list[asyncio.Future[None]] = []
 
+    @property
+    def label(self) -> str:
+        """Its name where all users of nodes are listed; may be empty."""
+        return self.name
+
     def describe(self) -> str:
         """How error messages name this user of a node."""
         return f"block device '{self.name}'" if self.name else "an unnamed block device"
+
+    @property
+    def side(self) -> object:
+        """Users of one side do not keep each other from anything by their permissions."""
+        return self
 
     @property
     def node(self) -> BlockNode:
@@ -125,7 +159,22 @@ class BlockBackend:
         if self.client is not None:
             self.client.backend_resized(child.node.length)
 
-    async def _admitted(self) -> None:
+    async def _admitted(self, is_write: bool, length: int) -> None:
+        """Wait until a request may go on.
+
+        :param length: bytes that count towards limits; 0 for a request that does not.
+        """
+        if length and self.gate is not None and (admission := self.gate.admit(is_write, length)) is not None:
+            await admission
+        while True:
+            if self._quiesced:
+                await self._undrained()
+            elif self.gate is not None and (going_on := self.gate.hold(is_write)) is not None:
+                await going_on
+            else:
+                return
+
+    async def _undrained(self) -> None:
         while self._quiesced:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
@@ -136,47 +185,64 @@ class BlockBackend:
         if self._quiesced and self.in_flight == 0:
             self.graph.request_done()
 
-    def _failed(self, operation: OperationStats, error: OSError) -> None:
-        """A request has failed with `error`."""
+    def _failed(self, operation: OperationStats, error: OSError) -> Verdict:
+        """A request has failed with `error`; says what is to become of it."""
         operation.failed += 1
+        return Verdict.REPORT
+
+    async def _settle(self, verdict: Verdict, again: Callable[[], Awaitable[None]]) -> None:
+        """What a request does that has failed and need not report it: nothing, or all over again."""
+        if verdict is Verdict.RETRY:
+            await self.recovered()
+            await again()
+
+    async def recovered(self) -> None:
+        """Wait until a request that has failed may be tried again."""
 
     # I/O: each request waits while the node is drained, is counted, and goes to the root node.
 
     async def preadv(self, offset: int, buffer: memoryview) -> None:
         """Fill `buffer` from `offset`. Raises OSError as the node does."""
-        if self._quiesced:
-            await self._admitted()
+        if self._quiesced or self.gate is not None:
+            await self._admitted(False, len(buffer))
         self.in_flight += 1
         stats = self.stats.read
         began = time.monotonic_ns()
         try:
             await self.node.preadv(offset, buffer)
         except OSError as error:
-            self._failed(stats, error)
-            raise
+            verdict = self._failed(stats, error)
+            if verdict is Verdict.REPORT:
+                raise
         else:
             self.stats.done(stats, len(buffer), began)
+            return
         finally:
             self.in_flight -= 1
             if self._quiesced and self.in_flight == 0:
                 self.graph.request_done()
+        buffer[:] = bytes(len(buffer))  # nobody shall see what was in it before
+        await self._settle(verdict, lambda: self.preadv(offset, buffer))
 
     async def pwritev(self, offset: int, data: Buffer, fua: bool = False) -> None:
         """Write `data` at `offset`. Raises OSError as the node does."""
-        if self._quiesced:
-            await self._admitted()
+        if self._quiesced or self.gate is not None:
+            await self._admitted(True, len(data))
         self.in_flight += 1
         stats = self.stats.write
         began = time.monotonic_ns()
         try:
             await self.node.pwritev(offset, data, fua)
         except OSError as error:
-            self._failed(stats, error)
-            raise
+            verdict = self._failed(stats, error)
+            if verdict is Verdict.REPORT:
+                raise
         else:
             self.stats.done(stats, len(data), began)
+            return
         finally:
             self._leave()
+        await self._settle(verdict, lambda: self.pwritev(offset, data, fua))
 
     async def pwrite_zeroes(
         self,
@@ -188,8 +254,8 @@ class BlockBackend:
         fua: bool = False,
     ) -> None:
         """Make a range read as zeroes. Raises OSError as the node does."""
-        if self._quiesced:
-            await self._admitted()
+        if self._quiesced or self.gate is not None:
+            await self._admitted(True, length)
         self.in_flight += 1
         stats = self.stats.write
         began = time.monotonic_ns()
@@ -198,13 +264,20 @@ class BlockBackend:
                 offset, length, may_unmap=may_unmap, no_fallback=no_fallback, fua=fua
             )
         except OSError as error:
-            if not (no_fallback and error.errno == errno.ENOTSUP):  # which only says that there is no fast way
-                self._failed(stats, error)
-            raise
+            if no_fallback and error.errno == errno.ENOTSUP:  # which only says that there is no fast way
+                raise
+            verdict = self._failed(stats, error)
+            if verdict is Verdict.REPORT:
+                raise
         else:
             self.stats.done(stats, length, began)
+            return
         finally:
             self._leave()
+        await self._settle(
+            verdict,
+            lambda: self.pwrite_zeroes(offset, length, may_unmap=may_unmap, no_fallback=no_fallback, fua=fua),
+        )
 
     async def pdiscard(self, offset: int, length: int) -> None:
         """Discard a range. Raises OSError as the node does."""
@@ -217,7 +290,7 @@ class BlockBackend:
     async def map(self, offset: int, length: int) -> list[Extent]:
         """How a range is stored; see `BlockNode.map`."""
         if self._quiesced:
-            await self._admitted()
+            await self._undrained()
         self.in_flight += 1
         try:
             return await self.node.map(offset, length)
@@ -231,7 +304,7 @@ class BlockBackend:
     async def truncate(self, length: int, exact: bool = False) -> None:
         """Change the length of the disk. Raises OSError as the node does."""
         if self._quiesced:
-            await self._admitted()
+            await self._undrained()
         self.in_flight += 1
         try:
             await self.node.truncate(length, exact)
@@ -239,16 +312,19 @@ class BlockBackend:
             self._leave()
 
     async def _counted(self, stats: OperationStats, length: int, request: Callable[[], Awaitable[None]]) -> None:
-        if self._quiesced:
-            await self._admitted()
+        if self._quiesced or self.gate is not None:
+            await self._admitted(stats is not self.stats.flush, length)
         self.in_flight += 1
         began = time.monotonic_ns()
         try:
             await request()
         except OSError as error:
-            self._failed(stats, error)
-            raise
+            verdict = self._failed(stats, error)
+            if verdict is Verdict.REPORT:
+                raise
         else:
             self.stats.done(stats, length, began)
+            return
         finally:
             self._leave()
+        await self._settle(verdict, lambda: self._counted(stats, length, request))

@@ -376,11 +376,11 @@ class BlockDriver(ABC):
 class FilterDriver(BlockDriver):
     """A driver that shows exactly the data of its main child and passes all requests on.
 
-    :cvar guards_source: it has to see all writes, so who comes to use the filtered node is led to the filter.
+    :ivar guards_source: it has to see all requests, so who comes to use the filtered node is led to the filter.
     """
 
     is_filter = True
-    guards_source: ClassVar[bool] = False
+    guards_source: bool = False
     main_child = "file"
 
     @property

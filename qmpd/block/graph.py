@@ -20,10 +20,13 @@ from typing import Any
 
 from qmpd.block.backend import BlockBackend
 from qmpd.block.child import Child, ChildOwner
+from qmpd.block.drive import Drive
+from qmpd.block.drive_throttling import DriveGroups
 from qmpd.block.driver import BlockDriver, FilterDriver
 from qmpd.block.iopool import IOPool
 from qmpd.block.node import BlockNode, NodeOptions
 from qmpd.block.permissions import PERM_NAMES, Perm, describe
+from qmpd.block.run_state import RunState
 from qmpd.block.unbroken import see_through
 from qmpd.errors import GenericError
 from qmpd.events import EventSink
@@ -46,8 +49,11 @@ class BlockGraph:
     """All nodes, and the only code that changes edges between them.
 
     :ivar nodes: by name, oldest first.
-    :ivar backends: named devices, by name.
+    :ivar drives: all drives, oldest first.
+    :ivar backends: those that have a name, by name.
     :ivar objects: what clients have made beside nodes, for nodes that name it.
+    :ivar run_state: whether guests run.
+    :ivar drive_groups: the limits of drives.
     :ivar slow_drivers: those of open nodes that let requests wait for reasons of their own.
     """
 
@@ -55,9 +61,12 @@ class BlockGraph:
         self.pool = pool
         self.events = events
         self.objects = ObjectTree(pool.run)
+        self.run_state = RunState(events)
+        self.drive_groups = DriveGroups(self.objects)
         self.slow_drivers: set[BlockDriver] = set()
         self.nodes: dict[str, BlockNode] = {}
-        self.backends: dict[str, BlockBackend] = {}
+        self.drives: list[Drive] = []
+        self.backends: dict[str, Drive] = {}
         self._lock = asyncio.Lock()
         self._ids = 0
         self._generated = 0
@@ -86,9 +95,12 @@ class BlockGraph:
     def lookup(self, name: str) -> BlockNode:
         """The node of that device or node name.
 
-        :raises GenericError: there is none.
+        :raises GenericError: there is none, or no medium in the device.
         """
-        node = self.find(name)
+        backend = self.backends.get(name)
+        if backend is not None:
+            return backend.node
+        node = self.nodes.get(name)
         if node is None:
             raise GenericError(f"There is no device and no node named '{name}'")
         return node
@@ -133,6 +145,32 @@ class BlockGraph:
             raise GenericError(f"node-name '{node_name}' is taken by another node")
         if node_name in self.backends:
             raise GenericError(f"node-name '{node_name}' is taken by a device")
+
+    def check_new_device(self, name: str) -> None:
+        """Pass if a drive may be given this name.
+
+        :raises GenericError: it is taken.
+        """
+        if name in self.backends:
+            raise GenericError(f"There is a drive '{name}' already; choose another 'id'")
+        if name in self.nodes or name in self._opening:
+            raise GenericError(f"'{name}' is the name of a node; a drive needs another 'id'")
+
+    def add_drive(self, drive: Drive) -> None:
+        """Let a drive be found. Its name, if it has one, has been checked."""
+        if drive.name:
+            # Opening the medium may have taken it.
+            self.check_new_device(drive.name)
+            self.backends[drive.name] = drive
+        self.drives.append(drive)
+
+    def remove_drive(self, drive: Drive) -> None:
+        """Take a drive out, with its medium. Nothing of it may be in flight. Plain, cannot fail."""
+        drive.detach()
+        drive.unthrottle()
+        self.drives.remove(drive)
+        if drive.name:
+            del self.backends[drive.name]
 
     def generate_name(self) -> str:
         """A name for a node that was given none; no client can choose such a name."""
@@ -523,6 +561,14 @@ class BlockGraph:
             new.refresh_length()
         return edges
 
+    def move_users(self, edges: list[Child], target: BlockNode) -> None:
+        """Let `edges` lead to `target`. Plain.
+
+        :raises GenericError: one of the edges is frozen, or permissions conflict; the graph is as before.
+        """
+        _check_movable(edges)
+        self._redirect(edges, target)
+
     def take_back(self, edges: list[Child], old: BlockNode) -> None:
         """Undo `replace_node`, in the same exclusive and drained section: the edges lead to `old` again. Plain."""
         present = [child for child in edges if child in child.node.parents]
@@ -670,20 +716,26 @@ def _check_conflicts(node: BlockNode) -> None:
 
     A node may have thousands of users: who takes a permission is looked up once, not for each pair of users.
     """
-    takers: dict[Perm, list[Child]] = {bit: [] for bit in PERM_NAMES}
+    takers: dict[Perm, dict[object, Child]] = {bit: {} for bit in PERM_NAMES}
     for child in node.parents:
         for bit, others in takers.items():
             if child.perm & bit and len(others) < 2:
-                others.append(child)
+                others.setdefault(_side(child), child)
     for child in node.parents:
         for bit, others in takers.items():
-            rival = next((other for other in others if other is not child), None)
+            rival = next((other for side, other in others.items() if side is not _side(child)), None)
             if rival is not None and not child.shared & bit:
                 raise GenericError(
                     f"Node '{node.node_name}' cannot be used so: {rival.owner.describe()} (as '{rival.name}') "
                     f"needs {describe(rival.perm & ~child.shared)}, which {child.owner.describe()} "
                     f"(as '{child.name}') does not share"
                 )
+
+
+def _side(child: Child) -> object:
+    """Whose side the user is on: users of one side share everything with each other."""
+    owner = child.owner
+    return owner.side if isinstance(owner, BlockBackend) else child
 
 
 def _check_movable(edges: Iterable[Child]) -> None:

@@ -132,7 +132,9 @@ def device_stats(stats: BackendStats, wr_highest_offset: int) -> JSONObject:
 
 def _node_totals(node: BlockNode) -> BackendStats:
     total = BackendStats()
-    users = [child.owner.stats for child in node.parents if isinstance(child.owner, BlockBackend)]
+    # A drive and its guests count together.
+    counted = (child.owner.stats for child in node.parents if isinstance(child.owner, BlockBackend))
+    users = list({id(stats): stats for stats in counted}.values())
     for stats in users:
         total.add(stats)
     total.read.latencies = _all_latencies([stats.read.latencies for stats in users])
@@ -234,5 +236,5 @@ def graph_info(graph: BlockGraph) -> JSONObject:
 
 def _user(child: Child) -> JSONObject:
     if isinstance(child.owner, BlockBackend):
-        return {"type": "block-backend", "name": child.owner.name}
+        return {"type": "block-backend", "name": child.owner.label}
     return {"type": "block-job", "name": getattr(child.owner, "job_id", child.owner.describe())}

@@ -35,7 +35,12 @@ async def probe_format(graph: BlockGraph, protocol: Tree, what: str) -> str:
         raise GenericError(f"The first bytes of {what} cannot be read: {os_error_text(error)}") from error
     finally:
         graph.discard_if_unused(node)
-    return _MAGICS.get(bytes(start), "raw")
+    return format_of(start)
+
+
+def format_of(start: bytes | bytearray) -> str:
+    """The format that an image with these first bytes has, `raw` if they tell of none."""
+    return _MAGICS.get(bytes(start[:4]), "raw")
 
 
 async def backing_options(image: BlockNode, name: str, format_name: str | None) -> BlockdevOptions:

@@ -79,8 +79,10 @@ class BlockCommands:
 
     @command("query-block")
     def query_block(self, ctx: RequestContext, args: None) -> list[dict[str, Any]]:
-        """All named devices."""
-        return []
+        """All drives, named ones first."""
+        from qmpd.block.drive_info import drive_info
+
+        return [drive_info(drive) for drive in sorted(self._graph.drives, key=lambda drive: not drive.name)]
 
     @command("x-debug-query-block-graph")
     def query_graph(self, ctx: RequestContext, args: None) -> dict[str, Any]:

@@ -10,11 +10,9 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
-from qmpd.block.accounting import OperationStats
-from qmpd.block.backend import BlockBackend
+from qmpd.block.drive import GuestBackend
 from qmpd.block.graph import BlockGraph
 from qmpd.block.permissions import Perm
-from qmpd.errors import os_error_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +20,7 @@ class ExportSettings:
     """What all kinds of exports are told when they are made.
 
     :param export_id: unique among all exports.
-    :param node_name: the node (or device) to export.
+    :param node_name: the node to export.
     :param writable: clients may write.
     :param writethrough: writes are on stable storage when they are answered.
     :param iothread: the `iothread` object that is named for it; it changes nothing but has to stay.
@@ -35,33 +33,16 @@ class ExportSettings:
     iothread: str | None = None
 
 
-class ExportBlockBackend(BlockBackend):
-    """The backend of an export: error messages name it after that, and clients' failed requests are announced.
-
-    What a guest's disk device is in QEMU, an export is here: BLOCK_IO_ERROR tells of errors that it has passed on.
-    """
+class ExportBlockBackend(GuestBackend):
+    """The backend of an export: error messages name it after that."""
 
     def __init__(self, graph: BlockGraph, export_id: str, perm: Perm, shared: Perm) -> None:
-        super().__init__(graph, "", perm, shared)
+        super().__init__(graph, perm, shared)
         self._export_id = export_id
 
     def describe(self) -> str:
         """How error messages name this user of a node."""
         return f"export '{self._export_id}'"
-
-    def _failed(self, operation: OperationStats, error: OSError) -> None:
-        super()._failed(operation, error)
-        if self.root is not None:
-            self.graph.events.emit(
-                "BLOCK_IO_ERROR",
-                {
-                    "device": self.name,
-                    "node-name": self.root.node.node_name,
-                    "operation": "read" if operation is self.stats.read else "write",
-                    "action": "report",
-                    "reason": os_error_text(error),
-                },
-            )
 
 
 class BlockExport(ABC):
@@ -73,7 +54,7 @@ class BlockExport(ABC):
 
     kind: ClassVar[str]
 
-    def __init__(self, export_id: str, backend: BlockBackend) -> None:
+    def __init__(self, export_id: str, backend: GuestBackend) -> None:
         self.export_id = export_id
         self.backend = backend
         self.shutting_down = False

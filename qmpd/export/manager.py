@@ -175,6 +175,7 @@ class ExportManager:
     def _begin_removal(self, export: BlockExport) -> None:
         export.shutting_down = True
         export.withdraw()
+        export.backend.leave_soon()
         task = asyncio.get_running_loop().create_task(self._finish_removal(export))
         self._removals[export.export_id] = task
 

@@ -236,6 +236,10 @@ class ThrottleMember:
         """Undo one `pass_begin`."""
         self.passes -= 1
 
+    def let_pass_once(self) -> None:
+        """Let all requests of this member pass that wait now."""
+        self._group.let_pass(self)
+
     def leave(self) -> None:
         """Leave the group. Nothing of this member may be waiting."""
         self._group.members.remove(self)

@@ -4,7 +4,7 @@ This package only reads text: what it takes is checked where it is used, and it 
 
 * `commandline` splits the words into options, and knows which options there are;
 * `model` is what they become: one class an option, and `Options`, all of them;
-* `chardevs`, `addresses` and `commands` read the options' values, `values` the older form of key=value text;
+* `chardevs`, `addresses` and `commands` read the options' values;
 * `usage` is the text of `--help`.
 """
 
@@ -12,6 +12,7 @@ from qmpd.options.commandline import parse_options
 from qmpd.options.model import (
     BlockdevOption,
     ChardevOption,
+    DriveOption,
     ExportOption,
     MonitorOption,
     NbdServerOption,
@@ -24,6 +25,7 @@ from qmpd.options.model import (
 __all__ = [
     "BlockdevOption",
     "ChardevOption",
+    "DriveOption",
     "ExportOption",
     "MonitorOption",
     "NbdServerOption",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from qmpd.options.values import Values
+from qmpd.qapi.values import Values
 from qmpd.sockets import Address, FdAddress, InetAddress, UnixAddress
 
 

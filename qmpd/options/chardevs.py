@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from qmpd.monitor.chardev import ChardevOptions, SocketChardev, StdioChardev
 from qmpd.options.addresses import read_address, read_port
 from qmpd.options.model import ChardevOption, MonitorOption, Option, OptionError
-from qmpd.options.values import Values, pairs
+from qmpd.qapi.values import Values, pairs
 from qmpd.sockets import Address, InetAddress, UnixAddress
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")

@@ -38,6 +38,14 @@ class BlockdevOption:
 
 
 @dataclass(frozen=True, slots=True)
+class DriveOption:
+    """`--drive`; `text` is its value."""
+
+    source: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class ObjectOption:
     """`--object`; `arguments` are those of object-add. `source` leaves out the properties: they may be secret."""
 
@@ -61,7 +69,7 @@ class ExportOption:
     arguments: dict[str, Any]
 
 
-Option = ChardevOption | MonitorOption | ObjectOption | BlockdevOption | NbdServerOption | ExportOption
+Option = ChardevOption | MonitorOption | ObjectOption | BlockdevOption | DriveOption | NbdServerOption | ExportOption
 
 
 @dataclass(frozen=True, slots=True)

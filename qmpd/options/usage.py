@@ -25,6 +25,14 @@ A storage daemon that speaks QMP.
                          both of the above in one
   --blockdev [driver=]<driver>[,node-name=<name>][,<key>=<value>...] | <JSON>
                          add a block node
+  --drive [file=]<file>[,if=none|virtio|ide|scsi|...][,id=<id>][,format=<driver>]
+          [,node-name=<name>][,readonly=on|off][,snapshot=on|off]
+          [,cache=writeback|none|writethrough|directsync|unsafe]
+          [,aio=threads|native][,discard=ignore|unmap]
+          [,detect-zeroes=off|on|unmap][,copy-on-read=on|off][,media=disk|cdrom]
+          [,werror=<policy>][,rerror=<policy>][,index=<n>][,bus=<n>][,unit=<n>]
+          [,throttling.<limit>=<n>...][,<key>=<value>...]
+                         make a drive, and open what is in it
   --object [qom-type=]<type>,id=<id>[,<property>=<value>...] | <JSON>
   --object help | <type>,help
                          make an object; list the types, or a type's properties

@@ -83,6 +83,21 @@ def parse(text: str, implied_key: str | None = None) -> Tree:
         key, value, position = _next_pair(text, position, implied_key)
         _store(root, list(_fragments(key)), value)
         implied_key = None
+    return _finished(root)
+
+
+def nest(flat: Mapping[str, str]) -> Tree:
+    """Dotted keys with their values as a tree, as `parse` makes it.
+
+    :raises KeyvalError: for keys that are ill-formed or contradict each other.
+    """
+    root: Tree = {}
+    for key, value in flat.items():
+        _store(root, list(_fragments(key)), value)
+    return _finished(root)
+
+
+def _finished(root: Tree) -> Tree:
     return {name: _with_lists(child, name) for name, child in root.items()}
 
 

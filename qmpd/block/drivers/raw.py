@@ -1,7 +1,13 @@
-"""Driver `raw`: the bytes of its child as they are, or a window of them (offset, size)."""
+"""Driver `raw`: the bytes of its child as they are, or a window of them (offset, size).
+
+Of an image that was only guessed to be raw (`guards_start`), the first sector can be given no contents that would make
+somebody take the image for one of another format: such writes fail with EPERM.
+"""
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -26,7 +32,10 @@ class RawOptions(Protocol):
 
 
 class RawDriver(BlockDriver):
-    """A window on the child `file`; all of it unless told otherwise."""
+    """A window on the child `file`; all of it unless told otherwise.
+
+    :ivar guards_start: nobody has said that the image is raw.
+    """
 
     main_child = "file"
     mutable_options = frozenset({"offset", "size"})
@@ -37,6 +46,7 @@ class RawDriver(BlockDriver):
         self._size: int | None = None
         self._given: dict[str, int] = {}
         self._told: DebugEvents | None = None
+        self.guards_start = False
 
     @property
     def below(self) -> BlockNode:
@@ -113,9 +123,21 @@ class RawDriver(BlockDriver):
         return self.below.preadv(offset + self._offset, buffer)
 
     def pwritev(self, offset: int, data: Buffer, fua: bool) -> Awaitable[None]:
+        if self.guards_start and offset < SECTOR:
+            return self._pwritev_guarded(offset, data, fua)
         if self._told is not None:
             return self._pwritev_told(self._told, offset, data, fua)
         return self.below.pwritev(offset + self._offset, data, fua)
+
+    async def _pwritev_guarded(self, offset: int, data: Buffer, fua: bool) -> None:
+        from qmpd.block.probing import format_of
+
+        start = bytearray(min(SECTOR, self.length))
+        await self.below.preadv(0, memoryview(start))
+        start[offset : offset + len(data)] = bytes(memoryview(data)[: SECTOR - offset])
+        if format_of(start) != "raw":
+            raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+        await self.below.pwritev(offset, data, fua)
 
     async def _preadv_told(self, told: DebugEvents, offset: int, buffer: memoryview) -> None:
         await told.event("read_aio")
@@ -152,6 +174,8 @@ class RawDriver(BlockDriver):
 
     async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
         delta = self._offset
+        if self.guards_start and any(piece.offset < SECTOR for piece in pieces):
+            raise not_supported()
         await self.below.copy_from_host([piece.shifted(delta) for piece in pieces] if delta else pieces)
 
     def write_now(self, offset: int, data: Buffer) -> None:

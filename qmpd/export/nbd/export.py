@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from qmpd.block.backend import BlockBackend
 from qmpd.block.chain import top_of_guards
 from qmpd.block.dirty_bitmap import DirtyBitmap
+from qmpd.block.drive import GuestBackend
 from qmpd.block.graph import BlockGraph
 from qmpd.block.node import BlockNode
 from qmpd.block.permissions import Perm
@@ -75,7 +75,7 @@ class NbdExport(BlockExport):
         self,
         settings: ExportSettings,
         server: NbdServer,
-        backend: BlockBackend,
+        backend: GuestBackend,
         info: ExportInfo,
         bitmaps: Sequence[DirtyBitmap],
     ) -> None:
@@ -105,7 +105,7 @@ class NbdExport(BlockExport):
             node's permissions are against it. Nothing has changed then.
         """
         # While a mirror runs, it has to see what clients of the export write.
-        node = top_of_guards(graph.lookup(settings.node_name))
+        node = top_of_guards(graph.lookup_node(settings.node_name))
         if settings.writable and node.read_only:
             raise GenericError(
                 f"Node '{node.node_name}' is read-only; export it with 'writable' off, or reopen it for writing"

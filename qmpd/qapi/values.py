@@ -38,6 +38,18 @@ class Values:
             raise ValueError(f"parameter '{key}' is missing")
         return value
 
+    def maybe(self, key: str) -> str | None:
+        """The value, or None if it is not given."""
+        self._used.add(key)
+        return self._pairs.get(key)
+
+    def chosen(self, key: str, values: tuple[str, ...], default: str) -> str:
+        """The value, which is one of `values`."""
+        value = self.text(key, default)
+        if value not in values:
+            raise ValueError(f"parameter '{key}' must be one of {', '.join(values)}, not '{value}'")
+        return value
+
     def flag(self, key: str, default: bool) -> bool:
         """Whether it is on."""
         value = self.maybe_flag(key)
@@ -67,8 +79,11 @@ class Values:
         """Parameters that change nothing here."""
         self._used.update(keys)
 
+    def unused(self) -> list[str]:
+        """The parameters that nobody has asked for."""
+        return [key for key in self._pairs if key not in self._used]
+
     def finish(self) -> None:
         """Refuse what nobody has asked for."""
-        for key in self._pairs:
-            if key not in self._used:
-                raise ValueError(f"parameter '{key}' is unknown here")
+        for key in self.unused():
+            raise ValueError(f"parameter '{key}' is unknown here")

@@ -1,0 +1,72 @@
+"""What the query commands tell about drives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qmpd.block.chain import skip_implicit_filters
+from qmpd.block.info import JSONObject, backend_stats, device_info
+from qmpd.objects.throttling import Limit, Limits
+
+if TYPE_CHECKING:
+    from qmpd.block.drive import Drive
+
+_LIMIT_NAMES = {
+    Limit.BPS_TOTAL: "bps",
+    Limit.BPS_READ: "bps_rd",
+    Limit.BPS_WRITE: "bps_wr",
+    Limit.IOPS_TOTAL: "iops",
+    Limit.IOPS_READ: "iops_rd",
+    Limit.IOPS_WRITE: "iops_wr",
+}
+
+
+def drive_info(drive: Drive) -> JSONObject:
+    """`BlockInfo` of a drive."""
+    info: JSONObject = {
+        "device": drive.name,
+        "type": "unknown",
+        "removable": drive.removable,
+        "locked": drive.locked,
+    }
+    frontend = drive.frontend
+    if frontend is not None:
+        info["qdev"] = frontend.qdev
+        if frontend.tray_open is not None:
+            info["tray_open"] = frontend.tray_open
+        if frontend.has_io_status:
+            info["io-status"] = drive.io_status
+    if drive.medium is not None:
+        info["inserted"] = _inserted(drive)
+    return info
+
+
+def _inserted(drive: Drive) -> JSONObject:
+    info = device_info(skip_implicit_filters(drive.node))
+    info["cache"]["writeback"] = drive.writeback
+    if drive.throttling is not None:
+        info.update(_limits(drive.throttling.limits))
+        info["group"] = drive.throttling.name
+    return info
+
+
+def _limits(limits: Limits) -> JSONObject:
+    """Limits as `BlockDeviceInfo` has them; bursts only where there are any."""
+    info: JSONObject = {}
+    for limit, rate in limits.rates.items():
+        name = _LIMIT_NAMES[limit]
+        info[name] = rate.average
+        if rate.burst:
+            info[f"{name}_max"] = rate.burst
+            info[f"{name}_max_length"] = rate.burst_seconds
+    if limits.iops_size:
+        info["iops_size"] = limits.iops_size
+    return info
+
+
+def drive_stats(drive: Drive) -> JSONObject:
+    """`BlockStats` of a drive."""
+    info = backend_stats(drive, None if drive.frontend is None else drive.frontend.qdev)
+    # What is counted in them has been counted by the drive, whose failed requests count as uses of the disk.
+    info["stats"].update(account_invalid=True, account_failed=True)
+    return info
