@@ -6,9 +6,10 @@ Leans on nothing but the standard library; it must stay cheap, one context is ma
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from qmpd.catalog.catalog import Catalog
     from qmpd.wire.session import Session
 
 
@@ -21,7 +22,7 @@ class PeerCredentials:
     gid: int
 
 
-class RequestContext(NamedTuple):
+class RequestContext:
     """The circumstances of one command.
 
     :ivar request_id: counts the requests of the daemon's life, from 1.
@@ -29,13 +30,28 @@ class RequestContext(NamedTuple):
     :ivar peer: who sent it, where that is known.
     :ivar time: when it was taken up, in seconds since the epoch.
     :ivar session: the protocol session, for `qmp_capabilities` alone.
+    :ivar catalog: the daemon's catalog, if it has one. Its transactions hang on the context: see `qmpd.catalog.facade`.
     """
 
-    request_id: int
-    session_id: int
-    peer: PeerCredentials | None
-    time: float
-    session: Session | None = None
+    __slots__ = ("_asyncio_facade_context", "catalog", "peer", "request_id", "session", "session_id", "time")
+
+    _asyncio_facade_context: object
+
+    def __init__(
+        self,
+        request_id: int,
+        session_id: int,
+        peer: PeerCredentials | None,
+        time: float,
+        session: Session | None = None,
+        catalog: Catalog | None = None,
+    ) -> None:
+        self.request_id = request_id
+        self.session_id = session_id
+        self.peer = peer
+        self.time = time
+        self.session = session
+        self.catalog = catalog
 
 
 @dataclass(frozen=True, slots=True)
