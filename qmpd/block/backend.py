@@ -209,7 +209,8 @@ class BlockBackend:
         stats = self.stats.read
         began = time.monotonic_ns()
         try:
-            await self.node.preadv(offset, buffer)
+            root = self.root
+            await (self.node if root is None else root.node).preadv(offset, buffer)
         except OSError as error:
             verdict = self._failed(stats, error)
             if verdict is Verdict.REPORT:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 Done = Callable[[], object]
 
 
@@ -48,13 +49,13 @@ class _Driver:
             self.wait_for(pending)
 
 
-def drive(coro: Coroutine[Any, Any, None], suspended: Callable[[], Done]) -> bool:
+def drive(coro: Coroutine[Any, Any, None], suspended: Callable[[T], Done], subject: T) -> bool:
     """Run `coro` to its end, without ever making a task of it. It cannot be cancelled.
 
     `coro` must not use what needs a current task (`asyncio.timeout`, task groups); futures, locks, events and sleeps do
     not. It should not raise: an exception after the first suspension goes to the loop's exception handler.
 
-    :param suspended: called once if it suspends; returns what is to be called when it has ended.
+    :param suspended: called with `subject`, once, if it suspends; returns what is to be called when it has ended.
     :returns: True when it has ended without suspending.
     :raises: whatever `coro` raises in its first stretch.
     """
@@ -62,5 +63,5 @@ def drive(coro: Coroutine[Any, Any, None], suspended: Callable[[], Done]) -> boo
         pending = coro.send(None)
     except StopIteration:
         return True
-    _Driver(coro, suspended()).wait_for(pending)
+    _Driver(coro, suspended(subject)).wait_for(pending)
     return False

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -202,19 +202,17 @@ class BlockNode:
             self._aligner = RequestAligner(self.driver)
         return self._aligner
 
-    async def preadv(self, offset: int, buffer: memoryview) -> None:
-        """Fill `buffer` from `offset`.
+    def preadv(self, offset: int, buffer: memoryview) -> Awaitable[None]:
+        """Fill `buffer` from `offset`. To be awaited at once.
 
         :raises OSError: EIO beyond the end, or what the driver met.
         """
-        length = len(buffer)
         driver = self.driver
-        if offset < 0 or offset + length > driver.length:
+        if offset < 0 or offset + len(buffer) > driver.length:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         if driver.request_alignment == 1:
-            await driver.preadv(offset, buffer)
-        else:
-            await self._alignment_helper().preadv(offset, buffer)
+            return driver.preadv(offset, buffer)
+        return self._alignment_helper().preadv(offset, buffer)
 
     async def pwritev(self, offset: int, data: Buffer, fua: bool = False) -> None:
         """Write `data` at `offset`.

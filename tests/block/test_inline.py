@@ -21,10 +21,10 @@ async def _work(steps: list[str], waits: list[asyncio.Future[str]]) -> None:
 async def test_nothing_to_wait_for() -> None:
     steps: list[str] = []
 
-    def unexpected() -> Callable[[], None]:
+    def unexpected(_: None) -> Callable[[], None]:
         raise AssertionError("it did not suspend")
 
-    assert inline.drive(_work(steps, []), unexpected)
+    assert inline.drive(_work(steps, []), unexpected, None)
     assert steps == ["begun", "ended"]
 
 
@@ -34,7 +34,7 @@ async def test_drive_goes_on_without_a_task() -> None:
     steps: list[str] = []
     ended = asyncio.Event()
     before = asyncio.all_tasks()
-    assert not inline.drive(_work(steps, waits), lambda: ended.set)
+    assert not inline.drive(_work(steps, waits), lambda _: ended.set, None)
     waits[0].set_result("0")
     waits[1].set_exception(OSError(5, "broken"))
     await asyncio.sleep(0)
@@ -55,7 +55,7 @@ async def test_drive_takes_bare_yields_locks_and_sleeps() -> None:
             await asyncio.sleep(0.001)
 
     await lock.acquire()
-    inline.drive(work(), lambda: ended.set)
+    inline.drive(work(), lambda _: ended.set, None)
     await asyncio.sleep(0)
     lock.release()
     await ended.wait()
@@ -73,7 +73,7 @@ async def test_drive_reports_what_is_raised_late() -> None:
         await future
         raise KeyError("a bug")
 
-    inline.drive(work(), lambda: ended.set)
+    inline.drive(work(), lambda _: ended.set, None)
     future.set_result(None)
     await ended.wait()
     await asyncio.sleep(0)

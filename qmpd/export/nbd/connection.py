@@ -22,7 +22,7 @@ from qmpd.export.nbd.transmission import ExportAccess, Limits, Outbox, Transmiss
 
 _HANDSHAKE_READ = 64 << 10
 _MAX_PARTS = 256
-_EARLY_FLUSH = 32 << 10
+_EARLY_FLUSH = 48 << 10
 """With so many bytes of replies waiting, they are sent before the next request is started."""
 
 

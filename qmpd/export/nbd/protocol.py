@@ -134,6 +134,9 @@ class Request(NamedTuple):
     payload: memoryview | None
 
 
+_new_tuple = tuple.__new__
+"""Makes a `Request` in half the time that calling it takes."""
+
 REQUEST_MAGIC = 0x25609513
 SIMPLE_REPLY_MAGIC = 0x67446698
 STRUCTURED_REPLY_MAGIC = 0x668E33EF
@@ -377,11 +380,11 @@ class RequestDecoder:
             body = position + _HEADER_SIZE
             if command != _WRITE or length > MAX_PAYLOAD:
                 # An oversized write is fatal and its payload not even looked at: framing no longer matters.
-                requests.append(Request(flags, command, cookie, offset, length, None))
+                requests.append(_new_tuple(Request, (flags, command, cookie, offset, length, None)))
                 position = body
             elif length <= end - body:
                 payload = chunk.view[body : body + length]
-                requests.append(Request(flags, command, cookie, offset, length, payload))
+                requests.append(_new_tuple(Request, (flags, command, cookie, offset, length, payload)))
                 position = body + length
             elif length > self._LARGE:
                 self._begin_large(Request(flags, command, cookie, offset, length, None), body)
