@@ -2,7 +2,7 @@
 
 `server` is a running server, and a test that asks for it runs once on qmpd and once on QEMU's own. `launch`
 starts servers with options of the test's choice. Markers: `qmpd_only(reason)`, `qsd_only(reason)`, and
-`peer("qemu")` to take a QEMU without a machine for the real one.
+`peer("qemu")` to take a QEMU without a machine for the real one, or `peer("pc")` for one with a PC that stands still.
 """
 
 from collections.abc import Iterator

@@ -32,6 +32,7 @@ from qmpd.commands.block import BlockCommands
 from qmpd.commands.chains import ChainCommands
 from qmpd.commands.children import ChildCommands
 from qmpd.commands.control import VERSION, ControlCommands
+from qmpd.commands.devices import DeviceCommands
 from qmpd.commands.exports import ExportCommands
 from qmpd.commands.images import ImageCommands
 from qmpd.commands.jobs import JobCommands
@@ -41,6 +42,7 @@ from qmpd.commands.objects import ObjectCommands
 from qmpd.commands.snapshots import SnapshotCommands
 from qmpd.commands.statistics import StatisticsCommands
 from qmpd.commands.transaction import TransactionCommands
+from qmpd.devices.manager import DeviceManager
 from qmpd.errors import QMPError, os_error_text
 from qmpd.export.manager import ExportManager
 from qmpd.jobs.manager import JobManager
@@ -52,6 +54,7 @@ from qmpd.monitor.server import Monitor
 from qmpd.options import (
     BlockdevOption,
     ChardevOption,
+    DeviceOption,
     DriveOption,
     ExportOption,
     MonitorOption,
@@ -124,12 +127,14 @@ class Daemon:
         yield TransactionCommands(self.engine)
         yield ExportCommands(self.graph, self.exports)
         yield ObjectCommands(self.graph.objects)
+        yield DeviceCommands(self.graph, self.devices)
         yield StatisticsCommands(self.graph, self.exports)
 
     def _build_block_layer(self) -> None:
         """Nodes, jobs and transactions, and how they end."""
         self.pool = IOPool()
         self.graph = BlockGraph(self.pool, self.events)
+        self.devices = DeviceManager(self.graph, self.events)
         self.jobs = JobManager(self.graph, self.events)
         services = BlockServices(self.graph, self.pool, self.events)
         self.engine = TransactionEngine(self.graph, self.jobs, self.events, services)
@@ -198,6 +203,8 @@ class Daemon:
                     await self._execute("blockdev-add", option.arguments)
                 case DriveOption():
                     await self._add_drive(option.text)
+                case DeviceOption():
+                    await self._execute("device_add", option.arguments)
                 case NbdServerOption():
                     await self._execute("nbd-server-start", option.arguments)
                 case ExportOption():
@@ -216,10 +223,16 @@ class Daemon:
 
         request = parse_drive(text)
         async with self.graph.exclusive():
-            await add_drive(self.graph, request)
+            drive = await add_drive(self.graph, request)
+            try:
+                self.devices.add_for_drive(drive, request)
+            except BaseException:
+                self.graph.remove_drive(drive)
+                raise
 
     async def _start(self) -> None:
-        for option in self._options.steps:
+        # Devices last, as in QEMU: they may name drives that the command line makes after them.
+        for option in sorted(self._options.steps, key=lambda option: isinstance(option, DeviceOption)):
             await self.apply(option)
         if self._options.pidfile is not None:
             try:

@@ -1,4 +1,4 @@
-"""The servers under test as processes: qmpd, qemu-storage-daemon and a QEMU without a machine.
+"""The servers under test as processes: qmpd, qemu-storage-daemon, and a QEMU without a machine or with a PC.
 
 Every server is started from the same few options, watched for an unexpected death and for tracebacks on
 stderr, and killed at the end whatever happens. Must never reach into a server by any way but its sockets and
@@ -368,7 +368,20 @@ class QemuSystem(Server):
         return words
 
 
-SERVER_KINDS: dict[str, type[Server]] = {server.kind: server for server in (QmpdServer, QemuStorageDaemon, QemuSystem)}
+class QemuMachine(QemuSystem):
+    """A QEMU with a PC that is not started, for tests with devices."""
+
+    kind = "pc"
+
+    @classmethod
+    def program(cls) -> list[str]:
+        binary = shutil.which("qemu-system-x86_64") or "qemu-system-x86_64"
+        return [binary, "-machine", "pc", "-nodefaults", "-display", "none", "-S"]
+
+
+SERVER_KINDS: dict[str, type[Server]] = {
+    server.kind: server for server in (QmpdServer, QemuStorageDaemon, QemuSystem, QemuMachine)
+}
 
 
 class Launcher:

@@ -240,4 +240,8 @@ TYPES: Mapping[str, KeyvalType] = {
     "QObjObjectOptionsBase": StructType({"qom-type": "ObjectType", "id": "str"}),
     "ObjectOptions": UnionType({"qom-type": "ObjectType", "id": "str"}, "qom-type", {"authz-list": "AuthZListProperties", "authz-simple": "AuthZSimpleProperties", "iothread": "IothreadProperties", "secret": "SecretProperties", "throttle-group": "ThrottleGroupProperties", "tls-creds-anon": "TlsCredsAnonProperties", "tls-creds-psk": "TlsCredsPskProperties", "tls-creds-x509": "TlsCredsX509Properties"}),
     "QObjObjectDelArg": StructType({"id": "str"}),
+    "QObjDeviceListPropertiesArg": StructType({"typename": "str"}),
+    "QObjDeviceAddArg": StructType({"driver": "str", "bus": "str", "id": "str"}),
+    "QObjDeviceDelArg": StructType({"id": "str"}),
+    "QObjDeviceDeletedArg": StructType({"device": "str", "path": "str"}),
 }

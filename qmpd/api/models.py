@@ -334,6 +334,10 @@ if TYPE_CHECKING:
     from qmpd.api.structs.qom import ObjectOptionsTlsCredsPsk as ObjectOptionsTlsCredsPsk
     from qmpd.api.structs.qom import ObjectOptionsTlsCredsX509 as ObjectOptionsTlsCredsX509
     from qmpd.api.structs.qom import QObjObjectDelArg as QObjObjectDelArg
+    from qmpd.api.structs.qdev import QObjDeviceListPropertiesArg as QObjDeviceListPropertiesArg
+    from qmpd.api.structs.qdev import QObjDeviceAddArg as QObjDeviceAddArg
+    from qmpd.api.structs.qdev import QObjDeviceDelArg as QObjDeviceDelArg
+    from qmpd.api.structs.qdev import QObjDeviceDeletedArg as QObjDeviceDeletedArg
 
 _HOMES = {
     "QapiErrorClass": "qmpd.api.enums",
@@ -659,6 +663,10 @@ _HOMES = {
     "ObjectOptionsTlsCredsPsk": "qmpd.api.structs.qom",
     "ObjectOptionsTlsCredsX509": "qmpd.api.structs.qom",
     "QObjObjectDelArg": "qmpd.api.structs.qom",
+    "QObjDeviceListPropertiesArg": "qmpd.api.structs.qdev",
+    "QObjDeviceAddArg": "qmpd.api.structs.qdev",
+    "QObjDeviceDelArg": "qmpd.api.structs.qdev",
+    "QObjDeviceDeletedArg": "qmpd.api.structs.qdev",
 }
 
 __all__ = [
@@ -985,6 +993,10 @@ __all__ = [
     "ObjectOptionsTlsCredsPsk",
     "ObjectOptionsTlsCredsX509",
     "QObjObjectDelArg",
+    "QObjDeviceListPropertiesArg",
+    "QObjDeviceAddArg",
+    "QObjDeviceDelArg",
+    "QObjDeviceDeletedArg",
 ]
 
 

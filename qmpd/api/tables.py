@@ -82,6 +82,9 @@ COMMANDS: Mapping[str, CommandInfo] = MappingProxyType(
         "qom-list-properties": CommandInfo("qom-list-properties", _MODELS, arg_type="QObjQomListPropertiesArg", ret_type="[ObjectPropertyInfo]", allow_preconfig=True),
         "object-add": CommandInfo("object-add", _MODELS, arg_type="ObjectOptions", allow_preconfig=True),
         "object-del": CommandInfo("object-del", _MODELS, arg_type="QObjObjectDelArg", allow_preconfig=True),
+        "device-list-properties": CommandInfo("device-list-properties", _MODELS, arg_type="QObjDeviceListPropertiesArg", ret_type="[ObjectPropertyInfo]"),
+        "device_add": CommandInfo("device_add", _MODELS, arg_type="QObjDeviceAddArg", features=("json-cli", "json-cli-hotplug",), free_form=True),
+        "device_del": CommandInfo("device_del", _MODELS, arg_type="QObjDeviceDelArg"),
     }
 )
 
@@ -99,5 +102,6 @@ EVENTS: Mapping[str, EventInfo] = MappingProxyType(
         "QUORUM_REPORT_BAD": EventInfo("QUORUM_REPORT_BAD", _MODELS, arg_type="QObjQuorumReportBadArg"),
         "BLOCK_WRITE_THRESHOLD": EventInfo("BLOCK_WRITE_THRESHOLD", _MODELS, arg_type="QObjBlockWriteThresholdArg"),
         "BLOCK_EXPORT_DELETED": EventInfo("BLOCK_EXPORT_DELETED", _MODELS, arg_type="QObjBlockExportDeletedArg"),
+        "DEVICE_DELETED": EventInfo("DEVICE_DELETED", _MODELS, arg_type="QObjDeviceDeletedArg"),
     }
 )

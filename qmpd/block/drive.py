@@ -173,22 +173,13 @@ class Drive(BlockBackend):
         self.graph.run_state.release()
 
     def move(self, target: BlockNode) -> None:
-        """Let the drive and its guests go on with another node. Both nodes are drained, and the graph is held.
+        """Let the drive and its guests do with another node what they did. Both are drained, and the graph is held.
 
         :raises GenericError: the node cannot be used so; nothing has changed then.
         """
         assert self.root is not None
-        edges = [self.root, *(guest.root for guest in self.guests if guest.root is not None)]
-        before = self.perm, self.shared
-        if self.frontend is not None:
-            self.perm, self.shared = self.frontend.permissions(target)
-        self.root.perm, self.root.shared = self.perm, self.shared
-        try:
-            self.graph.move_users(edges, target)
-        except BaseException:
-            self.perm, self.shared = before
-            self.root.perm, self.root.shared = before
-            raise
+        guests = [guest.root for guest in self.guests if guest.root is not None]
+        self.graph.move_users([self.root, *guests], target)
 
     # Guests.
 

@@ -66,26 +66,30 @@ class ObjectCommands:
         return self._objects.get(args.path, args.property)
 
     @command("qom-set")
-    def qom_set(self, ctx: RequestContext, args: QObjQomSetArg) -> None:
+    async def qom_set(self, ctx: RequestContext, args: QObjQomSetArg) -> None:
         """Change a property.
 
         :raises DeviceNotFound: there is no such object.
         :raises GenericError: it has no such property, it cannot be changed, or not to that.
         """
-        self._objects.set(args.path, args.property, args.value)
+        taking_effect = self._objects.set(args.path, args.property, args.value)
+        if taking_effect is not None:
+            await taking_effect
 
     @command("qom-list-types")
     def qom_list_types(self, ctx: RequestContext, args: QObjQomListTypesArg) -> list[dict[str, Any]]:
         """The types of objects."""
-        from qmpd.objects.types import TYPES
+        from qmpd.devices.kinds import kinds
+        from qmpd.objects.types import TYPES, ObjectType
 
+        devices = [ObjectType(name, "device") for name in kinds()]
         return [
             {
                 "name": kind.name,
                 **({"abstract": True} if kind.abstract else {}),
                 **({"parent": kind.parent} if kind.parent is not None else {}),
             }
-            for kind in TYPES.values()
+            for kind in (*TYPES.values(), *devices)
             if (args.abstract or not kind.abstract) and (args.implements is None or kind.is_a(args.implements))
         ]
 
@@ -95,9 +99,15 @@ class ObjectCommands:
 
         :raises DeviceNotFound: there is no such type.
         """
+        from qmpd.devices.kinds import kinds
         from qmpd.objects.types import lookup_type
 
-        return _described(lookup_type(args.typename).load())
+        device = kinds().get(args.typename)
+        if device is None:
+            return _described(lookup_type(args.typename).load())
+        from qmpd.devices.device import device_class
+
+        return _described(device_class(device))
 
 
 def _described(kind: type[QomObject]) -> list[dict[str, Any]]:

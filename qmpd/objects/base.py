@@ -30,14 +30,15 @@ class Property:
 
     :ivar type: the name that clients are shown: `int`, `bool`, `string`, or a type of the schema.
     :ivar get: reads it.
-    :ivar set: changes it; None if it cannot be changed, not even when the object is made.
+    :ivar set: changes it, or gives what is to be awaited for that; None if it cannot be changed, not even when the
+        object is made.
     :ivar schema: the schema's type of its value, where `type` is not its name.
     """
 
     name: str
     type: str
     get: Callable[[Any], object]
-    set: Callable[[Any, Any], None] | None = None
+    set: Callable[[Any, Any], Awaitable[None] | None] | None = None
     schema: str | None = None
 
 

@@ -1,13 +1,14 @@
 """The tree of objects: made, found by path, changed, deleted.
 
-The root has the container `objects` as soon as there is an object. A path is absolute (`/objects/ID`), or the end of
-one (`ID`), as long as only one object is found by it.
+The root has the container `objects` as soon as there is an object, and whatever others have put there, such as
+`machine` with the devices. A path is absolute (`/objects/ID`), or the end of one (`ID`), as long as only one object is
+found by it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from qmpd.errors import DeviceNotFound, GenericError
@@ -49,6 +50,10 @@ class ObjectTree:
     def __iter__(self) -> Iterator[UserObject]:
         """The objects that clients have made, oldest first."""
         return (found for found in list(self._objects.below.values()) if isinstance(found, UserObject))
+
+    def mount(self, name: str, below: QomObject) -> None:
+        """Let something be found below the root."""
+        self._root.below[name] = below
 
     async def add(self, type_name: str, object_id: str, properties: Mapping[str, Any]) -> UserObject:
         """Make an object.
@@ -131,10 +136,11 @@ class ObjectTree:
             return self._path_of(below)
         return _property(owner, name).get(owner)
 
-    def set(self, path: str, name: str, value: object) -> None:
+    def set(self, path: str, name: str, value: object) -> Awaitable[None] | None:
         """Change a property.
 
         :param value: as the client sent it.
+        :returns: what has to be awaited for the change to take effect, None if it has.
         :raises DeviceNotFound: there is no such object.
         :raises GenericError: it has no such property, it cannot be changed, or not to that.
         """
@@ -144,7 +150,7 @@ class ObjectTree:
         found = _property(owner, name)
         if found.set is None:
             raise GenericError(f"Property '{owner.type_name}.{name}' is not writable")
-        _change(owner, name, _validated(found, value))
+        return _change(owner, name, _validated(found, value))
 
     def _resolve_one(self, path: str) -> QomObject:
         try:
@@ -153,7 +159,7 @@ class ObjectTree:
             raise DeviceNotFound(error.desc) from error
 
     def _path_of(self, wanted: QomObject) -> str:
-        return "/objects" if wanted is self._objects else f"/objects/{getattr(wanted, 'object_id', '')}"
+        return next(path for path, found in _all_paths("", self._root) if found is wanted)
 
 
 def _walk(start: QomObject, parts: list[str]) -> QomObject | None:
@@ -171,6 +177,12 @@ def _all_below(start: QomObject) -> Iterator[QomObject]:
         yield from _all_below(child)
 
 
+def _all_paths(path: str, start: QomObject) -> Iterator[tuple[str, QomObject]]:
+    for name, child in start.children().items():
+        yield f"{path}/{name}", child
+        yield from _all_paths(f"{path}/{name}", child)
+
+
 def _property(owner: QomObject, name: str) -> Property:
     found = owner.find_property(name)
     if found is None:
@@ -179,11 +191,11 @@ def _property(owner: QomObject, name: str) -> Property:
     return found
 
 
-def _change(owner: QomObject, name: str, value: Any) -> None:
+def _change(owner: QomObject, name: str, value: Any) -> Awaitable[None] | None:
     change = _property(owner, name).set
     if change is None:
         raise GenericError(f"Property '{owner.type_name}.{name}' is not writable")
-    change(owner, value)
+    return change(owner, value)
 
 
 def _validated(found: Property, value: object) -> Any:

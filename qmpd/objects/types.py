@@ -53,6 +53,7 @@ TYPES = {
         ObjectType(USER_CREATABLE, "interface", abstract=True),
         ObjectType("container", "object", "tree:Container"),
         ObjectType("authz", "object", abstract=True),
+        ObjectType("device", "object", abstract=True),
         ObjectType("event-loop-base", "object", "iothread:EventLoopBase", True, (USER_CREATABLE,)),
         ObjectType("secret_common", "object", "secret:SecretCommon", True, (USER_CREATABLE,)),
         ObjectType("tls-creds", "object", "tls_creds:TlsCreds", abstract=True),

@@ -12,6 +12,7 @@ from qmpd.options.commandline import parse_options
 from qmpd.options.model import (
     BlockdevOption,
     ChardevOption,
+    DeviceOption,
     DriveOption,
     ExportOption,
     MonitorOption,
@@ -25,6 +26,7 @@ from qmpd.options.model import (
 __all__ = [
     "BlockdevOption",
     "ChardevOption",
+    "DeviceOption",
     "DriveOption",
     "ExportOption",
     "MonitorOption",

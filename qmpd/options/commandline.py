@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from qmpd.options.chardevs import QmpReader, check_chardevs, read_chardev, read_monitor
-from qmpd.options.commands import asks_for_help, object_help, read_blockdev, read_export, read_nbd_server, read_object
+from qmpd.options.commands import (
+    asks_for_help,
+    object_help,
+    read_blockdev,
+    read_device,
+    read_export,
+    read_nbd_server,
+    read_object,
+)
 from qmpd.options.model import DriveOption, Option, OptionError, Options
 from qmpd.options.usage import USAGE
 
@@ -57,6 +65,7 @@ def _readers() -> Mapping[str, Reader]:
         "qmp": QmpReader(),
         "object": read_object,
         "blockdev": read_blockdev,
+        "device": read_device,
         "drive": lambda text: DriveOption(f"--drive {text}", text),
         "nbd-server": read_nbd_server,
         "export": read_export,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qmpd.options.addresses import legacy_address
-from qmpd.options.model import BlockdevOption, ExportOption, NbdServerOption, ObjectOption, OptionError
+from qmpd.options.model import BlockdevOption, DeviceOption, ExportOption, NbdServerOption, ObjectOption, OptionError
 
 
 def _tree(text: str, type_name: str, implied_key: str | None) -> dict[str, Any]:
@@ -32,6 +32,17 @@ def _json_object(text: str) -> dict[str, Any]:
 def read_blockdev(text: str) -> BlockdevOption:
     """Read the value of `--blockdev`."""
     return BlockdevOption(f"--blockdev {text}", _tree(text, "BlockdevOptions", "driver"))
+
+
+def read_device(text: str) -> DeviceOption:
+    """Read the value of `--device`."""
+    if text.startswith("{"):
+        arguments = _json_object(text)
+    else:
+        from qmpd.qapi.values import pairs
+
+        arguments = dict(pairs(text, "driver"))
+    return DeviceOption(f"--device {text}", arguments)
 
 
 def read_object(text: str) -> ObjectOption:

@@ -46,6 +46,14 @@ class DriveOption:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceOption:
+    """`--device`; `arguments` are those of device_add."""
+
+    source: str
+    arguments: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class ObjectOption:
     """`--object`; `arguments` are those of object-add. `source` leaves out the properties: they may be secret."""
 
@@ -69,7 +77,16 @@ class ExportOption:
     arguments: dict[str, Any]
 
 
-Option = ChardevOption | MonitorOption | ObjectOption | BlockdevOption | DriveOption | NbdServerOption | ExportOption
+Option = (
+    ChardevOption
+    | MonitorOption
+    | ObjectOption
+    | BlockdevOption
+    | DriveOption
+    | DeviceOption
+    | NbdServerOption
+    | ExportOption
+)
 
 
 @dataclass(frozen=True, slots=True)

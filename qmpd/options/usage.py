@@ -33,6 +33,9 @@ A storage daemon that speaks QMP.
           [,werror=<policy>][,rerror=<policy>][,index=<n>][,bus=<n>][,unit=<n>]
           [,throttling.<limit>=<n>...][,<key>=<value>...]
                          make a drive, and open what is in it
+  --device [driver=]<kind>[,drive=<drive or node>][,id=<id>][,<property>=<value>...]
+           | <JSON>
+                         make a device, the guest's side of a drive or node
   --object [qom-type=]<type>,id=<id>[,<property>=<value>...] | <JSON>
   --object help | <type>,help
                          make an object; list the types, or a type's properties

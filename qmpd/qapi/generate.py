@@ -73,7 +73,7 @@ def _command_fields(command: Command) -> Iterator[str]:
     if command.ret_type is not None:
         name = type_name(command.ret_type)
         yield f"ret_type={quote(f'[{name}]' if command.ret_type.is_array else name)}"
-    for flag in ("allow_oob", "allow_preconfig", "coroutine"):
+    for flag in ("free_form", "allow_oob", "allow_preconfig", "coroutine"):
         if getattr(command, flag):
             yield f"{flag}=True"
     if not command.success_response:

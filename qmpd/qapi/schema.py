@@ -120,11 +120,15 @@ class Alternate(Definition):
 
 @dataclass(frozen=True, slots=True)
 class Command(Definition):
-    """A QMP command."""
+    """A QMP command.
+
+    :ivar free_form: it takes more members than its arguments name, and looks at all of them itself.
+    """
 
     arg_type: str | None
     ret_type: TypeRef | None
     boxed: bool
+    free_form: bool
     success_response: bool
     allow_oob: bool
     allow_preconfig: bool

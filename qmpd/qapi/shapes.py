@@ -259,6 +259,7 @@ class Shapes:
             arg_type,
             None if returned is None else _type_ref(returned, f"what '{head.name}' returns", head.info),
             boxed,
+            free_form=head.value.get("gen") is False and arg_type is not None,
             success_response=head.value.get("success-response") is not False,
             allow_oob=flags["allow-oob"],
             allow_preconfig=flags["allow-preconfig"],

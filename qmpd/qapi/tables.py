@@ -24,12 +24,14 @@ class CommandInfo:
     :param arg_type: the name in `models` of what its arguments are; None if it takes none.
     :param ret_type: the name in `models` of what it returns, in brackets if an array; None if nothing.
     :param models: the module that has the models.
+    :param free_form: the arguments are passed on as they are, for the command to look at.
     """
 
     name: str
     models: str
     arg_type: str | None = None
     ret_type: str | None = None
+    free_form: bool = False
     allow_oob: bool = False
     allow_preconfig: bool = False
     coroutine: bool = False
@@ -37,13 +39,15 @@ class CommandInfo:
     features: tuple[str, ...] = ()
 
     @cached_property
-    def validate(self) -> Callable[[Mapping[str, object]], Model | None]:
+    def validate(self) -> Callable[[Mapping[str, object]], Model | Mapping[str, object] | None]:
         """`validate(arguments)` makes the model that the handler gets; None for a command without arguments.
 
         Raises `pydantic.ValidationError`, which `qmpd.qapi.explain.explain` puts into words.
         """
         if self.arg_type is None:
             return partial(_refuse_members, self.name)
+        if self.free_form:
+            return dict
         check = validator(self.models, self.arg_type).validate_python
         return cast("Callable[[Mapping[str, object]], Model]", partial(check, by_alias=True, by_name=False))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,13 @@ class Rig:
     def call(self, name: str, **arguments: Any) -> Any:
         arguments = {key.replace("_", "-"): value for key, value in arguments.items()}
         method = getattr(self._commands, name.replace("-", "_"))
-        return method(self._context(), COMMANDS[name].validate(arguments))
+        result = method(self._context(), COMMANDS[name].validate(arguments))
+        if not inspect.iscoroutine(result):
+            return result
+        # Of an object that a client has made, a property changes without waiting.
+        with pytest.raises(StopIteration) as done:
+            result.send(None)
+        return done.value.value
 
     @staticmethod
     def _context() -> RequestContext:
