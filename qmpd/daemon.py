@@ -34,6 +34,7 @@ from qmpd.commands.children import ChildCommands
 from qmpd.commands.control import VERSION, ControlCommands
 from qmpd.commands.devices import DeviceCommands
 from qmpd.commands.exports import ExportCommands
+from qmpd.commands.human import HumanCommands
 from qmpd.commands.images import ImageCommands
 from qmpd.commands.jobs import JobCommands
 from qmpd.commands.mirror import MirrorCommands
@@ -107,6 +108,8 @@ class Daemon:
         self.events = EventBus(check=_check_event if check else None)
         self.dispatcher = Dispatcher(COMMANDS, check_replies=check)
         self._build_block_layer()
+        self._human = HumanCommands(self.graph, self.dispatcher)
+        self.at_shutdown(Stage.JOBS, self._human.close)
         for family in self._families():
             self.dispatcher.register(family)
         self.monitor = Monitor(self.dispatcher, self.events, self.spawn, VERSION)
@@ -129,6 +132,7 @@ class Daemon:
         yield ObjectCommands(self.graph.objects)
         yield DeviceCommands(self.graph, self.devices)
         yield StatisticsCommands(self.graph, self.exports)
+        yield self._human
 
     def _build_block_layer(self) -> None:
         """Nodes, jobs and transactions, and how they end."""

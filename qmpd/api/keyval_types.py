@@ -175,6 +175,7 @@ TYPES: Mapping[str, KeyvalType] = {
     "QObjBlockExportDelArg": StructType({"id": "str", "mode": "BlockExportRemoveMode"}),
     "QObjBlockExportDeletedArg": StructType({"id": "str"}),
     "BlockExportInfo": StructType({"id": "str", "type": "BlockExportType", "node-name": "str", "shutting-down": "bool"}),
+    "QObjHumanMonitorCommandArg": StructType({"command-line": "str", "cpu-index": "int"}),
     "NameInfo": StructType({"name": "str"}),
     "QMPCapability": EnumType(["oob"]),
     "QObjQmpCapabilitiesArg": StructType({"enable": "[QMPCapability]"}),

@@ -242,6 +242,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_export import QObjBlockExportDelArg as QObjBlockExportDelArg
     from qmpd.api.structs.block_export import QObjBlockExportDeletedArg as QObjBlockExportDeletedArg
     from qmpd.api.structs.block_export import BlockExportInfo as BlockExportInfo
+    from qmpd.api.structs.misc import QObjHumanMonitorCommandArg as QObjHumanMonitorCommandArg
     from qmpd.api.structs.misc import NameInfo as NameInfo
     from qmpd.api.enums import QMPCapability as QMPCapability
     from qmpd.api.structs.control import QObjQmpCapabilitiesArg as QObjQmpCapabilitiesArg
@@ -571,6 +572,7 @@ _HOMES = {
     "QObjBlockExportDelArg": "qmpd.api.structs.block_export",
     "QObjBlockExportDeletedArg": "qmpd.api.structs.block_export",
     "BlockExportInfo": "qmpd.api.structs.block_export",
+    "QObjHumanMonitorCommandArg": "qmpd.api.structs.misc",
     "NameInfo": "qmpd.api.structs.misc",
     "QMPCapability": "qmpd.api.enums",
     "QObjQmpCapabilitiesArg": "qmpd.api.structs.control",
@@ -901,6 +903,7 @@ __all__ = [
     "QObjBlockExportDelArg",
     "QObjBlockExportDeletedArg",
     "BlockExportInfo",
+    "QObjHumanMonitorCommandArg",
     "NameInfo",
     "QMPCapability",
     "QObjQmpCapabilitiesArg",

@@ -68,6 +68,7 @@ COMMANDS: Mapping[str, CommandInfo] = MappingProxyType(
         "block-export-add": CommandInfo("block-export-add", _MODELS, arg_type="BlockExportOptions", allow_preconfig=True),
         "block-export-del": CommandInfo("block-export-del", _MODELS, arg_type="QObjBlockExportDelArg", allow_preconfig=True),
         "query-block-exports": CommandInfo("query-block-exports", _MODELS, ret_type="[BlockExportInfo]", allow_preconfig=True),
+        "human-monitor-command": CommandInfo("human-monitor-command", _MODELS, arg_type="QObjHumanMonitorCommandArg", features=("savevm-monitor-nodes",), ret_type="str"),
         "query-name": CommandInfo("query-name", _MODELS, ret_type="NameInfo", allow_preconfig=True),
         "qmp_capabilities": CommandInfo("qmp_capabilities", _MODELS, arg_type="QObjQmpCapabilitiesArg", allow_preconfig=True),
         "query-version": CommandInfo("query-version", _MODELS, ret_type="VersionInfo", allow_preconfig=True),

@@ -345,6 +345,11 @@ class BlockDriver(ABC):
         """Further members of `ImageInfo` for this driver."""
         return {}
 
+    @property
+    def vm_state_offset(self) -> int:
+        """Where in an image that can hold it the state of a machine begins, behind the disk; 0 for others."""
+        return 0
+
     def backing_name(self) -> str | None:
         """The `backing_file` member of `BlockDeviceInfo`."""
         return None

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from qmpd.block.backend import BlockBackend
 from qmpd.block.blockers import BlockOp
 from qmpd.block.info import DeviceInfoCache, graph_info
-from qmpd.block.node import BlockNode
 from qmpd.block.opening import open_blockdev
 from qmpd.block.permissions import Perm
-from qmpd.errors import GenericError, os_error_text
+from qmpd.block.resizing import resize
 from qmpd.monitor.context import RawJSON, RequestContext
 from qmpd.monitor.dispatcher import command
 
@@ -58,19 +56,7 @@ class BlockCommands:
         :raises GenericError: no such node, a negative size, users that do not share resizing, or a driver that cannot.
         """
         async with self._graph.exclusive():
-            node = self._graph.lookup_either(args.device, args.node_name)
-            if args.size < 0:
-                raise GenericError(f"'size' is {args.size}; it must not be negative")
-            node.blockers.check(BlockOp.RESIZE)
-            for follower in _and_all_above(node):
-                follower.bitmaps.check_resize(args.size)
-            backend = BlockBackend(self._graph, "", Perm.RESIZE, Perm.ALL)
-            backend.attach(node)
-            try:
-                async with self._graph.drained([node]):
-                    await _truncate(node, args.size)
-            finally:
-                backend.detach()
+            await resize(self._graph, self._graph.lookup_either(args.device, args.node_name), args.size, Perm.RESIZE)
 
     @command("query-named-block-nodes")
     def query_named_block_nodes(self, ctx: RequestContext, args: QObjQueryNamedBlockNodesArg) -> RawJSON:
@@ -88,21 +74,3 @@ class BlockCommands:
     def query_graph(self, ctx: RequestContext, args: None) -> dict[str, Any]:
         """Who uses whom."""
         return graph_info(self._graph)
-
-
-def _and_all_above(node: BlockNode) -> list[BlockNode]:
-    """`node` and those on top of it, which may follow when its length changes."""
-    found = [node]
-    for below in found:
-        owners = (child.owner for child in below.parents)
-        found += [owner for owner in owners if isinstance(owner, BlockNode) and owner not in found]
-    return found
-
-
-async def _truncate(node: BlockNode, size: int) -> None:
-    try:
-        await node.truncate(size)
-    except OSError as error:
-        raise GenericError(
-            f"Node '{node.node_name}' cannot be made {size} bytes long: {os_error_text(error)}"
-        ) from error

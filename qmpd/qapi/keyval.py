@@ -285,16 +285,27 @@ def _number(text: str, path: str) -> float:
 
 
 def _size(text: str, path: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise _wrong(path, str(error), text) from None
+
+
+def parse_size(text: str) -> int:
+    """The number of bytes that `4096`, `0x1000`, `64k` or `1.5G` says.
+
+    :raises ValueError: it says none; the message tells what is wanted.
+    """
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise _wrong(path, "a size such as '4096', '64k' or '1.5G'", text)
+        raise ValueError("a size such as '4096', '64k' or '1.5G'")
     whole, fraction, suffix, hexadecimal = match.groups()
     if hexadecimal is not None:
         return int(hexadecimal, 16)
     shift = _SIZE_SHIFTS[suffix.lower()]
     digits = (fraction or ".")[1:]
     if digits.strip("0") and not shift:
-        raise _wrong(path, "a whole number of bytes", text)
+        raise ValueError("a whole number of bytes")
     return (int(whole) << shift) + ((int(digits or "0") << shift) // int(f"1{'0' * len(digits)}"))
 
 

@@ -752,6 +752,10 @@ class Qcow2Driver(BlockDriver):
             data["data-file-raw"] = header.data_file_raw
         return data
 
+    @property
+    def vm_state_offset(self) -> int:
+        return self.header.l1_entries_for(self.length) << (self.header.cluster_bits + self.header.l2_bits)
+
     def backing_name(self) -> str | None:
         below = self.backing_node
         return None if below is None else below.driver.filename()

@@ -1,0 +1,59 @@
+"""The command that carries out a line of the monitor for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from qmpd.errors import GenericError
+from qmpd.monitor.context import RequestContext
+from qmpd.monitor.dispatcher import command
+
+if TYPE_CHECKING:
+    from qmpd.api.models import QObjHumanMonitorCommandArg
+    from qmpd.block.graph import BlockGraph
+    from qmpd.hmp.qemu_io.requests import Requests
+    from qmpd.monitor.dispatcher import Dispatcher
+
+
+class HumanCommands:
+    """human-monitor-command.
+
+    :param dispatcher: carries out the QMP commands by which most lines are carried out.
+    """
+
+    def __init__(self, graph: BlockGraph, dispatcher: Dispatcher) -> None:
+        self._graph = graph
+        self._dispatcher = dispatcher
+        self._requests: Requests | None = None
+
+    @command("human-monitor-command")
+    async def human_monitor_command(self, ctx: RequestContext, args: QObjHumanMonitorCommandArg) -> str:
+        """Carry out a line. One that cannot be carried out is answered in the text.
+
+        :raises GenericError: a processor is named; there is none.
+        """
+        from qmpd.hmp.command import Human
+        from qmpd.hmp.table import run
+
+        if args.cpu_index is not None:
+            raise GenericError(f"'cpu-index' is {args.cpu_index}; there is no processor here")
+
+        async def execute(name: str, arguments: dict[str, Any]) -> Any:
+            handler = self._dispatcher.lookup(name)
+            return orjson.loads(await self._dispatcher.run_async(handler, ctx, arguments))
+
+        return await run(Human(self._graph, execute, self._open_requests()), args.command_line)
+
+    async def close(self) -> None:
+        """End what lines have under way. For shutdown."""
+        if self._requests is not None:
+            await self._requests.close()
+
+    def _open_requests(self) -> Requests:
+        if self._requests is None:
+            from qmpd.hmp.qemu_io.requests import Requests
+
+            self._requests = Requests(lambda name: self._graph.find(name) is not None)
+        return self._requests
