@@ -231,12 +231,12 @@ def spelled(value: Any, prefix: str = "") -> list[str]:
 
 
 def without_empty(value: Any) -> Any:
-    """`value` without the empty objects and arrays in it."""
+    """`value` without the empty objects and arrays in it, and without null: none of them can be written."""
     if isinstance(value, dict):
         kept = {key: without_empty(item) for key, item in value.items()}
-        return {key: item for key, item in kept.items() if item not in ({}, [])}
+        return {key: item for key, item in kept.items() if item not in ({}, [], None)}
     if isinstance(value, list):
-        return [item for item in map(without_empty, value) if item not in ({}, [])]
+        return [item for item in map(without_empty, value) if item not in ({}, [], None)]
     return value
 
 
