@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from enum import IntEnum
 from pathlib import Path
 from time import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qmpd.api.tables import COMMANDS, EVENTS
 from qmpd.block.graph import BlockGraph
@@ -29,6 +29,7 @@ from qmpd.block.services import BlockServices
 from qmpd.commands.backup import BackupCommands
 from qmpd.commands.bitmaps import BitmapCommands
 from qmpd.commands.block import BlockCommands
+from qmpd.commands.catalog import CatalogCommands
 from qmpd.commands.chains import ChainCommands
 from qmpd.commands.children import ChildCommands
 from qmpd.commands.control import VERSION, ControlCommands
@@ -65,6 +66,9 @@ from qmpd.options import (
     Options,
 )
 from qmpd.transaction.engine import TransactionEngine
+
+if TYPE_CHECKING:
+    from qmpd.catalog.catalog import Catalog
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +109,7 @@ class Daemon:
         self._chardevs: dict[str, Chardev] = {}
         self._monitors: list[MonitorOption] = []
         self._pidfile: PidFile | None = None
+        self.catalog: Catalog | None = None
         self.events = EventBus(check=_check_event if check else None)
         self.dispatcher = Dispatcher(COMMANDS, check_replies=check)
         self._build_block_layer()
@@ -132,6 +137,7 @@ class Daemon:
         yield ObjectCommands(self.graph.objects)
         yield DeviceCommands(self.graph, self.devices)
         yield StatisticsCommands(self.graph, self.exports)
+        yield CatalogCommands(lambda: self.catalog)
         yield self._human
 
     def _build_block_layer(self) -> None:

@@ -54,6 +54,10 @@ __all__ = [
     "QCryptoSecretFormat",
     "QCryptoTLSCredsEndpoint",
     "ObjectType",
+    "CatalogOutcome",
+    "CatalogOrigin",
+    "CatalogResource",
+    "CatalogScope",
 ]
 
 
@@ -970,3 +974,55 @@ class ObjectType(QAPIEnum):
 
     TLS_CREDS_X509 = "tls-creds-x509"
     """TLS with certificates"""
+
+
+class CatalogOutcome(QAPIEnum):
+    """How something ended."""
+
+    RUNNING = "running"
+    """it has not"""
+
+    COMPLETED = "completed"
+    """as it should"""
+
+    FAILED = "failed"
+    """with an error"""
+
+    CANCELLED = "cancelled"
+    """by a client, or with the group that it belonged to"""
+
+    LOST = "lost"
+    """with the daemon that ran it"""
+
+
+class CatalogOrigin(QAPIEnum):
+    """Who made something."""
+
+    CLIENT = "client"
+    """a client did; the daemon makes it again when it starts"""
+
+    COMMAND_LINE = "command-line"
+    """the command line did"""
+
+
+class CatalogResource(QAPIEnum):
+    """What can be limited."""
+
+    JOBS = "jobs"
+    """jobs that run at the same time"""
+
+    BACKUP_BYTES = "backup-bytes"
+    """bytes of disks that are backed up, within 24 hours"""
+
+    BITMAPS = "bitmaps"
+    """dirty bitmaps"""
+
+
+class CatalogScope(QAPIEnum):
+    """For whom a limit is."""
+
+    DAEMON = "daemon"
+    """this daemon"""
+
+    ALL = "all"
+    """all daemons of the database together"""

@@ -339,6 +339,31 @@ if TYPE_CHECKING:
     from qmpd.api.structs.qdev import QObjDeviceAddArg as QObjDeviceAddArg
     from qmpd.api.structs.qdev import QObjDeviceDelArg as QObjDeviceDelArg
     from qmpd.api.structs.qdev import QObjDeviceDeletedArg as QObjDeviceDeletedArg
+    from qmpd.api.enums import CatalogOutcome as CatalogOutcome
+    from qmpd.api.structs.catalog import CatalogPage as CatalogPage
+    from qmpd.api.structs.catalog import CatalogPeriod as CatalogPeriod
+    from qmpd.api.structs.catalog import CatalogMetadata as CatalogMetadata
+    from qmpd.api.structs.catalog import CatalogJob as CatalogJob
+    from qmpd.api.structs.catalog import CatalogJobFilter as CatalogJobFilter
+    from qmpd.api.structs.catalog import CatalogGroup as CatalogGroup
+    from qmpd.api.structs.catalog import CatalogGroupFilter as CatalogGroupFilter
+    from qmpd.api.structs.catalog import CatalogBackup as CatalogBackup
+    from qmpd.api.structs.catalog import CatalogBackupFilter as CatalogBackupFilter
+    from qmpd.api.structs.catalog import QObjCatalogQueryBackupChainArg as QObjCatalogQueryBackupChainArg
+    from qmpd.api.enums import CatalogOrigin as CatalogOrigin
+    from qmpd.api.structs.catalog import CatalogVolume as CatalogVolume
+    from qmpd.api.structs.catalog import CatalogVolumeFilter as CatalogVolumeFilter
+    from qmpd.api.structs.catalog import CatalogEvent as CatalogEvent
+    from qmpd.api.structs.catalog import CatalogEventFilter as CatalogEventFilter
+    from qmpd.api.structs.catalog import CatalogService as CatalogService
+    from qmpd.api.structs.catalog import QObjCatalogQueryServicesArg as QObjCatalogQueryServicesArg
+    from qmpd.api.enums import CatalogResource as CatalogResource
+    from qmpd.api.enums import CatalogScope as CatalogScope
+    from qmpd.api.structs.catalog import CatalogQuota as CatalogQuota
+    from qmpd.api.structs.catalog import QObjCatalogQueryQuotasArg as QObjCatalogQueryQuotasArg
+    from qmpd.api.structs.catalog import QObjCatalogSetQuotaArg as QObjCatalogSetQuotaArg
+    from qmpd.api.structs.catalog import CatalogPruned as CatalogPruned
+    from qmpd.api.structs.catalog import QObjCatalogPruneArg as QObjCatalogPruneArg
 
 _HOMES = {
     "QapiErrorClass": "qmpd.api.enums",
@@ -669,6 +694,31 @@ _HOMES = {
     "QObjDeviceAddArg": "qmpd.api.structs.qdev",
     "QObjDeviceDelArg": "qmpd.api.structs.qdev",
     "QObjDeviceDeletedArg": "qmpd.api.structs.qdev",
+    "CatalogOutcome": "qmpd.api.enums",
+    "CatalogPage": "qmpd.api.structs.catalog",
+    "CatalogPeriod": "qmpd.api.structs.catalog",
+    "CatalogMetadata": "qmpd.api.structs.catalog",
+    "CatalogJob": "qmpd.api.structs.catalog",
+    "CatalogJobFilter": "qmpd.api.structs.catalog",
+    "CatalogGroup": "qmpd.api.structs.catalog",
+    "CatalogGroupFilter": "qmpd.api.structs.catalog",
+    "CatalogBackup": "qmpd.api.structs.catalog",
+    "CatalogBackupFilter": "qmpd.api.structs.catalog",
+    "QObjCatalogQueryBackupChainArg": "qmpd.api.structs.catalog",
+    "CatalogOrigin": "qmpd.api.enums",
+    "CatalogVolume": "qmpd.api.structs.catalog",
+    "CatalogVolumeFilter": "qmpd.api.structs.catalog",
+    "CatalogEvent": "qmpd.api.structs.catalog",
+    "CatalogEventFilter": "qmpd.api.structs.catalog",
+    "CatalogService": "qmpd.api.structs.catalog",
+    "QObjCatalogQueryServicesArg": "qmpd.api.structs.catalog",
+    "CatalogResource": "qmpd.api.enums",
+    "CatalogScope": "qmpd.api.enums",
+    "CatalogQuota": "qmpd.api.structs.catalog",
+    "QObjCatalogQueryQuotasArg": "qmpd.api.structs.catalog",
+    "QObjCatalogSetQuotaArg": "qmpd.api.structs.catalog",
+    "CatalogPruned": "qmpd.api.structs.catalog",
+    "QObjCatalogPruneArg": "qmpd.api.structs.catalog",
 }
 
 __all__ = [
@@ -1000,6 +1050,31 @@ __all__ = [
     "QObjDeviceAddArg",
     "QObjDeviceDelArg",
     "QObjDeviceDeletedArg",
+    "CatalogOutcome",
+    "CatalogPage",
+    "CatalogPeriod",
+    "CatalogMetadata",
+    "CatalogJob",
+    "CatalogJobFilter",
+    "CatalogGroup",
+    "CatalogGroupFilter",
+    "CatalogBackup",
+    "CatalogBackupFilter",
+    "QObjCatalogQueryBackupChainArg",
+    "CatalogOrigin",
+    "CatalogVolume",
+    "CatalogVolumeFilter",
+    "CatalogEvent",
+    "CatalogEventFilter",
+    "CatalogService",
+    "QObjCatalogQueryServicesArg",
+    "CatalogResource",
+    "CatalogScope",
+    "CatalogQuota",
+    "QObjCatalogQueryQuotasArg",
+    "QObjCatalogSetQuotaArg",
+    "CatalogPruned",
+    "QObjCatalogPruneArg",
 ]
 
 

@@ -86,6 +86,16 @@ COMMANDS: Mapping[str, CommandInfo] = MappingProxyType(
         "device-list-properties": CommandInfo("device-list-properties", _MODELS, arg_type="QObjDeviceListPropertiesArg", ret_type="[ObjectPropertyInfo]"),
         "device_add": CommandInfo("device_add", _MODELS, arg_type="QObjDeviceAddArg", features=("json-cli", "json-cli-hotplug",), free_form=True),
         "device_del": CommandInfo("device_del", _MODELS, arg_type="QObjDeviceDelArg"),
+        "catalog-query-jobs": CommandInfo("catalog-query-jobs", _MODELS, arg_type="CatalogJobFilter", ret_type="[CatalogJob]"),
+        "catalog-query-groups": CommandInfo("catalog-query-groups", _MODELS, arg_type="CatalogGroupFilter", ret_type="[CatalogGroup]"),
+        "catalog-query-backups": CommandInfo("catalog-query-backups", _MODELS, arg_type="CatalogBackupFilter", ret_type="[CatalogBackup]"),
+        "catalog-query-backup-chain": CommandInfo("catalog-query-backup-chain", _MODELS, arg_type="QObjCatalogQueryBackupChainArg", ret_type="[CatalogBackup]"),
+        "catalog-query-volumes": CommandInfo("catalog-query-volumes", _MODELS, arg_type="CatalogVolumeFilter", ret_type="[CatalogVolume]"),
+        "catalog-query-events": CommandInfo("catalog-query-events", _MODELS, arg_type="CatalogEventFilter", ret_type="[CatalogEvent]"),
+        "catalog-query-services": CommandInfo("catalog-query-services", _MODELS, arg_type="QObjCatalogQueryServicesArg", ret_type="[CatalogService]"),
+        "catalog-query-quotas": CommandInfo("catalog-query-quotas", _MODELS, arg_type="QObjCatalogQueryQuotasArg", ret_type="[CatalogQuota]"),
+        "catalog-set-quota": CommandInfo("catalog-set-quota", _MODELS, arg_type="QObjCatalogSetQuotaArg"),
+        "catalog-prune": CommandInfo("catalog-prune", _MODELS, arg_type="QObjCatalogPruneArg", ret_type="CatalogPruned"),
     }
 )
 

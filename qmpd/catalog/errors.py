@@ -1,6 +1,6 @@
 """What can go wrong with the catalog, and whose fault it is.
 
-What a client can meet is a `QMPError`; `TransactionMisuse` is a mistake of the program. The
+What a client can meet is a `QMPError`; the two last ones are mistakes of the program. The
 databases' own errors become these in `faults`. Imports no database code, so that anybody may catch them.
 """
 
@@ -53,6 +53,10 @@ class OverQuota(GenericError):
         self.limit = limit
         self.in_use = in_use
         self.asked = asked
+
+
+class ConstraintViolated(RuntimeError):
+    """The program wants to store what contradicts what is stored, such as a name twice."""
 
 
 class TransactionMisuse(RuntimeError):

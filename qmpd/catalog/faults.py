@@ -1,22 +1,24 @@
 """Puts the errors of databases and drivers into our words.
 
 SQLite tells by its message alone, PostgreSQL by a code (SQLSTATE; appendix "PostgreSQL Error Codes" of its manual).
-What is not a fault of the database, such as a violated constraint, stays what it is.
+What is not a fault of the database stays what it is.
 """
 
 from __future__ import annotations
 
 from sqlite3 import Error as SQLiteError
+from sqlite3 import IntegrityError
 
 from asyncpg.exceptions import InterfaceError as AsyncpgInterfaceError
 from asyncpg.exceptions import PostgresError
 from oslo_db import exception as oslo
 from sqlalchemy import exc as sqlalchemy
 
-from qmpd.catalog.errors import CatalogUnavailable, TransactionMisuse
+from qmpd.catalog.errors import CatalogUnavailable, ConstraintViolated, TransactionMisuse
 from qmpd.errors import os_error_text
 
-_WRITE_REFUSED = ("attempt to write a readonly database", "25006")
+_READ_ONLY_TEXT = "attempt to write a readonly database"
+_READ_ONLY_CODE = "25006"
 
 # The first one found in SQLite's message counts.
 _SQLITE = (
@@ -29,6 +31,9 @@ _SQLITE = (
     ("malformed", "is damaged: the database file is malformed"),
     ("no such table", "is not complete: the database has lost a table"),
 )
+
+# How asyncpg puts it, without a code; the last one when it notices at a bad moment.
+_CONNECTION_LOST = ("connection is closed", "connection was closed", "connection lost", "another operation")
 
 # The longest prefix of the code that is found here counts.
 _POSTGRESQL = {
@@ -50,7 +55,7 @@ _POSTGRESQL = {
 }
 
 _FAULTS = (oslo.DBError, sqlalchemy.DBAPIError, PostgresError, AsyncpgInterfaceError, SQLiteError)
-_CONSTRAINTS = (oslo.DBDuplicateEntry, oslo.DBReferenceError, oslo.DBConstraintError, oslo.DBDataError)
+_INTEGRITY = "23"
 
 
 def translated(error: BaseException, *, reading: bool) -> Exception | None:
@@ -60,11 +65,11 @@ def translated(error: BaseException, *, reading: bool) -> Exception | None:
     """
     if isinstance(error, sqlalchemy.TimeoutError):
         return CatalogUnavailable("is busy: all connections to the database are in use")
-    if isinstance(error, _CONSTRAINTS):
-        return None
     if not isinstance(error, _FAULTS):
         return None
     cause = _cause(error)
+    if isinstance(cause, IntegrityError) or _code(cause).startswith(_INTEGRITY):
+        return ConstraintViolated(str(cause))
     if reading and _is_refused_write(cause):
         return TransactionMisuse("a reader of the catalog tried to write")
     return CatalogUnavailable(_reason(cause))
@@ -91,19 +96,24 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _is_refused_write(cause: BaseException) -> bool:
-    return getattr(cause, "sqlstate", None) in _WRITE_REFUSED or _WRITE_REFUSED[0] in str(cause).lower()
+    return _code(cause) == _READ_ONLY_CODE or _READ_ONLY_TEXT in str(cause).lower()
+
+
+def _code(cause: BaseException) -> str:
+    """The SQLSTATE; empty if there is none."""
+    code = getattr(cause, "sqlstate", None)
+    return code if isinstance(code, str) else ""
 
 
 def _reason(cause: BaseException) -> str:
-    code = getattr(cause, "sqlstate", None)
-    if isinstance(code, str):
-        for length in (5, 2):
-            if code[:length] in _POSTGRESQL:
-                return _POSTGRESQL[code[:length]]
+    code = _code(cause)
+    for length in (5, 2):
+        if code[:length] in _POSTGRESQL:
+            return _POSTGRESQL[code[:length]]
     text = str(cause).lower()
     for part, reason in _SQLITE:
         if part in text:
             return reason
-    if "connection" in text and ("closed" in text or "lost" in text or "reset" in text):
+    if any(part in text for part in _CONNECTION_LOST):
         return _POSTGRESQL["08"]
     return f"cannot be used: {str(cause).strip() or type(cause).__name__}"

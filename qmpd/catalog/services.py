@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, not_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from qmpd.catalog.base import PAGE, Base, as_record, now_us, own
@@ -117,12 +117,25 @@ async def get(ctx: RequestContext) -> ServiceRecord:
 
 
 @reader
-async def listed(ctx: RequestContext, *, after: str | None = None, limit: int = PAGE) -> list[ServiceRecord]:
-    """All daemons of the database, by id.
+async def listed(
+    ctx: RequestContext,
+    *,
+    alive: bool | None = None,
+    at_us: int | None = None,
+    after: str | None = None,
+    limit: int = PAGE,
+) -> list[ServiceRecord]:
+    """The daemons of the database, by id.
 
+    :param alive: those that run, those that do not, or with None both.
+    :param at_us: judged at this time (default: now).
     :param after: the id of the last one of the page before.
     """
     query = select(Service).order_by(Service.id).limit(limit)
     if after is not None:
         query = query.where(Service.id > after)
+    if alive is not None:
+        beats = Service.heartbeat_us > (now_us() if at_us is None else at_us) - DOWN_AFTER_US
+        runs = and_(Service.stopped_us.is_(None), beats)
+        query = query.where(runs if alive else not_(runs))
     return [as_record(ServiceRecord, row) for row in await session(ctx).scalars(query)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -22,11 +23,12 @@ from qmpd.catalog import (
 )
 from qmpd.catalog.base import now_us
 from qmpd.catalog.catalog import Catalog
-from qmpd.catalog.errors import NotFound
+from qmpd.catalog.errors import ConstraintViolated, NotFound
 from qmpd.catalog.events import EventRecord
 from qmpd.catalog.facade import writer
 from qmpd.catalog.retention import Pruned
 from qmpd.errors import GenericError
+from qmpd.monitor.context import RequestContext
 from tests.catalog.conftest import OpenCatalog, register
 
 FUTURE = 1 << 60
@@ -306,3 +308,50 @@ async def test_retention_never_breaks_a_chain(catalog: Catalog) -> None:
     running = await backups.begin(ctx, "d", "full", size=1)
     assert (await retention.prune(ctx, older_than_us=FUTURE)).backups == len(new)
     assert [b.id for b in await backups.listed(ctx)] == [running]
+
+
+class Oops(Exception):
+    """What a test throws."""
+
+
+async def everything(catalog: Catalog) -> list[Any]:
+    """What is stored in the bundles that `test_one_transaction_over_five_bundles` writes to."""
+    ctx = catalog.context()
+    return [
+        await volumes.listed(ctx),
+        await attachments.listed(ctx),
+        await groups.listed(ctx),
+        await jobs.listed(ctx),
+        await bitmaps.listed(ctx),
+        await backups.listed(ctx),
+    ]
+
+
+@pytest.mark.parametrize("how", ["raises", "constraint", "cancelled"])
+async def test_one_transaction_over_five_bundles(catalog: Catalog, how: str) -> None:
+    """It fails in the last of them: nothing is stored."""
+
+    @writer
+    async def command(ctx: RequestContext, *, fail: bool) -> None:
+        await volumes.put(ctx, "disk", driver="raw", definition={}, position=1)
+        await attachments.put(ctx, "e0", kind="nbd", node_name="disk", settings={}, position=1)
+        await groups.begin(ctx, "g0", "grouped")
+        job = await jobs.begin(ctx, "j0", "backup", group_uuid="g0")
+        await bitmaps.add(ctx, "u0", "disk", "b0", granularity=65536, length=1)
+        if fail and how == "constraint":
+            await backups.begin(ctx, "disk", "full", size=1, job_row=job + 1)
+        await backups.begin(ctx, "disk", "full", size=1, job_row=job, bitmap_uuid="u0")
+        if fail and how == "raises":
+            raise Oops
+        if fail:
+            raise asyncio.CancelledError
+
+    nothing = await everything(catalog)
+    expected = {"raises": Oops, "constraint": ConstraintViolated, "cancelled": asyncio.CancelledError}[how]
+    with pytest.raises(expected):
+        await command(catalog.context(), fail=True)
+    assert await everything(catalog) == nothing == [[]] * 6
+    before = catalog.counters.transactions
+    await command(catalog.context(), fail=False)
+    assert catalog.counters.transactions == before + 1
+    assert [len(found) for found in await everything(catalog)] == [1] * 6
