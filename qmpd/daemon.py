@@ -38,9 +38,11 @@ from qmpd.commands.exports import ExportCommands
 from qmpd.commands.human import HumanCommands
 from qmpd.commands.images import ImageCommands
 from qmpd.commands.jobs import JobCommands
+from qmpd.commands.media import MediaCommands
 from qmpd.commands.mirror import MirrorCommands
 from qmpd.commands.node_options import NodeOptionCommands
 from qmpd.commands.objects import ObjectCommands
+from qmpd.commands.run_state import RunStateCommands
 from qmpd.commands.snapshots import SnapshotCommands
 from qmpd.commands.statistics import StatisticsCommands
 from qmpd.commands.transaction import TransactionCommands
@@ -136,7 +138,9 @@ class Daemon:
         yield ExportCommands(self.graph, self.exports)
         yield ObjectCommands(self.graph.objects)
         yield DeviceCommands(self.graph, self.devices)
-        yield StatisticsCommands(self.graph, self.exports)
+        yield StatisticsCommands(self.graph, self.devices, self.exports)
+        yield MediaCommands(self.graph, self.devices)
+        yield RunStateCommands(self.graph)
         yield CatalogCommands(lambda: self.catalog)
         yield self._human
 

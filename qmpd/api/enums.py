@@ -14,6 +14,7 @@ __all__ = [
     "NetworkAddressFamily",
     "SocketAddressType",
     "RunState",
+    "ShutdownCause",
     "JobType",
     "JobStatus",
     "JobVerb",
@@ -41,6 +42,7 @@ __all__ = [
     "BlockdevQcow2Version",
     "BlockErrorAction",
     "QuorumOpType",
+    "BlockdevChangeReadOnlyMode",
     "BlockExportRemoveMode",
     "BlockExportType",
     "QMPCapability",
@@ -141,8 +143,8 @@ class SocketAddressType(QAPIEnum):
 
 
 class RunState(QAPIEnum):
-    """The states of a virtual machine. qmpd runs none and always answers 'running'; the others are here
-    because clients know them.
+    """The states of a virtual machine. Here they are those of the guests that write to devices: 'running',
+    'paused', and 'io-error'; the others are here because clients know them.
     """
 
     DEBUG = "debug"
@@ -192,6 +194,43 @@ class RunState(QAPIEnum):
 
     COLO = "colo"
     """stopped for a checkpoint of coarse-grained lock-stepping"""
+
+
+class ShutdownCause(QAPIEnum):
+    """Why a machine was shut down or reset."""
+
+    NONE = "none"
+    """nothing has happened"""
+
+    HOST_ERROR = "host-error"
+    """an error of the host"""
+
+    HOST_QMP_QUIT = "host-qmp-quit"
+    """the command 'quit'"""
+
+    HOST_QMP_SYSTEM_RESET = "host-qmp-system-reset"
+    """the command 'system_reset'"""
+
+    HOST_SIGNAL = "host-signal"
+    """a signal"""
+
+    HOST_UI = "host-ui"
+    """the user interface"""
+
+    GUEST_SHUTDOWN = "guest-shutdown"
+    """the guest has shut down"""
+
+    GUEST_RESET = "guest-reset"
+    """the guest has reset the machine"""
+
+    GUEST_PANIC = "guest-panic"
+    """the guest's kernel has given up"""
+
+    SUBSYSTEM_RESET = "subsystem-reset"
+    """a part was reset for reasons of its own"""
+
+    SNAPSHOT_LOAD = "snapshot-load"
+    """a snapshot was loaded"""
 
 
 class JobType(QAPIEnum):
@@ -767,6 +806,19 @@ class QuorumOpType(QAPIEnum):
 
     FLUSH = "flush"
     """to make what was written durable"""
+
+
+class BlockdevChangeReadOnlyMode(QAPIEnum):
+    """Whether a new medium is read-only."""
+
+    RETAIN = "retain"
+    """if the one before was"""
+
+    READ_ONLY = "read-only"
+    """yes"""
+
+    READ_WRITE = "read-write"
+    """no"""
 
 
 class BlockExportRemoveMode(QAPIEnum):

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from qmpd.api.structs.sockets import SocketAddressLegacyVsock as SocketAddressLegacyVsock
     from qmpd.api.structs.sockets import SocketAddressLegacyFd as SocketAddressLegacyFd
     from qmpd.api.enums import RunState as RunState
+    from qmpd.api.enums import ShutdownCause as ShutdownCause
     from qmpd.api.structs.run_state import StatusInfo as StatusInfo
+    from qmpd.api.structs.run_state import QObjResetArg as QObjResetArg
     from qmpd.api.enums import JobType as JobType
     from qmpd.api.enums import JobStatus as JobStatus
     from qmpd.api.enums import JobVerb as JobVerb
@@ -228,6 +230,15 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import QObjQuorumFailureArg as QObjQuorumFailureArg
     from qmpd.api.structs.block_core import QObjQuorumReportBadArg as QObjQuorumReportBadArg
     from qmpd.api.structs.block_core import QObjBlockWriteThresholdArg as QObjBlockWriteThresholdArg
+    from qmpd.api.structs.block import QObjEjectArg as QObjEjectArg
+    from qmpd.api.structs.block import QObjBlockdevOpenTrayArg as QObjBlockdevOpenTrayArg
+    from qmpd.api.structs.block import QObjBlockdevCloseTrayArg as QObjBlockdevCloseTrayArg
+    from qmpd.api.structs.block import QObjBlockdevRemoveMediumArg as QObjBlockdevRemoveMediumArg
+    from qmpd.api.structs.block import QObjBlockdevInsertMediumArg as QObjBlockdevInsertMediumArg
+    from qmpd.api.enums import BlockdevChangeReadOnlyMode as BlockdevChangeReadOnlyMode
+    from qmpd.api.structs.block import QObjBlockdevChangeMediumArg as QObjBlockdevChangeMediumArg
+    from qmpd.api.structs.block import QObjDeviceTrayMovedArg as QObjDeviceTrayMovedArg
+    from qmpd.api.structs.block import BlockIOThrottle as BlockIOThrottle
     from qmpd.api.structs.block_export import NbdServerOptions as NbdServerOptions
     from qmpd.api.structs.block_export import QObjNbdServerStartArg as QObjNbdServerStartArg
     from qmpd.api.structs.block_export import BlockExportOptionsNbdBase as BlockExportOptionsNbdBase
@@ -393,7 +404,9 @@ _HOMES = {
     "SocketAddressLegacyVsock": "qmpd.api.structs.sockets",
     "SocketAddressLegacyFd": "qmpd.api.structs.sockets",
     "RunState": "qmpd.api.enums",
+    "ShutdownCause": "qmpd.api.enums",
     "StatusInfo": "qmpd.api.structs.run_state",
+    "QObjResetArg": "qmpd.api.structs.run_state",
     "JobType": "qmpd.api.enums",
     "JobStatus": "qmpd.api.enums",
     "JobVerb": "qmpd.api.enums",
@@ -583,6 +596,15 @@ _HOMES = {
     "QObjQuorumFailureArg": "qmpd.api.structs.block_core",
     "QObjQuorumReportBadArg": "qmpd.api.structs.block_core",
     "QObjBlockWriteThresholdArg": "qmpd.api.structs.block_core",
+    "QObjEjectArg": "qmpd.api.structs.block",
+    "QObjBlockdevOpenTrayArg": "qmpd.api.structs.block",
+    "QObjBlockdevCloseTrayArg": "qmpd.api.structs.block",
+    "QObjBlockdevRemoveMediumArg": "qmpd.api.structs.block",
+    "QObjBlockdevInsertMediumArg": "qmpd.api.structs.block",
+    "BlockdevChangeReadOnlyMode": "qmpd.api.enums",
+    "QObjBlockdevChangeMediumArg": "qmpd.api.structs.block",
+    "QObjDeviceTrayMovedArg": "qmpd.api.structs.block",
+    "BlockIOThrottle": "qmpd.api.structs.block",
     "NbdServerOptions": "qmpd.api.structs.block_export",
     "QObjNbdServerStartArg": "qmpd.api.structs.block_export",
     "BlockExportOptionsNbdBase": "qmpd.api.structs.block_export",
@@ -749,7 +771,9 @@ __all__ = [
     "SocketAddressLegacyVsock",
     "SocketAddressLegacyFd",
     "RunState",
+    "ShutdownCause",
     "StatusInfo",
+    "QObjResetArg",
     "JobType",
     "JobStatus",
     "JobVerb",
@@ -939,6 +963,15 @@ __all__ = [
     "QObjQuorumFailureArg",
     "QObjQuorumReportBadArg",
     "QObjBlockWriteThresholdArg",
+    "QObjEjectArg",
+    "QObjBlockdevOpenTrayArg",
+    "QObjBlockdevCloseTrayArg",
+    "QObjBlockdevRemoveMediumArg",
+    "QObjBlockdevInsertMediumArg",
+    "BlockdevChangeReadOnlyMode",
+    "QObjBlockdevChangeMediumArg",
+    "QObjDeviceTrayMovedArg",
+    "BlockIOThrottle",
     "NbdServerOptions",
     "QObjNbdServerStartArg",
     "BlockExportOptionsNbdBase",

@@ -5,20 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qmpd.block.chain import skip_implicit_filters
+from qmpd.block.drive_throttling import LIMIT_NAMES
 from qmpd.block.info import JSONObject, backend_stats, device_info
-from qmpd.objects.throttling import Limit, Limits
 
 if TYPE_CHECKING:
     from qmpd.block.drive import Drive
-
-_LIMIT_NAMES = {
-    Limit.BPS_TOTAL: "bps",
-    Limit.BPS_READ: "bps_rd",
-    Limit.BPS_WRITE: "bps_wr",
-    Limit.IOPS_TOTAL: "iops",
-    Limit.IOPS_READ: "iops_rd",
-    Limit.IOPS_WRITE: "iops_wr",
-}
+    from qmpd.objects.throttling import Limits
 
 
 def drive_info(drive: Drive) -> JSONObject:
@@ -54,7 +46,7 @@ def _limits(limits: Limits) -> JSONObject:
     """Limits as `BlockDeviceInfo` has them; bursts only where there are any."""
     info: JSONObject = {}
     for limit, rate in limits.rates.items():
-        name = _LIMIT_NAMES[limit]
+        name = LIMIT_NAMES[limit]
         info[name] = rate.average
         if rate.burst:
             info[f"{name}_max"] = rate.burst

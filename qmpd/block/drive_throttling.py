@@ -8,11 +8,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qmpd.objects.throttling import Limits, ThrottleGroup, ThrottleMember
+from qmpd.objects.throttling import Limit, Limits, ThrottleGroup, ThrottleMember
 
 if TYPE_CHECKING:
     from qmpd.objects.throttle_group import ThrottleGroupObject
     from qmpd.objects.tree import ObjectTree
+
+LIMIT_NAMES = {
+    Limit.BPS_TOTAL: "bps",
+    Limit.BPS_READ: "bps_rd",
+    Limit.BPS_WRITE: "bps_wr",
+    Limit.IOPS_TOTAL: "iops",
+    Limit.IOPS_READ: "iops_rd",
+    Limit.IOPS_WRITE: "iops_wr",
+}
+"""The limits as commands and queries on drives name them; bursts are `NAME_max` and `NAME_max_length`."""
 
 
 class DriveGroups:

@@ -34,7 +34,7 @@ class RunState:
         if not self.running:
             return False
         self.status = status
-        self._events.emit("STOP", {})
+        self._events.emit("STOP")
         return True
 
     def go_on(self) -> None:
@@ -42,7 +42,7 @@ class RunState:
         if self.running:
             return
         self.status = "running"
-        self._events.emit("RESUME", {})
+        self._events.emit("RESUME")
         self.release()
 
     def release(self) -> None:

@@ -21,7 +21,7 @@ VERSION = {"qemu": {"major": 7, "minor": 2, "micro": 0}, "package": f"qmpd {__ve
 
 
 class ControlCommands:
-    """qmp_capabilities, query-version, query-commands, query-qmp-schema, query-status, query-name, quit.
+    """qmp_capabilities, query-version, query-commands, query-qmp-schema, query-name, quit.
 
     :param command_names: gives the names of all commands that can be executed; called when first asked for.
     :param request_shutdown: asks the daemon to end, after the reply.
@@ -31,7 +31,6 @@ class ControlCommands:
         self._command_names = command_names
         self._request_shutdown = request_shutdown
         self._version = RawJSON(encode(VERSION))
-        self._status = RawJSON(encode({"status": "running", "running": True, "singlestep": False}))
         self._commands: RawJSON | None = None
         self._schema: RawJSON | None = None
 
@@ -61,11 +60,6 @@ class ControlCommands:
 
             self._schema = RawJSON(encode(schema_info()))
         return self._schema
-
-    @command("query-status")
-    def status(self, ctx: RequestContext, args: None) -> RawJSON:
-        """There is no virtual machine that could be anything but running."""
-        return self._status
 
     @command("query-name")
     def name(self, ctx: RequestContext, args: None) -> dict[str, str]:

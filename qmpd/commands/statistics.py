@@ -14,14 +14,16 @@ from qmpd.monitor.dispatcher import command
 if TYPE_CHECKING:
     from qmpd.api.models import QObjBlockLatencyHistogramSetArg, QObjQueryBlockstatsArg
     from qmpd.block.graph import BlockGraph
+    from qmpd.devices.manager import DeviceManager
     from qmpd.export.manager import ExportManager
 
 
 class StatisticsCommands:
     """query-blockstats and block-latency-histogram-set."""
 
-    def __init__(self, graph: BlockGraph, exports: ExportManager) -> None:
+    def __init__(self, graph: BlockGraph, devices: DeviceManager, exports: ExportManager) -> None:
         self._graph = graph
+        self._devices = devices
         self._exports = exports
 
     @command("query-blockstats")
@@ -60,7 +62,9 @@ class StatisticsCommands:
 
     def _stats_of(self, name: str) -> BackendStats:
         export = self._exports.find(name)
-        backend = self._graph.backends.get(name) if export is None else export.backend
-        if backend is None:
-            raise DeviceNotFound(f"There is no export and no device '{name}'")
-        return backend.stats
+        if export is not None:
+            return export.backend.stats
+        drive = self._graph.backends.get(name)
+        if drive is None and self._devices.find(name) is None:
+            raise DeviceNotFound(f"There is no export, no drive and no device '{name}'")
+        return (drive or self._devices.drive_of(name)).stats

@@ -60,6 +60,18 @@ class DeviceManager:
             raise DeviceNotFound(f"There is no device '{name}'")
         return found
 
+    def drive_of(self, name: str) -> Drive:
+        """The drive of the device of that id or path; where it belongs to a part of the device, of that path only.
+
+        :raises DeviceNotFound: there is no such device.
+        :raises GenericError: it has no drive.
+        """
+        device = self.lookup(name)
+        if device.drive is None or (device.kind.part is not None and name != device.qdev):
+            hint = f"; that is '{device.qdev}'" if device.drive is not None else ""
+            raise GenericError(f"The device '{name}' itself has no drive{hint}")
+        return device.drive
+
     # Making and removing. Call within `graph.exclusive()`.
 
     def add(self, options: Mapping[str, object], *, hotplugged: bool = False) -> Device:

@@ -76,8 +76,7 @@ def test_right_events_pass(event: tuple[str, Any]) -> None:
 
 def event_data(name: str) -> st.SearchStrategy[Any]:
     arg_type = SCHEMA.events[name].arg_type
-    assert arg_type is not None
-    return values(SCHEMA, TypeRef(arg_type))
+    return st.just({}) if arg_type is None else values(SCHEMA, TypeRef(arg_type))
 
 
 # One of each JSON type that no member of a command's arguments takes in place of another.

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 
 
-from qmpd.api.enums import RunState
+from qmpd.api.enums import RunState, ShutdownCause
 from qmpd.qapi.model import Model
 
 __all__ = [
     "StatusInfo",
+    "QObjResetArg",
 ]
 
 
@@ -26,3 +27,13 @@ class StatusInfo(Model):
 
     status: RunState
     """the state"""
+
+
+class QObjResetArg(Model):
+    """The arguments of `RESET`."""
+
+    guest: bool
+    """whether a guest has asked for it; never here"""
+
+    reason: ShutdownCause
+    """why"""
