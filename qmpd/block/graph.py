@@ -16,6 +16,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from itertools import islice
 from typing import Any
 
 from qmpd.block.backend import BlockBackend
@@ -399,8 +400,9 @@ class BlockGraph:
         # The name is taken at once, so that a definition that uses one twice is refused, but nobody finds the node
         # before it is complete: neither a query that comes meanwhile, nor its own children's definitions.
         self._opening.add(name)
+        opener = NodeOpener(self, node)
         try:
-            await driver.open(options, NodeOpener(self, node))
+            await driver.open(options, opener)
             if node.length > MAX_LENGTH:
                 await driver.close()
                 raise GenericError(f"The disk has {node.length} bytes; {MAX_LENGTH} is the most that a disk may have")
@@ -409,10 +411,17 @@ class BlockGraph:
             raise
         finally:
             self._opening.remove(name)
-        self.nodes[name] = node
+        self._add(node, opener.opened_after_file)
         node.bitmaps.resize(node.length)
         node.monitor_owned = monitor_owned
         return node
+
+    def _add(self, node: BlockNode, opened_after_file: int) -> None:
+        """Add a node to the list: behind what its `file` brought with it, before its other children, as QEMU does."""
+        later = list(islice(reversed(self.nodes), opened_after_file))
+        self.nodes[node.node_name] = node
+        for name in reversed(later):
+            self.nodes[name] = self.nodes.pop(name)
 
     def attach_child(self, node: BlockNode, name: str, below: BlockNode) -> Child:
         """Add the edge `name` from `node` down to `below`.
@@ -680,12 +689,16 @@ class BlockGraph:
 
 
 class NodeOpener:
-    """What a driver may use while it opens (`OpenContext`)."""
+    """What a driver may use while it opens (`OpenContext`).
+
+    :ivar opened_after_file: how many nodes children other than `file` have brought with them.
+    """
 
     def __init__(self, graph: BlockGraph, node: BlockNode) -> None:
         self.node = node
         self.pool = graph.pool
         self.flags = node.options
+        self.opened_after_file = 0
         self._graph = graph
 
     async def open_child(
@@ -697,7 +710,9 @@ class NodeOpener:
         if isinstance(reference, str):
             below = self._graph.lookup(reference)
         else:
+            before = len(self._graph.nodes)
             below = await open_inline(self._graph, reference, inherit or self.flags, protocol=protocol)
+            self.opened_after_file += len(self._graph.nodes) - before if name != "file" else 0
             below.inherits_from, below.inherits_protocol = self.node, protocol
         try:
             return self._graph.attach_child(self.node, name, below)

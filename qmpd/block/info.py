@@ -205,7 +205,7 @@ def backend_stats(backend: BlockBackend, qdev: str | None = None) -> JSONObject:
 
 
 def graph_info(graph: BlockGraph) -> JSONObject:
-    """`XDbgBlockGraph`: all nodes and users with the edges between them."""
+    """`XDbgBlockGraph`: all nodes, the newest first, and users with the edges between them."""
     nodes: list[JSONObject] = []
     edges: list[JSONObject] = []
     numbers: dict[int, int] = {}
@@ -214,9 +214,9 @@ def graph_info(graph: BlockGraph) -> JSONObject:
         return numbers.setdefault(id(thing), len(numbers) + 1)
 
     nodes.extend(
-        {"id": number(node), "type": "block-driver", "name": node.node_name} for node in graph.nodes.values()
+        {"id": number(node), "type": "block-driver", "name": node.node_name} for node in reversed(graph.nodes.values())
     )
-    for node in graph.nodes.values():
+    for node in reversed(graph.nodes.values()):
         for child in node.parents:
             if isinstance(child.owner, BlockNode) and graph.nodes.get(child.owner.node_name) is not child.owner:
                 continue  # it is being opened or closed at this moment, and listed nowhere
