@@ -249,10 +249,13 @@ class StoredBitmaps:
         if not wanted and not self.directory:
             return
         old = {entry.name: entry for entry in self.directory}
+        # As QEMU does: those that are there keep their places, new ones follow, the newest first.
+        places = {entry.name: place for place, entry in enumerate(self.directory)}
+        wanted.sort(key=lambda bitmap: places.get((bitmap.name or "").encode(), len(places)))
         fresh: list[Entry] = []
         dropped = dict(old)
         async with self._taking():
-            for bitmap in reversed(wanted):
+            for bitmap in wanted:
                 name = (bitmap.name or "").encode()
                 if bitmap.inconsistent:
                     if name in old:
