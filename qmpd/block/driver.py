@@ -378,14 +378,22 @@ class BlockDriver(ABC):
         return None
 
 
+def details_shown_through(below: BlockDriver) -> Mapping[str, object]:
+    """The members of `ImageInfo` that a filter, or a raw image, has from the node below it."""
+    details = below.image_details()
+    return {name: details[name] for name in ("cluster-size", "dirty-flag") if name in details}
+
+
 class FilterDriver(BlockDriver):
     """A driver that shows exactly the data of its main child and passes all requests on.
 
+    :ivar named_by_itself: queries tell a name with the filter's options in it, not that of the node below.
     :ivar guards_source: it has to see all requests, so who comes to use the filtered node is led to the filter.
     """
 
     is_filter = True
     guards_source: bool = False
+    named_by_itself: bool = False
     main_child = "file"
 
     @property
@@ -396,12 +404,14 @@ class FilterDriver(BlockDriver):
     def can_replace(self, node: BlockNode) -> bool:
         return self.below.can_replace(node)
 
+    def filename(self) -> str:
+        return self.json_name() if self.named_by_itself else super().filename()
+
     def open_options(self) -> dict[str, Any]:
-        return self.below.driver.open_options()
+        return super().open_options() if self.named_by_itself else self.below.driver.open_options()
 
     def image_details(self) -> Mapping[str, object]:
-        details = self.below.driver.image_details()
-        return {name: details[name] for name in ("cluster-size", "dirty-flag") if name in details}
+        return details_shown_through(self.below.driver)
 
     def adopt_geometry(self) -> None:
         """Take over length and alignment of the filtered node."""

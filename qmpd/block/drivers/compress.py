@@ -22,6 +22,8 @@ class CompressOptions(Protocol):
 class CompressDriver(FilterDriver):
     """The filter."""
 
+    named_by_itself = True
+
     async def open(self, options: CompressOptions, context: OpenContext) -> None:
         await context.open_child("file", options.file, protocol=False)
         below = self.below.driver
@@ -48,12 +50,6 @@ class CompressDriver(FilterDriver):
         await self.below.pwrite_compressed(offset, memoryview(data)[: self.length - offset])
         if fua:
             await self.below.flush()
-
-    def filename(self) -> str:
-        return self.json_name()
-
-    def open_options(self) -> dict[str, Any]:
-        return {"driver": self.format_name, "file": self.below.driver.open_options()}
 
     async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
         raise not_supported()

@@ -35,6 +35,8 @@ class CopyOnReadDriver(FilterDriver):
     :ivar bottom: the lowest image whose contents are copied; None for all there are.
     """
 
+    named_by_itself = True
+
     def __init__(self, format_name: str = "copy-on-read") -> None:
         super().__init__(format_name)
         self.bottom: BlockNode | None = None
@@ -44,6 +46,7 @@ class CopyOnReadDriver(FilterDriver):
     def for_job(cls, bottom: BlockNode) -> CopyOnReadDriver:
         """A filter for a stream job, which freezes the chain itself; to be put in with `BlockGraph.insert_filter`."""
         driver = cls()
+        driver.named_by_itself = False
         driver.bottom = bottom
         return driver
 

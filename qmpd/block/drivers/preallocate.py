@@ -39,6 +39,7 @@ class PreallocateOptions(Protocol):
 class PreallocateDriver(FilterDriver):
     """The filter."""
 
+    named_by_itself = True
     mutable_options = frozenset({"prealloc-align", "prealloc-size"})
 
     def __init__(self, format_name: str) -> None:

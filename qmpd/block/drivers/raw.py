@@ -11,7 +11,16 @@ import os
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from qmpd.block.driver import BlockDriver, Buffer, DebugEvents, HostPiece, OpenContext, Range, not_supported
+from qmpd.block.driver import (
+    BlockDriver,
+    Buffer,
+    DebugEvents,
+    HostPiece,
+    OpenContext,
+    Range,
+    details_shown_through,
+    not_supported,
+)
 from qmpd.block.extents import Extent, HostFile
 from qmpd.block.node import BlockNode
 from qmpd.block.permissions import Perm
@@ -198,7 +207,7 @@ class RawDriver(BlockDriver):
         return self._given
 
     def image_details(self) -> Mapping[str, object]:
-        return {"dirty-flag": False}
+        return details_shown_through(self.node.children["file"].node.driver)
 
 
 def _window(options: RawOptions) -> dict[str, int]:

@@ -45,6 +45,7 @@ class ThrottleDriver(FilterDriver):
     :ivar member: its place in the group.
     """
 
+    named_by_itself = True
     mutable_options = frozenset({"throttle-group"})
 
     def __init__(self, format_name: str = "throttle") -> None:
@@ -155,12 +156,6 @@ class ThrottleDriver(FilterDriver):
 
     def write_now(self, offset: int, data: Buffer) -> None:
         self.below.driver.write_now(offset, data)
-
-    def filename(self) -> str:
-        return self.json_name()
-
-    def open_options(self) -> dict[str, Any]:
-        return {**self.runtime_options(), "driver": "throttle", "file": self.below.driver.open_options()}
 
     @property
     def _group_id(self) -> str:
