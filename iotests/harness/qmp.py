@@ -144,13 +144,17 @@ class QMPClient:
 
     def reply_to(self, request_id: Any, name: str = "?") -> Any:
         """Wait for the reply that carries `request_id`; raises QMPRefused."""
-        deadline = time.monotonic() + self._timeout
-        while request_id not in self._replies:
-            self._pump(deadline, f"the reply to {name}")
-        reply = self._replies.pop(request_id)
+        reply = self.take_reply(request_id, name)
         if "error" in reply:
             raise QMPRefused(name, reply["error"]["class"], reply["error"]["desc"])
         return reply["return"]
+
+    def take_reply(self, request_id: Any, name: str = "?") -> dict[str, Any]:
+        """The whole reply that carries `request_id`, success or not; waits for it."""
+        deadline = time.monotonic() + self._timeout
+        while request_id not in self._replies:
+            self._pump(deadline, f"the reply to {name}")
+        return self._replies.pop(request_id)
 
     def refused(
         self,
@@ -225,6 +229,14 @@ class QMPClient:
         """The next raw message, for tests of the protocol itself; events are logged as well."""
         return self._read_message(time.monotonic() + self._timeout)
 
+    def next_reply(self) -> dict[str, Any]:
+        """The next message that is no event, whatever its id."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            message = self._awaited_message(deadline, "a reply")
+            if "event" not in message:
+                return message
+
     def at_end(self) -> bool:
         """Read until the server hangs up (True); False when it sends a reply that nobody asked for."""
         while True:
@@ -236,14 +248,17 @@ class QMPClient:
                 return False
 
     def _pump(self, deadline: float, what: str) -> None:
+        message = self._awaited_message(deadline, what)
+        if "event" not in message:
+            self._replies[message.get("id")] = message
+
+    def _awaited_message(self, deadline: float, what: str) -> dict[str, Any]:
         try:
-            message = self._read_message(deadline)
+            return self._read_message(deadline)
         except TimeoutError:
             raise QMPTimeout(f"waited {self._timeout:.0f} s for {what}\n{self.dialogue()}") from None
         except QMPClosed:
             raise QMPClosed(f"the server hung up while the test waited for {what}\n{self.dialogue()}") from None
-        if "event" not in message:
-            self._replies[message.get("id")] = message
 
     def _read_message(self, deadline: float) -> dict[str, Any]:
         while b"\n" not in self._input:
