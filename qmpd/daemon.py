@@ -38,6 +38,7 @@ from qmpd.commands.exports import ExportCommands
 from qmpd.commands.human import HumanCommands
 from qmpd.commands.images import ImageCommands
 from qmpd.commands.jobs import JobCommands
+from qmpd.commands.machine import ANSWERS, MachineCommands
 from qmpd.commands.media import MediaCommands
 from qmpd.commands.mirror import MirrorCommands
 from qmpd.commands.node_options import NodeOptionCommands
@@ -119,6 +120,8 @@ class Daemon:
         self.at_shutdown(Stage.JOBS, self._human.close)
         for family in self._families():
             self.dispatcher.register(family)
+        for name, answer in ANSWERS.items():
+            self.dispatcher.answer(name, answer)
         self.monitor = Monitor(self.dispatcher, self.events, self.spawn, VERSION)
 
     def _families(self) -> Iterator[object]:
@@ -141,6 +144,7 @@ class Daemon:
         yield StatisticsCommands(self.graph, self.devices, self.exports)
         yield MediaCommands(self.graph, self.devices)
         yield RunStateCommands(self.graph)
+        yield MachineCommands(self.graph.objects, _command_line_options)
         yield CatalogCommands(lambda: self.catalog)
         yield self._human
 
@@ -342,6 +346,12 @@ class PidFile:
         """Remove the file and let go of the lock."""
         self._path.unlink(missing_ok=True)
         os.close(self._fd)
+
+
+def _command_line_options() -> list[dict[str, Any]]:
+    from qmpd.options.parameters import command_line_options
+
+    return command_line_options()
 
 
 def _check_event(name: str, data: object) -> None:

@@ -45,6 +45,22 @@ __all__ = [
     "BlockdevChangeReadOnlyMode",
     "BlockExportRemoveMode",
     "BlockExportType",
+    "DumpGuestMemoryFormat",
+    "DumpStatus",
+    "RxState",
+    "TpmModel",
+    "TpmType",
+    "VncPrimaryAuth",
+    "VncVencryptSubAuth",
+    "SpiceQueryMouseMode",
+    "MigrationStatus",
+    "MigrationCapability",
+    "SysEmuTarget",
+    "CpuS390State",
+    "MemoryDeviceInfoKind",
+    "HostMemPolicy",
+    "SevState",
+    "CommandLineParameterType",
     "QMPCapability",
     "MonitorMode",
     "SchemaMetaType",
@@ -836,6 +852,454 @@ class BlockExportType(QAPIEnum):
 
     NBD = "nbd"
     """over NBD"""
+
+
+class DumpGuestMemoryFormat(QAPIEnum):
+    """The formats of dumps."""
+
+    ELF = "elf"
+    """ELF"""
+
+    KDUMP_ZLIB = "kdump-zlib"
+    """compressed with zlib"""
+
+    KDUMP_LZO = "kdump-lzo"
+    """compressed with LZO"""
+
+    KDUMP_SNAPPY = "kdump-snappy"
+    """compressed with snappy"""
+
+    WIN_DMP = "win-dmp"
+    """that of Windows"""
+
+
+class DumpStatus(QAPIEnum):
+    """What becomes of a dump."""
+
+    NONE = "none"
+    """there is none"""
+
+    ACTIVE = "active"
+    """it is being made"""
+
+    COMPLETED = "completed"
+    """it has been made"""
+
+    FAILED = "failed"
+    """it could not be made"""
+
+
+class RxState(QAPIEnum):
+    """Which packets a network card takes."""
+
+    NORMAL = "normal"
+    """those that it is told to"""
+
+    NONE = "none"
+    """none"""
+
+    ALL = "all"
+    """all"""
+
+
+class TpmModel(QAPIEnum):
+    """The models of modules."""
+
+    TPM_TIS = "tpm-tis"
+    """one with the interface TIS"""
+
+    TPM_CRB = "tpm-crb"
+    """one with the interface CRB"""
+
+    TPM_SPAPR = "tpm-spapr"
+    """one of a POWER machine"""
+
+
+class TpmType(QAPIEnum):
+    """Where a module comes from."""
+
+    PASSTHROUGH = "passthrough"
+    """from the host"""
+
+    EMULATOR = "emulator"
+    """from another program"""
+
+
+class VncPrimaryAuth(QAPIEnum):
+    """How clients log in."""
+
+    NONE = "none"
+    """not at all"""
+
+    VNC = "vnc"
+    """with a password"""
+
+    RA2 = "ra2"
+    """by RSA-AES"""
+
+    RA2NE = "ra2ne"
+    """by RSA-AES, not encrypted afterwards"""
+
+    TIGHT = "tight"
+    """as TightVNC does"""
+
+    ULTRA = "ultra"
+    """as UltraVNC does"""
+
+    TLS = "tls"
+    """by TLS"""
+
+    VENCRYPT = "vencrypt"
+    """by VeNCrypt"""
+
+    SASL = "sasl"
+    """by SASL"""
+
+
+class VncVencryptSubAuth(QAPIEnum):
+    """How clients log in with the method VeNCrypt."""
+
+    PLAIN = "plain"
+    """with name and password, not encrypted"""
+
+    TLS_NONE = "tls-none"
+    """not at all, encrypted"""
+
+    X509_NONE = "x509-none"
+    """with certificates"""
+
+    TLS_VNC = "tls-vnc"
+    """with a password, encrypted"""
+
+    X509_VNC = "x509-vnc"
+    """with a password and certificates"""
+
+    TLS_PLAIN = "tls-plain"
+    """with name and password, encrypted"""
+
+    X509_PLAIN = "x509-plain"
+    """with name, password and certificates"""
+
+    TLS_SASL = "tls-sasl"
+    """by SASL, encrypted"""
+
+    X509_SASL = "x509-sasl"
+    """by SASL, with certificates"""
+
+
+class SpiceQueryMouseMode(QAPIEnum):
+    """Who moves the mouse of a screen that is served by SPICE."""
+
+    CLIENT = "client"
+    """the client"""
+
+    SERVER = "server"
+    """the server"""
+
+    UNKNOWN = "unknown"
+    """nobody knows"""
+
+
+class MigrationStatus(QAPIEnum):
+    """What becomes of a migration."""
+
+    NONE = "none"
+    """there never was one"""
+
+    SETUP = "setup"
+    """it is about to begin"""
+
+    CANCELLING = "cancelling"
+    """it is being cancelled"""
+
+    CANCELLED = "cancelled"
+    """it was cancelled"""
+
+    ACTIVE = "active"
+    """it is under way"""
+
+    POSTCOPY_ACTIVE = "postcopy-active"
+    """the guest runs on the other host, and its memory follows"""
+
+    POSTCOPY_PAUSED = "postcopy-paused"
+    """the same, and the connection is lost"""
+
+    POSTCOPY_RECOVER = "postcopy-recover"
+    """the same, and there is a new connection"""
+
+    COMPLETED = "completed"
+    """it is over"""
+
+    FAILED = "failed"
+    """it has failed"""
+
+    COLO = "colo"
+    """it never ends: both hosts are kept alike"""
+
+    PRE_SWITCHOVER = "pre-switchover"
+    """the guest is about to stand still"""
+
+    DEVICE = "device"
+    """the state of its devices is being sent"""
+
+    WAIT_UNPLUG = "wait-unplug"
+    """a device has to go first"""
+
+
+class MigrationCapability(QAPIEnum):
+    """Ways to migrate a guest."""
+
+    XBZRLE = "xbzrle"
+    """send differences of pages"""
+
+    RDMA_PIN_ALL = "rdma-pin-all"
+    """keep all memory in place for RDMA"""
+
+    AUTO_CONVERGE = "auto-converge"
+    """slow the guest down if there is no end to it"""
+
+    ZERO_BLOCKS = "zero-blocks"
+    """leave out zeroes of disks"""
+
+    COMPRESS = "compress"
+    """compress pages"""
+
+    EVENTS = "events"
+    """send events"""
+
+    POSTCOPY_RAM = "postcopy-ram"
+    """let memory follow the guest"""
+
+    X_COLO = "x-colo"
+    """keep both hosts alike"""
+
+    RELEASE_RAM = "release-ram"
+    """give memory back that was sent"""
+
+    BLOCK = "block"
+    """send disks, too"""
+
+    RETURN_PATH = "return-path"
+    """let the other host answer"""
+
+    PAUSE_BEFORE_SWITCHOVER = "pause-before-switchover"
+    """wait before the guest stands still"""
+
+    MULTIFD = "multifd"
+    """use several connections"""
+
+    DIRTY_BITMAPS = "dirty-bitmaps"
+    """send dirty bitmaps"""
+
+    POSTCOPY_BLOCKTIME = "postcopy-blocktime"
+    """measure how long processors wait for memory that follows"""
+
+    LATE_BLOCK_ACTIVATE = "late-block-activate"
+    """leave disks alone until the guest runs"""
+
+    X_IGNORE_SHARED = "x-ignore-shared"
+    """leave out memory that is shared"""
+
+    VALIDATE_UUID = "validate-uuid"
+    """see that both hosts mean the same guest"""
+
+    BACKGROUND_SNAPSHOT = "background-snapshot"
+    """save a snapshot while the guest runs"""
+
+    ZERO_COPY_SEND = "zero-copy-send"
+    """send without copying"""
+
+    POSTCOPY_PREEMPT = "postcopy-preempt"
+    """send pages first that the guest waits for"""
+
+
+class SysEmuTarget(QAPIEnum):
+    """The architectures of processors that QEMU emulates."""
+
+    AARCH64 = "aarch64"
+    """Arm, 64 bits"""
+
+    ALPHA = "alpha"
+    """Alpha"""
+
+    ARM = "arm"
+    """Arm, 32 bits"""
+
+    AVR = "avr"
+    """AVR"""
+
+    CRIS = "cris"
+    """ETRAX CRIS"""
+
+    HPPA = "hppa"
+    """PA-RISC"""
+
+    I386 = "i386"
+    """x86, 32 bits"""
+
+    LOONGARCH64 = "loongarch64"
+    """LoongArch, 64 bits"""
+
+    M68K = "m68k"
+    """Motorola 68000"""
+
+    MICROBLAZE = "microblaze"
+    """MicroBlaze, big-endian"""
+
+    MICROBLAZEEL = "microblazeel"
+    """MicroBlaze, little-endian"""
+
+    MIPS = "mips"
+    """MIPS, 32 bits, big-endian"""
+
+    MIPS64 = "mips64"
+    """MIPS, 64 bits, big-endian"""
+
+    MIPS64EL = "mips64el"
+    """MIPS, 64 bits, little-endian"""
+
+    MIPSEL = "mipsel"
+    """MIPS, 32 bits, little-endian"""
+
+    NIOS2 = "nios2"
+    """Nios II"""
+
+    OR1K = "or1k"
+    """OpenRISC"""
+
+    PPC = "ppc"
+    """POWER, 32 bits"""
+
+    PPC64 = "ppc64"
+    """POWER, 64 bits"""
+
+    RISCV32 = "riscv32"
+    """RISC-V, 32 bits"""
+
+    RISCV64 = "riscv64"
+    """RISC-V, 64 bits"""
+
+    RX = "rx"
+    """Renesas RX"""
+
+    S390X = "s390x"
+    """S/390"""
+
+    SH4 = "sh4"
+    """SuperH, little-endian"""
+
+    SH4EB = "sh4eb"
+    """SuperH, big-endian"""
+
+    SPARC = "sparc"
+    """SPARC, 32 bits"""
+
+    SPARC64 = "sparc64"
+    """SPARC, 64 bits"""
+
+    TRICORE = "tricore"
+    """TriCore"""
+
+    X86_64 = "x86_64"
+    """x86, 64 bits"""
+
+    XTENSA = "xtensa"
+    """Xtensa, little-endian"""
+
+    XTENSAEB = "xtensaeb"
+    """Xtensa, big-endian"""
+
+
+class CpuS390State(QAPIEnum):
+    """What a processor of an S/390 does."""
+
+    UNINITIALIZED = "uninitialized"
+    """nothing yet"""
+
+    STOPPED = "stopped"
+    """nothing"""
+
+    CHECK_STOP = "check-stop"
+    """nothing, after an error"""
+
+    OPERATING = "operating"
+    """it runs"""
+
+    LOAD = "load"
+    """it loads a program"""
+
+
+class MemoryDeviceInfoKind(QAPIEnum):
+    """The kinds of devices that are memory."""
+
+    DIMM = "dimm"
+    """a memory module"""
+
+    NVDIMM = "nvdimm"
+    """one that keeps what is in it"""
+
+    VIRTIO_PMEM = "virtio-pmem"
+    """memory that keeps what is in it, by virtio"""
+
+    VIRTIO_MEM = "virtio-mem"
+    """memory that can grow, by virtio"""
+
+    SGX_EPC = "sgx-epc"
+    """memory for enclaves"""
+
+
+class HostMemPolicy(QAPIEnum):
+    """How a memory's place among the host's nodes is chosen."""
+
+    DEFAULT = "default"
+    """as the host does"""
+
+    PREFERRED = "preferred"
+    """from a node if there is room"""
+
+    BIND = "bind"
+    """from certain nodes only"""
+
+    INTERLEAVE = "interleave"
+    """from several nodes by turns"""
+
+
+class SevState(QAPIEnum):
+    """What becomes of an encrypted guest."""
+
+    UNINIT = "uninit"
+    """there is none"""
+
+    LAUNCH_UPDATE = "launch-update"
+    """it is being loaded"""
+
+    LAUNCH_SECRET = "launch-secret"
+    """it is being given a secret"""
+
+    RUNNING = "running"
+    """it runs"""
+
+    SEND_UPDATE = "send-update"
+    """it is being sent away"""
+
+    RECEIVE_UPDATE = "receive-update"
+    """it is being received"""
+
+
+class CommandLineParameterType(QAPIEnum):
+    """The types of parameters."""
+
+    STRING = "string"
+    """text"""
+
+    BOOLEAN = "boolean"
+    """'on' or 'off'"""
+
+    NUMBER = "number"
+    """a number"""
+
+    SIZE = "size"
+    """a size in bytes, with a suffix such as K or M"""
 
 
 class QMPCapability(QAPIEnum):

@@ -239,6 +239,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block import QObjBlockdevChangeMediumArg as QObjBlockdevChangeMediumArg
     from qmpd.api.structs.block import QObjDeviceTrayMovedArg as QObjDeviceTrayMovedArg
     from qmpd.api.structs.block import BlockIOThrottle as BlockIOThrottle
+    from qmpd.api.structs.block import PRManagerInfo as PRManagerInfo
     from qmpd.api.structs.block_export import NbdServerOptions as NbdServerOptions
     from qmpd.api.structs.block_export import QObjNbdServerStartArg as QObjNbdServerStartArg
     from qmpd.api.structs.block_export import BlockExportOptionsNbdBase as BlockExportOptionsNbdBase
@@ -253,8 +254,127 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_export import QObjBlockExportDelArg as QObjBlockExportDelArg
     from qmpd.api.structs.block_export import QObjBlockExportDeletedArg as QObjBlockExportDeletedArg
     from qmpd.api.structs.block_export import BlockExportInfo as BlockExportInfo
+    from qmpd.api.enums import DumpGuestMemoryFormat as DumpGuestMemoryFormat
+    from qmpd.api.enums import DumpStatus as DumpStatus
+    from qmpd.api.structs.dump import DumpQueryResult as DumpQueryResult
+    from qmpd.api.structs.dump import DumpGuestMemoryCapability as DumpGuestMemoryCapability
+    from qmpd.api.enums import RxState as RxState
+    from qmpd.api.structs.net import RxFilterInfo as RxFilterInfo
+    from qmpd.api.structs.net import QObjQueryRxFilterArg as QObjQueryRxFilterArg
+    from qmpd.api.enums import TpmModel as TpmModel
+    from qmpd.api.enums import TpmType as TpmType
+    from qmpd.api.structs.tpm import TPMPassthroughOptions as TPMPassthroughOptions
+    from qmpd.api.structs.tpm import TPMEmulatorOptions as TPMEmulatorOptions
+    from qmpd.api.structs.tpm import TPMPassthroughOptionsWrapper as TPMPassthroughOptionsWrapper
+    from qmpd.api.structs.tpm import TPMEmulatorOptionsWrapper as TPMEmulatorOptionsWrapper
+    from qmpd.api.structs.tpm import QObjTpmTypeOptionsBase as QObjTpmTypeOptionsBase
+    from qmpd.api.structs.tpm import TpmTypeOptions as TpmTypeOptions
+    from qmpd.api.structs.tpm import TpmTypeOptionsPassthrough as TpmTypeOptionsPassthrough
+    from qmpd.api.structs.tpm import TpmTypeOptionsEmulator as TpmTypeOptionsEmulator
+    from qmpd.api.structs.tpm import TPMInfo as TPMInfo
+    from qmpd.api.structs.ui import VncBasicInfo as VncBasicInfo
+    from qmpd.api.structs.ui import VncClientInfo as VncClientInfo
+    from qmpd.api.structs.ui import VncInfo as VncInfo
+    from qmpd.api.enums import VncPrimaryAuth as VncPrimaryAuth
+    from qmpd.api.enums import VncVencryptSubAuth as VncVencryptSubAuth
+    from qmpd.api.structs.ui import VncServerInfo2 as VncServerInfo2
+    from qmpd.api.structs.ui import VncInfo2 as VncInfo2
+    from qmpd.api.enums import SpiceQueryMouseMode as SpiceQueryMouseMode
+    from qmpd.api.structs.ui import SpiceBasicInfo as SpiceBasicInfo
+    from qmpd.api.structs.ui import SpiceChannel as SpiceChannel
+    from qmpd.api.structs.ui import SpiceInfo as SpiceInfo
+    from qmpd.api.structs.ui import MouseInfo as MouseInfo
+    from qmpd.api.structs.migration import MigrationStats as MigrationStats
+    from qmpd.api.structs.migration import XBZRLECacheStats as XBZRLECacheStats
+    from qmpd.api.structs.migration import CompressionStats as CompressionStats
+    from qmpd.api.enums import MigrationStatus as MigrationStatus
+    from qmpd.api.structs.migration import VfioStats as VfioStats
+    from qmpd.api.structs.migration import MigrationInfo as MigrationInfo
+    from qmpd.api.enums import MigrationCapability as MigrationCapability
+    from qmpd.api.structs.migration import MigrationCapabilityStatus as MigrationCapabilityStatus
+    from qmpd.api.enums import SysEmuTarget as SysEmuTarget
+    from qmpd.api.structs.machine import TargetInfo as TargetInfo
+    from qmpd.api.structs.machine import UuidInfo as UuidInfo
+    from qmpd.api.structs.machine import KvmInfo as KvmInfo
+    from qmpd.api.structs.machine import MachineInfo as MachineInfo
+    from qmpd.api.structs.machine import CurrentMachineParams as CurrentMachineParams
+    from qmpd.api.structs.machine import CpuInstanceProperties as CpuInstanceProperties
+    from qmpd.api.enums import CpuS390State as CpuS390State
+    from qmpd.api.structs.machine import CpuInfoS390 as CpuInfoS390
+    from qmpd.api.structs.machine import QObjCpuInfoFastBase as QObjCpuInfoFastBase
+    from qmpd.api.structs.machine import CpuInfoFast as CpuInfoFast
+    from qmpd.api.structs.machine import CpuInfoFastAarch64 as CpuInfoFastAarch64
+    from qmpd.api.structs.machine import CpuInfoFastAlpha as CpuInfoFastAlpha
+    from qmpd.api.structs.machine import CpuInfoFastArm as CpuInfoFastArm
+    from qmpd.api.structs.machine import CpuInfoFastAvr as CpuInfoFastAvr
+    from qmpd.api.structs.machine import CpuInfoFastCris as CpuInfoFastCris
+    from qmpd.api.structs.machine import CpuInfoFastHppa as CpuInfoFastHppa
+    from qmpd.api.structs.machine import CpuInfoFastI386 as CpuInfoFastI386
+    from qmpd.api.structs.machine import CpuInfoFastLoongarch64 as CpuInfoFastLoongarch64
+    from qmpd.api.structs.machine import CpuInfoFastM68k as CpuInfoFastM68k
+    from qmpd.api.structs.machine import CpuInfoFastMicroblaze as CpuInfoFastMicroblaze
+    from qmpd.api.structs.machine import CpuInfoFastMicroblazeel as CpuInfoFastMicroblazeel
+    from qmpd.api.structs.machine import CpuInfoFastMips as CpuInfoFastMips
+    from qmpd.api.structs.machine import CpuInfoFastMips64 as CpuInfoFastMips64
+    from qmpd.api.structs.machine import CpuInfoFastMips64el as CpuInfoFastMips64el
+    from qmpd.api.structs.machine import CpuInfoFastMipsel as CpuInfoFastMipsel
+    from qmpd.api.structs.machine import CpuInfoFastNios2 as CpuInfoFastNios2
+    from qmpd.api.structs.machine import CpuInfoFastOr1k as CpuInfoFastOr1k
+    from qmpd.api.structs.machine import CpuInfoFastPpc as CpuInfoFastPpc
+    from qmpd.api.structs.machine import CpuInfoFastPpc64 as CpuInfoFastPpc64
+    from qmpd.api.structs.machine import CpuInfoFastRiscv32 as CpuInfoFastRiscv32
+    from qmpd.api.structs.machine import CpuInfoFastRiscv64 as CpuInfoFastRiscv64
+    from qmpd.api.structs.machine import CpuInfoFastRx as CpuInfoFastRx
+    from qmpd.api.structs.machine import CpuInfoFastS390x as CpuInfoFastS390x
+    from qmpd.api.structs.machine import CpuInfoFastSh4 as CpuInfoFastSh4
+    from qmpd.api.structs.machine import CpuInfoFastSh4eb as CpuInfoFastSh4eb
+    from qmpd.api.structs.machine import CpuInfoFastSparc as CpuInfoFastSparc
+    from qmpd.api.structs.machine import CpuInfoFastSparc64 as CpuInfoFastSparc64
+    from qmpd.api.structs.machine import CpuInfoFastTricore as CpuInfoFastTricore
+    from qmpd.api.structs.machine import CpuInfoFastX8664 as CpuInfoFastX8664
+    from qmpd.api.structs.machine import CpuInfoFastXtensa as CpuInfoFastXtensa
+    from qmpd.api.structs.machine import CpuInfoFastXtensaeb as CpuInfoFastXtensaeb
+    from qmpd.api.structs.machine import HotpluggableCPU as HotpluggableCPU
+    from qmpd.api.structs.machine import BalloonInfo as BalloonInfo
+    from qmpd.api.structs.machine import MemoryInfo as MemoryInfo
+    from qmpd.api.structs.machine import PCDIMMDeviceInfo as PCDIMMDeviceInfo
+    from qmpd.api.structs.machine import VirtioPMEMDeviceInfo as VirtioPMEMDeviceInfo
+    from qmpd.api.structs.machine import VirtioMEMDeviceInfo as VirtioMEMDeviceInfo
+    from qmpd.api.structs.machine import SgxEPCDeviceInfo as SgxEPCDeviceInfo
+    from qmpd.api.enums import MemoryDeviceInfoKind as MemoryDeviceInfoKind
+    from qmpd.api.structs.machine import PCDIMMDeviceInfoWrapper as PCDIMMDeviceInfoWrapper
+    from qmpd.api.structs.machine import VirtioPMEMDeviceInfoWrapper as VirtioPMEMDeviceInfoWrapper
+    from qmpd.api.structs.machine import VirtioMEMDeviceInfoWrapper as VirtioMEMDeviceInfoWrapper
+    from qmpd.api.structs.machine import SgxEPCDeviceInfoWrapper as SgxEPCDeviceInfoWrapper
+    from qmpd.api.structs.machine import QObjMemoryDeviceInfoBase as QObjMemoryDeviceInfoBase
+    from qmpd.api.structs.machine import MemoryDeviceInfo as MemoryDeviceInfo
+    from qmpd.api.structs.machine import MemoryDeviceInfoDimm as MemoryDeviceInfoDimm
+    from qmpd.api.structs.machine import MemoryDeviceInfoNvdimm as MemoryDeviceInfoNvdimm
+    from qmpd.api.structs.machine import MemoryDeviceInfoVirtioPmem as MemoryDeviceInfoVirtioPmem
+    from qmpd.api.structs.machine import MemoryDeviceInfoVirtioMem as MemoryDeviceInfoVirtioMem
+    from qmpd.api.structs.machine import MemoryDeviceInfoSgxEpc as MemoryDeviceInfoSgxEpc
+    from qmpd.api.enums import HostMemPolicy as HostMemPolicy
+    from qmpd.api.structs.machine import Memdev as Memdev
+    from qmpd.api.structs.machine_target import CpuDefinitionInfo as CpuDefinitionInfo
+    from qmpd.api.structs.pci import PciMemoryRange as PciMemoryRange
+    from qmpd.api.structs.pci import PciMemoryRegion as PciMemoryRegion
+    from qmpd.api.structs.pci import PciBusInfo as PciBusInfo
+    from qmpd.api.structs.pci import PciBridgeInfo as PciBridgeInfo
+    from qmpd.api.structs.pci import PciDeviceClass as PciDeviceClass
+    from qmpd.api.structs.pci import PciDeviceId as PciDeviceId
+    from qmpd.api.structs.pci import PciDeviceInfo as PciDeviceInfo
+    from qmpd.api.structs.pci import PciInfo as PciInfo
+    from qmpd.api.enums import SevState as SevState
+    from qmpd.api.structs.misc_target import SevInfo as SevInfo
     from qmpd.api.structs.misc import QObjHumanMonitorCommandArg as QObjHumanMonitorCommandArg
     from qmpd.api.structs.misc import NameInfo as NameInfo
+    from qmpd.api.structs.misc import IOThreadInfo as IOThreadInfo
+    from qmpd.api.structs.misc import FdsetFdInfo as FdsetFdInfo
+    from qmpd.api.structs.misc import FdsetInfo as FdsetInfo
+    from qmpd.api.enums import CommandLineParameterType as CommandLineParameterType
+    from qmpd.api.structs.misc import CommandLineParameterInfo as CommandLineParameterInfo
+    from qmpd.api.structs.misc import CommandLineOptionInfo as CommandLineOptionInfo
+    from qmpd.api.structs.misc import QObjQueryCommandLineOptionsArg as QObjQueryCommandLineOptionsArg
     from qmpd.api.enums import QMPCapability as QMPCapability
     from qmpd.api.structs.control import QObjQmpCapabilitiesArg as QObjQmpCapabilitiesArg
     from qmpd.api.structs.control import VersionTriple as VersionTriple
@@ -605,6 +725,7 @@ _HOMES = {
     "QObjBlockdevChangeMediumArg": "qmpd.api.structs.block",
     "QObjDeviceTrayMovedArg": "qmpd.api.structs.block",
     "BlockIOThrottle": "qmpd.api.structs.block",
+    "PRManagerInfo": "qmpd.api.structs.block",
     "NbdServerOptions": "qmpd.api.structs.block_export",
     "QObjNbdServerStartArg": "qmpd.api.structs.block_export",
     "BlockExportOptionsNbdBase": "qmpd.api.structs.block_export",
@@ -619,8 +740,127 @@ _HOMES = {
     "QObjBlockExportDelArg": "qmpd.api.structs.block_export",
     "QObjBlockExportDeletedArg": "qmpd.api.structs.block_export",
     "BlockExportInfo": "qmpd.api.structs.block_export",
+    "DumpGuestMemoryFormat": "qmpd.api.enums",
+    "DumpStatus": "qmpd.api.enums",
+    "DumpQueryResult": "qmpd.api.structs.dump",
+    "DumpGuestMemoryCapability": "qmpd.api.structs.dump",
+    "RxState": "qmpd.api.enums",
+    "RxFilterInfo": "qmpd.api.structs.net",
+    "QObjQueryRxFilterArg": "qmpd.api.structs.net",
+    "TpmModel": "qmpd.api.enums",
+    "TpmType": "qmpd.api.enums",
+    "TPMPassthroughOptions": "qmpd.api.structs.tpm",
+    "TPMEmulatorOptions": "qmpd.api.structs.tpm",
+    "TPMPassthroughOptionsWrapper": "qmpd.api.structs.tpm",
+    "TPMEmulatorOptionsWrapper": "qmpd.api.structs.tpm",
+    "QObjTpmTypeOptionsBase": "qmpd.api.structs.tpm",
+    "TpmTypeOptions": "qmpd.api.structs.tpm",
+    "TpmTypeOptionsPassthrough": "qmpd.api.structs.tpm",
+    "TpmTypeOptionsEmulator": "qmpd.api.structs.tpm",
+    "TPMInfo": "qmpd.api.structs.tpm",
+    "VncBasicInfo": "qmpd.api.structs.ui",
+    "VncClientInfo": "qmpd.api.structs.ui",
+    "VncInfo": "qmpd.api.structs.ui",
+    "VncPrimaryAuth": "qmpd.api.enums",
+    "VncVencryptSubAuth": "qmpd.api.enums",
+    "VncServerInfo2": "qmpd.api.structs.ui",
+    "VncInfo2": "qmpd.api.structs.ui",
+    "SpiceQueryMouseMode": "qmpd.api.enums",
+    "SpiceBasicInfo": "qmpd.api.structs.ui",
+    "SpiceChannel": "qmpd.api.structs.ui",
+    "SpiceInfo": "qmpd.api.structs.ui",
+    "MouseInfo": "qmpd.api.structs.ui",
+    "MigrationStats": "qmpd.api.structs.migration",
+    "XBZRLECacheStats": "qmpd.api.structs.migration",
+    "CompressionStats": "qmpd.api.structs.migration",
+    "MigrationStatus": "qmpd.api.enums",
+    "VfioStats": "qmpd.api.structs.migration",
+    "MigrationInfo": "qmpd.api.structs.migration",
+    "MigrationCapability": "qmpd.api.enums",
+    "MigrationCapabilityStatus": "qmpd.api.structs.migration",
+    "SysEmuTarget": "qmpd.api.enums",
+    "TargetInfo": "qmpd.api.structs.machine",
+    "UuidInfo": "qmpd.api.structs.machine",
+    "KvmInfo": "qmpd.api.structs.machine",
+    "MachineInfo": "qmpd.api.structs.machine",
+    "CurrentMachineParams": "qmpd.api.structs.machine",
+    "CpuInstanceProperties": "qmpd.api.structs.machine",
+    "CpuS390State": "qmpd.api.enums",
+    "CpuInfoS390": "qmpd.api.structs.machine",
+    "QObjCpuInfoFastBase": "qmpd.api.structs.machine",
+    "CpuInfoFast": "qmpd.api.structs.machine",
+    "CpuInfoFastAarch64": "qmpd.api.structs.machine",
+    "CpuInfoFastAlpha": "qmpd.api.structs.machine",
+    "CpuInfoFastArm": "qmpd.api.structs.machine",
+    "CpuInfoFastAvr": "qmpd.api.structs.machine",
+    "CpuInfoFastCris": "qmpd.api.structs.machine",
+    "CpuInfoFastHppa": "qmpd.api.structs.machine",
+    "CpuInfoFastI386": "qmpd.api.structs.machine",
+    "CpuInfoFastLoongarch64": "qmpd.api.structs.machine",
+    "CpuInfoFastM68k": "qmpd.api.structs.machine",
+    "CpuInfoFastMicroblaze": "qmpd.api.structs.machine",
+    "CpuInfoFastMicroblazeel": "qmpd.api.structs.machine",
+    "CpuInfoFastMips": "qmpd.api.structs.machine",
+    "CpuInfoFastMips64": "qmpd.api.structs.machine",
+    "CpuInfoFastMips64el": "qmpd.api.structs.machine",
+    "CpuInfoFastMipsel": "qmpd.api.structs.machine",
+    "CpuInfoFastNios2": "qmpd.api.structs.machine",
+    "CpuInfoFastOr1k": "qmpd.api.structs.machine",
+    "CpuInfoFastPpc": "qmpd.api.structs.machine",
+    "CpuInfoFastPpc64": "qmpd.api.structs.machine",
+    "CpuInfoFastRiscv32": "qmpd.api.structs.machine",
+    "CpuInfoFastRiscv64": "qmpd.api.structs.machine",
+    "CpuInfoFastRx": "qmpd.api.structs.machine",
+    "CpuInfoFastS390x": "qmpd.api.structs.machine",
+    "CpuInfoFastSh4": "qmpd.api.structs.machine",
+    "CpuInfoFastSh4eb": "qmpd.api.structs.machine",
+    "CpuInfoFastSparc": "qmpd.api.structs.machine",
+    "CpuInfoFastSparc64": "qmpd.api.structs.machine",
+    "CpuInfoFastTricore": "qmpd.api.structs.machine",
+    "CpuInfoFastX8664": "qmpd.api.structs.machine",
+    "CpuInfoFastXtensa": "qmpd.api.structs.machine",
+    "CpuInfoFastXtensaeb": "qmpd.api.structs.machine",
+    "HotpluggableCPU": "qmpd.api.structs.machine",
+    "BalloonInfo": "qmpd.api.structs.machine",
+    "MemoryInfo": "qmpd.api.structs.machine",
+    "PCDIMMDeviceInfo": "qmpd.api.structs.machine",
+    "VirtioPMEMDeviceInfo": "qmpd.api.structs.machine",
+    "VirtioMEMDeviceInfo": "qmpd.api.structs.machine",
+    "SgxEPCDeviceInfo": "qmpd.api.structs.machine",
+    "MemoryDeviceInfoKind": "qmpd.api.enums",
+    "PCDIMMDeviceInfoWrapper": "qmpd.api.structs.machine",
+    "VirtioPMEMDeviceInfoWrapper": "qmpd.api.structs.machine",
+    "VirtioMEMDeviceInfoWrapper": "qmpd.api.structs.machine",
+    "SgxEPCDeviceInfoWrapper": "qmpd.api.structs.machine",
+    "QObjMemoryDeviceInfoBase": "qmpd.api.structs.machine",
+    "MemoryDeviceInfo": "qmpd.api.structs.machine",
+    "MemoryDeviceInfoDimm": "qmpd.api.structs.machine",
+    "MemoryDeviceInfoNvdimm": "qmpd.api.structs.machine",
+    "MemoryDeviceInfoVirtioPmem": "qmpd.api.structs.machine",
+    "MemoryDeviceInfoVirtioMem": "qmpd.api.structs.machine",
+    "MemoryDeviceInfoSgxEpc": "qmpd.api.structs.machine",
+    "HostMemPolicy": "qmpd.api.enums",
+    "Memdev": "qmpd.api.structs.machine",
+    "CpuDefinitionInfo": "qmpd.api.structs.machine_target",
+    "PciMemoryRange": "qmpd.api.structs.pci",
+    "PciMemoryRegion": "qmpd.api.structs.pci",
+    "PciBusInfo": "qmpd.api.structs.pci",
+    "PciBridgeInfo": "qmpd.api.structs.pci",
+    "PciDeviceClass": "qmpd.api.structs.pci",
+    "PciDeviceId": "qmpd.api.structs.pci",
+    "PciDeviceInfo": "qmpd.api.structs.pci",
+    "PciInfo": "qmpd.api.structs.pci",
+    "SevState": "qmpd.api.enums",
+    "SevInfo": "qmpd.api.structs.misc_target",
     "QObjHumanMonitorCommandArg": "qmpd.api.structs.misc",
     "NameInfo": "qmpd.api.structs.misc",
+    "IOThreadInfo": "qmpd.api.structs.misc",
+    "FdsetFdInfo": "qmpd.api.structs.misc",
+    "FdsetInfo": "qmpd.api.structs.misc",
+    "CommandLineParameterType": "qmpd.api.enums",
+    "CommandLineParameterInfo": "qmpd.api.structs.misc",
+    "CommandLineOptionInfo": "qmpd.api.structs.misc",
+    "QObjQueryCommandLineOptionsArg": "qmpd.api.structs.misc",
     "QMPCapability": "qmpd.api.enums",
     "QObjQmpCapabilitiesArg": "qmpd.api.structs.control",
     "VersionTriple": "qmpd.api.structs.control",
@@ -972,6 +1212,7 @@ __all__ = [
     "QObjBlockdevChangeMediumArg",
     "QObjDeviceTrayMovedArg",
     "BlockIOThrottle",
+    "PRManagerInfo",
     "NbdServerOptions",
     "QObjNbdServerStartArg",
     "BlockExportOptionsNbdBase",
@@ -986,8 +1227,127 @@ __all__ = [
     "QObjBlockExportDelArg",
     "QObjBlockExportDeletedArg",
     "BlockExportInfo",
+    "DumpGuestMemoryFormat",
+    "DumpStatus",
+    "DumpQueryResult",
+    "DumpGuestMemoryCapability",
+    "RxState",
+    "RxFilterInfo",
+    "QObjQueryRxFilterArg",
+    "TpmModel",
+    "TpmType",
+    "TPMPassthroughOptions",
+    "TPMEmulatorOptions",
+    "TPMPassthroughOptionsWrapper",
+    "TPMEmulatorOptionsWrapper",
+    "QObjTpmTypeOptionsBase",
+    "TpmTypeOptions",
+    "TpmTypeOptionsPassthrough",
+    "TpmTypeOptionsEmulator",
+    "TPMInfo",
+    "VncBasicInfo",
+    "VncClientInfo",
+    "VncInfo",
+    "VncPrimaryAuth",
+    "VncVencryptSubAuth",
+    "VncServerInfo2",
+    "VncInfo2",
+    "SpiceQueryMouseMode",
+    "SpiceBasicInfo",
+    "SpiceChannel",
+    "SpiceInfo",
+    "MouseInfo",
+    "MigrationStats",
+    "XBZRLECacheStats",
+    "CompressionStats",
+    "MigrationStatus",
+    "VfioStats",
+    "MigrationInfo",
+    "MigrationCapability",
+    "MigrationCapabilityStatus",
+    "SysEmuTarget",
+    "TargetInfo",
+    "UuidInfo",
+    "KvmInfo",
+    "MachineInfo",
+    "CurrentMachineParams",
+    "CpuInstanceProperties",
+    "CpuS390State",
+    "CpuInfoS390",
+    "QObjCpuInfoFastBase",
+    "CpuInfoFast",
+    "CpuInfoFastAarch64",
+    "CpuInfoFastAlpha",
+    "CpuInfoFastArm",
+    "CpuInfoFastAvr",
+    "CpuInfoFastCris",
+    "CpuInfoFastHppa",
+    "CpuInfoFastI386",
+    "CpuInfoFastLoongarch64",
+    "CpuInfoFastM68k",
+    "CpuInfoFastMicroblaze",
+    "CpuInfoFastMicroblazeel",
+    "CpuInfoFastMips",
+    "CpuInfoFastMips64",
+    "CpuInfoFastMips64el",
+    "CpuInfoFastMipsel",
+    "CpuInfoFastNios2",
+    "CpuInfoFastOr1k",
+    "CpuInfoFastPpc",
+    "CpuInfoFastPpc64",
+    "CpuInfoFastRiscv32",
+    "CpuInfoFastRiscv64",
+    "CpuInfoFastRx",
+    "CpuInfoFastS390x",
+    "CpuInfoFastSh4",
+    "CpuInfoFastSh4eb",
+    "CpuInfoFastSparc",
+    "CpuInfoFastSparc64",
+    "CpuInfoFastTricore",
+    "CpuInfoFastX8664",
+    "CpuInfoFastXtensa",
+    "CpuInfoFastXtensaeb",
+    "HotpluggableCPU",
+    "BalloonInfo",
+    "MemoryInfo",
+    "PCDIMMDeviceInfo",
+    "VirtioPMEMDeviceInfo",
+    "VirtioMEMDeviceInfo",
+    "SgxEPCDeviceInfo",
+    "MemoryDeviceInfoKind",
+    "PCDIMMDeviceInfoWrapper",
+    "VirtioPMEMDeviceInfoWrapper",
+    "VirtioMEMDeviceInfoWrapper",
+    "SgxEPCDeviceInfoWrapper",
+    "QObjMemoryDeviceInfoBase",
+    "MemoryDeviceInfo",
+    "MemoryDeviceInfoDimm",
+    "MemoryDeviceInfoNvdimm",
+    "MemoryDeviceInfoVirtioPmem",
+    "MemoryDeviceInfoVirtioMem",
+    "MemoryDeviceInfoSgxEpc",
+    "HostMemPolicy",
+    "Memdev",
+    "CpuDefinitionInfo",
+    "PciMemoryRange",
+    "PciMemoryRegion",
+    "PciBusInfo",
+    "PciBridgeInfo",
+    "PciDeviceClass",
+    "PciDeviceId",
+    "PciDeviceInfo",
+    "PciInfo",
+    "SevState",
+    "SevInfo",
     "QObjHumanMonitorCommandArg",
     "NameInfo",
+    "IOThreadInfo",
+    "FdsetFdInfo",
+    "FdsetInfo",
+    "CommandLineParameterType",
+    "CommandLineParameterInfo",
+    "CommandLineOptionInfo",
+    "QObjQueryCommandLineOptionsArg",
     "QMPCapability",
     "QObjQmpCapabilitiesArg",
     "VersionTriple",

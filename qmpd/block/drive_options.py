@@ -48,6 +48,15 @@ _INTERFACES = ("none", "ide", "scsi", "floppy", "pflash", "mtd", "sd", "virtio",
 _WITH_POLICIES = ("none", "ide", "scsi", "virtio")
 _AIO = ("threads", "native", "io_uring")
 
+PARAMETERS: Mapping[str, str] = {
+    **dict.fromkeys(("file", "if", "id", "media", "format", "driver", "cache", "aio", "discard"), "string"),
+    **dict.fromkeys(("detect-zeroes", "werror", "rerror", "throttling.group", "group"), "string"),
+    **dict.fromkeys(("index", "bus", "unit", *sorted(_LIMITS)), "number"),
+    **dict.fromkeys(("read-only", "readonly", "snapshot", "copy-on-read"), "boolean"),
+    **dict.fromkeys(("cache.direct", "cache.no-flush", "cache.writeback"), "boolean"),
+}
+"""What is not about nodes, with the types of `CommandLineParameterType`."""
+
 DEFAULT_INTERFACE = "ide"
 """That of a PC, which is what QEMU's users mean who do not say."""
 

@@ -99,6 +99,14 @@ class Dispatcher:
             if name is not None:
                 self._add(name, getattr(family, attribute))
 
+    def answer(self, name: str, value: object) -> None:
+        """Answer a command always in the same way.
+
+        :raises ValueError: the command is not in the schema, or has a handler.
+        """
+        result = RawJSON(encode(value))
+        self._add(name, lambda context, arguments: result)
+
     def _add(self, name: str, call: Callable[[RequestContext, Any], Any]) -> None:
         info = self._commands.get(name)
         if info is None:

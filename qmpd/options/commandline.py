@@ -57,6 +57,11 @@ def parse_options(words: Sequence[str], version: str) -> Options:
     return Options(tuple(steps), daemonize, pidfile)
 
 
+def option_names() -> list[str]:
+    """All options that take a value."""
+    return [*_readers(), *_SETTINGS]
+
+
 def _readers() -> Mapping[str, Reader]:
     """The options that build something, in the words of the command line."""
     return {

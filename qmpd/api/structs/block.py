@@ -20,6 +20,7 @@ __all__ = [
     "QObjBlockdevChangeMediumArg",
     "QObjDeviceTrayMovedArg",
     "BlockIOThrottle",
+    "PRManagerInfo",
 ]
 
 
@@ -181,3 +182,13 @@ class BlockIOThrottle(Model):
     """the group with which the limits are shared (default: the one that the drive is in, else one of its
     own that is named after it)
     """
+
+
+class PRManagerInfo(Model):
+    """A helper for persistent reservations."""
+
+    id: str
+    """its id"""
+
+    connected: bool
+    """whether it is there"""
