@@ -18,9 +18,10 @@ waits and tries again, is left out; `open` tries once, with a time limit.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,9 @@ TIME_LIMIT = 10.0
 
 MIGRATION_LIMIT = 300.0
 """Seconds that a database may take to become a newer one."""
+
+FILE_NAME = "catalog.sqlite"
+"""The database in a state directory."""
 
 POOL_SIZE = 5
 POOL_OVERFLOW = 10
@@ -72,6 +76,11 @@ class Counters:
     transactions: int = 0
 
 
+def state_url(directory: Path) -> str:
+    """The URL of the database in a state directory."""
+    return sqlite_url(directory / FILE_NAME)
+
+
 def sqlite_url(path: Path) -> str:
     """The URL of the SQLite database in `path`."""
     return URL.create("sqlite+aiosqlite", database=str(path.absolute())).render_as_string()
@@ -83,7 +92,8 @@ class Catalog:
     :param url: `sqlite+aiosqlite:///PATH` or `postgresql+asyncpg://...` (a plain `postgresql://` will do).
     :param replica_url: a PostgreSQL standby of the same database, for readers.
     :param service_id: whose entries the functions read and write: the daemon's row in `services`.
-    :param time_limit: seconds that one transaction may take.
+    :param time_limit: seconds that one transaction may take. (What others have locked, and servers that do not answer,
+        are not waited for that long if it is more than `TIME_LIMIT`.)
     :param on_statement: is told of all that goes to the database.
     :raises GenericError: a URL that is none, or of another database.
     """
@@ -100,10 +110,12 @@ class Catalog:
         self.url = _vetted(url)
         self.service_id = service_id
         self.time_limit = time_limit
+        self.answer_limit = min(time_limit, TIME_LIMIT)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self.counters = Counters()
         self.writer_gate = asyncio.Lock() if self.is_sqlite else None
         self.opened: ContextVar[Transaction | None] = ContextVar("opened", default=None)
+        self._file = Path(self.url.database or "")
         self._replica_url = None if replica_url is None else _vetted(replica_url)
         if self._replica_url is not None and (self.is_sqlite or self._replica_url.get_backend_name() == "sqlite"):
             raise GenericError("a replica of the catalog needs PostgreSQL, for both URLs")
@@ -145,29 +157,42 @@ class Catalog:
             await session.connection(execution_options={"postgresql_readonly": True})
 
     async def open(self) -> None:
-        """Reach the database, and make its schema what this version needs.
+        """Reach the database, made if there is none, and make its schema what this version needs.
 
         :raises CatalogUnavailable: it cannot be reached or used.
         :raises WrongVersion: a newer version of the program has made it.
         """
-        try:
-            async with asyncio.timeout(self.time_limit):
-                if self.is_sqlite:
-                    _create_private(Path(self.url.database or ""))
+        if self.is_sqlite:
+            _create_private(self._file)
+        async with _in_our_words():
+            async with asyncio.timeout(self.answer_limit):
                 primary, replica = await self._start_engines()
                 async with replica.connect() as connection:
                     await connection.execute(text("SELECT 1"))
             async with asyncio.timeout(MIGRATION_LIMIT), primary.begin() as connection:
                 await connection.run_sync(migrations.upgrade)
-            if self.is_sqlite:
-                self._keeper = await replica.connect()
-                await self._keeper.run_sync(migrations.read_version)
-                await self._keeper.rollback()
-        except TimeoutError as error:
-            raise CatalogUnavailable("does not answer in time") from error
-        except Exception as error:
-            raise translated(error, reading=False) or error from error
+            await self._stay(replica)
+
+    async def open_as_it_is(self) -> str | None:
+        """Reach the database and leave it alone; answers with its version, None for an empty one.
+
+        :raises CatalogUnavailable: it cannot be reached, or is not there.
+        """
         self._must_exist = True
+        async with _in_our_words(), asyncio.timeout(self.answer_limit):
+            _, replica = await self._start_engines()
+            async with replica.connect() as connection:
+                version = await connection.run_sync(migrations.read_version)
+            await self._stay(replica)
+            return version
+
+    async def _stay(self, replica: AsyncEngine) -> None:
+        """Keep a connection to SQLite, and from now on make no new database."""
+        self._must_exist = True
+        if self.is_sqlite:
+            self._keeper = await replica.connect()
+            await self._keeper.run_sync(migrations.read_version)
+            await self._keeper.rollback()
 
     async def close(self) -> None:
         """Close all connections."""
@@ -214,27 +239,39 @@ class Catalog:
         record.info["number"] = self.counters.connections
 
     def _connect_sqlite(self, dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> Any:
-        path = Path(self.url.database or "")
-        if self._must_exist and not path.exists():
-            raise CatalogUnavailable(f"is gone: there is no file {str(path)!r} any more")
-        parameters["timeout"] = self.time_limit / 2
+        if self._must_exist and not self._file.exists():
+            raise CatalogUnavailable(f"is not there: there is no file {str(self._file)!r}")
+        parameters["timeout"] = self.answer_limit / 2
         try:
             return dialect.connect(*arguments, **parameters)
         except Exception as error:
             raise connect_fault(error) from error
 
 
+@contextlib.asynccontextmanager
+async def _in_our_words() -> AsyncIterator[None]:
+    """What the database does wrong within the block, in our words."""
+    try:
+        yield
+    except TimeoutError as error:
+        raise CatalogUnavailable("does not answer in time") from error
+    except Exception as error:
+        found = translated(error, reading=False)
+        if found is None:
+            raise
+        raise found from error
+
+
 class _PostgresConnect:
     """Opens connections to PostgreSQL: with limits, and for the replica without the right to write."""
 
     def __init__(self, role: str, catalog: Catalog) -> None:
-        self._timeout = catalog.time_limit
-        milliseconds = catalog.time_limit * 1000
+        self._timeout = catalog.answer_limit
         self._settings = {
             "application_name": f"qmpd {catalog.service_id}",
             "jit": "off",
-            "lock_timeout": str(int(milliseconds * 0.8)),
-            "idle_in_transaction_session_timeout": str(int(milliseconds * 4)),
+            "lock_timeout": str(int(catalog.answer_limit * 800)),
+            "idle_in_transaction_session_timeout": str(int(catalog.time_limit * 4000)),
             "default_transaction_read_only": "off" if role == "primary" else "on",
         }
 

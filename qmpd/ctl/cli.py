@@ -33,6 +33,13 @@ TimeoutOption = Annotated[
     float | None,
     typer.Option("--timeout", min=0.0, metavar="SECONDS", help="Give up waiting after this time."),
 ]
+StateDirOption = Annotated[
+    Path | None,
+    typer.Option("--state-dir", metavar="DIR", help="The state directory of a daemon, with the catalog in it."),
+]
+CatalogOption = Annotated[
+    str | None, typer.Option("--catalog", metavar="URL", help="The catalog: postgresql://USER@HOST/DATABASE.")
+]
 
 app = typer.Typer(
     help="Talk to a storage daemon over QMP: qmpd, qemu-storage-daemon or QEMU itself.",
@@ -167,6 +174,42 @@ def check(
     options = Options(None, as_json).or_else(context.obj)
     wanted = "nothing" if repair is None else repair.value
     _perform(options, lambda: image_check.check(image, wanted, as_json=options.as_json))
+
+
+catalog_app = typer.Typer(help="Work on the catalog's database itself; needs no server.", no_args_is_help=True)
+app.add_typer(catalog_app, name="catalog")
+
+
+@catalog_app.command("upgrade", epilog=EPILOG)
+def catalog_upgrade(
+    context: typer.Context, state_dir: StateDirOption = None, url: CatalogOption = None, as_json: JsonOption = False
+) -> None:
+    """Bring the database to the version of this program; makes one where there is none."""
+    from qmpd.ctl import catalog
+
+    options = Options(None, as_json).or_else(context.obj)
+    _perform(options, lambda: catalog.upgrade(state_dir, url, as_json=options.as_json))
+
+
+@catalog_app.command("check", epilog=EPILOG)
+def catalog_check(
+    context: typer.Context, state_dir: StateDirOption = None, url: CatalogOption = None, as_json: JsonOption = False
+) -> None:
+    """Check version, integrity, references and chains of backups. Exit status 0 if nothing is wrong."""
+    from qmpd.ctl import catalog
+
+    options = Options(None, as_json).or_else(context.obj)
+    _perform(options, lambda: catalog.check(state_dir, url, as_json=options.as_json))
+
+
+@catalog_app.command("export", epilog=EPILOG)
+def catalog_export(
+    context: typer.Context, state_dir: StateDirOption = None, url: CatalogOption = None
+) -> None:
+    """Write all of it to standard output, as lines of JSON."""
+    from qmpd.ctl import catalog
+
+    _perform(context.obj, lambda: catalog.export(state_dir, url))
 
 
 @app.command(epilog=EPILOG)

@@ -99,7 +99,7 @@ async def test_a_lock_does_not_stop_the_event_loop(on_sqlite: Catalog, path: Pat
 async def test_a_database_that_is_removed(on_sqlite: Catalog, path: Path) -> None:
     for file in path.parent.iterdir():
         file.unlink()
-    with pytest.raises(CatalogUnavailable, match="is gone"):
+    with pytest.raises(CatalogUnavailable, match="is not there"):
         await settings.put(on_sqlite.context(), "a", {})
     assert not path.exists()
 
