@@ -23,6 +23,7 @@ from time import time
 from typing import TYPE_CHECKING, Any
 
 from qmpd.api.tables import COMMANDS, EVENTS
+from qmpd.block.drive import Drive
 from qmpd.block.graph import BlockGraph
 from qmpd.block.iopool import IOPool
 from qmpd.block.services import BlockServices
@@ -116,7 +117,7 @@ class Daemon:
         self.events = EventBus(check=_check_event if check else None)
         self.dispatcher = Dispatcher(COMMANDS, check_replies=check)
         self._build_block_layer()
-        self._human = HumanCommands(self.graph, self.dispatcher)
+        self._human = HumanCommands(self.graph, self.dispatcher, self._drive_of)
         self.at_shutdown(Stage.JOBS, self._human.close)
         for family in self._families():
             self.dispatcher.register(family)
@@ -163,6 +164,10 @@ class Daemon:
         self.at_shutdown(Stage.JOBS, self.jobs.shutdown)
         self.at_shutdown(Stage.JOBS, self.graph.objects.let_pass)
         self.at_shutdown(Stage.JOBS, self.graph.drive_groups.let_pass)
+
+    def _drive_of(self, name: str) -> Drive | None:
+        device = self.devices.find(name)
+        return None if device is None else device.drive
 
     # -- what parts may use
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -12,6 +13,7 @@ from qmpd.monitor.dispatcher import command
 
 if TYPE_CHECKING:
     from qmpd.api.models import QObjHumanMonitorCommandArg
+    from qmpd.block.drive import Drive
     from qmpd.block.graph import BlockGraph
     from qmpd.hmp.qemu_io.requests import Requests
     from qmpd.monitor.dispatcher import Dispatcher
@@ -21,10 +23,14 @@ class HumanCommands:
     """human-monitor-command.
 
     :param dispatcher: carries out the QMP commands by which most lines are carried out.
+    :param drive_of: the drive of a device, by the device's id or path; None if there is no such device.
     """
 
-    def __init__(self, graph: BlockGraph, dispatcher: Dispatcher) -> None:
+    def __init__(
+        self, graph: BlockGraph, dispatcher: Dispatcher, drive_of: Callable[[str], Drive | None]
+    ) -> None:
         self._graph = graph
+        self._drive_of = drive_of
         self._dispatcher = dispatcher
         self._requests: Requests | None = None
 
@@ -44,7 +50,8 @@ class HumanCommands:
             handler = self._dispatcher.lookup(name)
             return orjson.loads(await self._dispatcher.run_async(handler, ctx, arguments))
 
-        return await run(Human(self._graph, execute, self._open_requests()), args.command_line)
+        human = Human(self._graph, execute, self._drive_of, self._open_requests())
+        return await run(human, args.command_line)
 
     async def close(self) -> None:
         """End what lines have under way. For shutdown."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from qmpd.hmp.line import Arguments, Parameter
 
 if TYPE_CHECKING:
+    from qmpd.block.drive import Drive
     from qmpd.block.graph import BlockGraph
     from qmpd.hmp.qemu_io.requests import Requests
 
@@ -20,13 +21,17 @@ class Human:
     """One line being carried out.
 
     :ivar execute: how a QMP command is carried out on behalf of the line.
+    :ivar drive_of: the drive of a device, by the device's id or path; None if there is no such device.
     :ivar requests: those of qemu-io commands.
     :ivar said: what there is to answer so far; lines end with a line feed.
     """
 
-    def __init__(self, graph: BlockGraph, execute: Execute, requests: Requests) -> None:
+    def __init__(
+        self, graph: BlockGraph, execute: Execute, drive_of: Callable[[str], Drive | None], requests: Requests
+    ) -> None:
         self.graph = graph
         self.execute = execute
+        self.drive_of = drive_of
         self.requests = requests
         self.said: list[str] = []
 

@@ -187,7 +187,7 @@ async def uuid(human: Human, arguments: Arguments) -> None:
 
 async def kvm(human: Human, arguments: Arguments) -> None:
     """Tell that nothing runs on a processor."""
-    human.say("kvm support: not compiled")
+    human.say("kvm support: disabled")
 
 
 INFO = (

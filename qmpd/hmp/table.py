@@ -5,8 +5,11 @@ from __future__ import annotations
 from qmpd.errors import QMPError
 from qmpd.hmp.command import Human, HumanCommand
 from qmpd.hmp.disks import DISKS
+from qmpd.hmp.exports import EXPORTS
 from qmpd.hmp.info import INFO
+from qmpd.hmp.jobs import JOBS
 from qmpd.hmp.line import Arguments, Kind, LineError, Parameter, read_arguments
+from qmpd.hmp.things import THINGS
 
 
 async def run(human: Human, line: str) -> str:
@@ -86,6 +89,9 @@ COMMANDS = tuple(
     sorted(
         (
             *DISKS,
+            *EXPORTS,
+            *JOBS,
+            *THINGS,
             HumanCommand(
                 ("help", "?"),
                 "[cmd]",

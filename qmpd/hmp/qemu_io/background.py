@@ -26,7 +26,7 @@ async def aio_read(io: Io, words: Words) -> None:
 
 async def _reading(target: Target, words: Words, offset: int, length: int, check: Check | None) -> str:
     try:
-        async with target.user(Perm.NONE) as user, told_as("readv"):
+        async with told_as("readv"), target.user(Perm.NONE, counted=True) as user:
             began = time.monotonic()
             right, data = await fetch(user, offset, length, check)
             seconds = time.monotonic() - began
@@ -52,7 +52,7 @@ async def aio_write(io: Io, words: Words) -> None:
 
 async def _writing(target: Target, words: Words, offset: int, length: int, byte: int) -> str:
     try:
-        async with target.user(Perm.WRITE) as user, told_as("aio_write"):
+        async with told_as("aio_write"), target.user(Perm.WRITE, counted=True) as user:
             began = time.monotonic()
             if words.has("z"):
                 await user.pwrite_zeroes(offset, length, may_unmap=words.has("u"), fua=words.has("f"))
@@ -66,6 +66,10 @@ async def _writing(target: Target, words: Words, offset: int, length: int, byte:
 
 def _count_invalid(io: Io, kind: Literal["read", "write"]) -> None:
     """Count a request that no disk would take, for tests of statistics."""
+    drive = io.target.drive
+    if drive is not None:
+        counter = drive.stats.read if kind == "read" else drive.stats.write
+        counter.invalid += 1
     io.say(f"injecting invalid {kind} request")
 
 

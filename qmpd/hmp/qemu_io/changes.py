@@ -40,7 +40,7 @@ async def truncate(io: Io, words: Words) -> None:
         before = node.length
         await resize(graph, node, size, Perm.WRITE | Perm.RESIZE)
     if mode == "full" and size > before:
-        async with io.target.user(Perm.WRITE) as user, told_as("truncate"):
+        async with told_as("truncate"), io.target.user(Perm.WRITE) as user:
             await store(user, before, size - before, Filling(b"\0", size - before), fua=False)
 
 

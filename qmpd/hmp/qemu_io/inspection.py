@@ -53,7 +53,7 @@ def _vm_state_offset(node: BlockNode) -> int:
 async def alloc(io: Io, words: Words) -> None:
     """Tell how much of a range is allocated."""
     offset, *rest = (read_size(text) for text in words.operands)
-    async with io.target.user(Perm.NONE) as user, told_as("alloc"):
+    async with told_as("alloc"), io.target.user(Perm.NONE) as user:
         count = max(min(rest[0] if rest else SECTOR, user.length - offset), 0)
         allocated = 0
         async for extent in _extents(user, offset, offset + count):
@@ -63,7 +63,7 @@ async def alloc(io: Io, words: Words) -> None:
 
 async def map_(io: Io, words: Words) -> None:
     """Tell of the whole disk what is allocated."""
-    async with io.target.user(Perm.NONE) as user, told_as("map"):
+    async with told_as("map"), io.target.user(Perm.NONE) as user:
         lines = 0
         start, state = 0, None
         async for extent in _extents(user, 0, user.length):

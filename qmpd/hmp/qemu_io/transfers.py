@@ -88,7 +88,7 @@ def read_text(words: Words, offset: int, right: bool, check: Check | None, data:
 
 async def _read(io: Io, words: Words, name: str, offset: int, length: int) -> None:
     check = check_of(words, length)
-    async with io.target.user(Perm.NONE) as user, told_as(name):
+    async with told_as(name), io.target.user(Perm.NONE) as user:
         began = time.monotonic()
         if words.has("b"):
             _vm_state(offset, length)
@@ -127,7 +127,7 @@ async def write(io: Io, words: Words) -> None:
     if length > LONGEST and not words.has("n"):
         raise BadCommand(f"length cannot exceed {LONGEST} without -n, which never writes zeroes byte by byte")
     filling = await _filling(io, words, length)
-    async with io.target.user(Perm.WRITE) as user, told_as("write"):
+    async with told_as("write"), io.target.user(Perm.WRITE) as user:
         began = time.monotonic()
         if words.has("b"):
             _vm_state(offset, length)
@@ -174,7 +174,7 @@ async def writev(io: Io, words: Words) -> None:
     """Write a range in parts."""
     offset, length = offset_and_lengths(words)
     filling = Filling(bytes([filling_byte(words)]), length)
-    async with io.target.user(Perm.WRITE) as user, told_as("writev"):
+    async with told_as("writev"), io.target.user(Perm.WRITE) as user:
         began = time.monotonic()
         await store(user, offset, length, filling, fua=words.has("f"))
         seconds = time.monotonic() - began
@@ -184,7 +184,7 @@ async def writev(io: Io, words: Words) -> None:
 async def discard(io: Io, words: Words) -> None:
     """Give a range back."""
     offset, length = offset_and_length(words)
-    async with io.target.user(Perm.WRITE) as user, told_as("discard"):
+    async with told_as("discard"), io.target.user(Perm.WRITE) as user:
         began = time.monotonic()
         await user.pdiscard(offset, length)
         seconds = time.monotonic() - began
@@ -193,7 +193,7 @@ async def discard(io: Io, words: Words) -> None:
 
 async def flush(io: Io, words: Words) -> None:
     """Bring to stable storage what has been written."""
-    async with io.target.user(Perm.NONE) as user, told_as("flush"):
+    async with told_as("flush"), io.target.user(Perm.NONE) as user:
         await user.flush()
 
 
