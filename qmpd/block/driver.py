@@ -88,6 +88,7 @@ class BlockDriver(ABC):
     :cvar main_child: the name of the child that a filter filters, or that a format stores its data in.
     :cvar mutable_options: the options of the driver's own that `blockdev-reopen` can change, by their names in the
         schema; None when the node cannot be reopened at all.
+    :cvar supports_internal_snapshots: the image can have snapshots inside.
     :cvar supports_backing: the format shows a backing image where it stores nothing, as the child `backing`.
     :ivar supports_persistent_bitmaps: the image can store dirty bitmaps.
     :ivar supports_compression: the image can be written in compressed form.
@@ -101,6 +102,7 @@ class BlockDriver(ABC):
     mutable_options: ClassVar[frozenset[str] | None] = None
     supports_persistent_bitmaps: bool = False
     supports_compression: bool = False
+    supports_internal_snapshots: ClassVar[bool] = False
     debug: DebugEvents | None = None
 
     format_name: str

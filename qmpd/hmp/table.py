@@ -6,6 +6,7 @@ from qmpd.errors import QMPError
 from qmpd.hmp.command import Human, HumanCommand
 from qmpd.hmp.disks import DISKS
 from qmpd.hmp.exports import EXPORTS
+from qmpd.hmp.guests import GUESTS
 from qmpd.hmp.info import INFO
 from qmpd.hmp.jobs import JOBS
 from qmpd.hmp.line import Arguments, Kind, LineError, Parameter, read_arguments
@@ -80,16 +81,12 @@ async def info(human: Human, arguments: Arguments) -> None:
     await _run(human, question, INFO, "info ")
 
 
-async def quit_(human: Human, arguments: Arguments) -> None:
-    """End the daemon."""
-    await human.execute("quit", {})
-
-
 COMMANDS = tuple(
     sorted(
         (
             *DISKS,
             *EXPORTS,
+            *GUESTS,
             *JOBS,
             *THINGS,
             HumanCommand(
@@ -106,7 +103,6 @@ COMMANDS = tuple(
                 info,
                 (Parameter("subcommand", Kind.REST, optional=True),),
             ),
-            HumanCommand(("quit", "q"), "", "ends the daemon", quit_),
         ),
         key=lambda command: command.names,
     )

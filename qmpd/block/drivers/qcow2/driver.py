@@ -89,6 +89,7 @@ class Qcow2Driver(BlockDriver):
 
     main_child = "file"
     supports_backing = True
+    supports_internal_snapshots = True
     mutable_options = frozenset(
         {
             "lazy-refcounts",
