@@ -341,6 +341,9 @@ class JobVerb(QAPIEnum):
     FINALIZE = "finalize"
     """make final what is pending"""
 
+    CHANGE = "change"
+    """go on in another way"""
+
 
 class Qcow2BitmapInfoFlags(QAPIEnum):
     """What a stored bitmap says of itself."""

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from qmpd.api.enums import BlockDeviceIoStatus as BlockDeviceIoStatus
     from qmpd.api.structs.block_core import BlockDirtyInfo as BlockDirtyInfo
     from qmpd.api.structs.block_core import BlockInfo as BlockInfo
+    from qmpd.api.structs.block_core import QObjQueryBlockArg as QObjQueryBlockArg
     from qmpd.api.structs.block_core import BlockDeviceTimedStats as BlockDeviceTimedStats
     from qmpd.api.structs.block_core import BlockLatencyHistogramInfo as BlockLatencyHistogramInfo
     from qmpd.api.structs.block_core import BlockDeviceStats as BlockDeviceStats
@@ -124,6 +125,18 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import QObjBlockJobCompleteArg as QObjBlockJobCompleteArg
     from qmpd.api.structs.block_core import QObjBlockJobDismissArg as QObjBlockJobDismissArg
     from qmpd.api.structs.block_core import QObjBlockJobFinalizeArg as QObjBlockJobFinalizeArg
+    from qmpd.api.structs.block_core import JobChangeOptionsMirror as JobChangeOptionsMirror
+    from qmpd.api.structs.block_core import QObjJobChangeOptionsBase as QObjJobChangeOptionsBase
+    from qmpd.api.structs.block_core import JobChangeOptions as JobChangeOptions
+    from qmpd.api.structs.block_core import JobChangeOptionsCommit as JobChangeOptionsCommit
+    from qmpd.api.structs.block_core import JobChangeOptionsStream as JobChangeOptionsStream
+    from qmpd.api.structs.block_core import JobChangeOptionsMirrorBranch as JobChangeOptionsMirrorBranch
+    from qmpd.api.structs.block_core import JobChangeOptionsBackup as JobChangeOptionsBackup
+    from qmpd.api.structs.block_core import JobChangeOptionsCreate as JobChangeOptionsCreate
+    from qmpd.api.structs.block_core import JobChangeOptionsAmend as JobChangeOptionsAmend
+    from qmpd.api.structs.block_core import JobChangeOptionsSnapshotLoad as JobChangeOptionsSnapshotLoad
+    from qmpd.api.structs.block_core import JobChangeOptionsSnapshotSave as JobChangeOptionsSnapshotSave
+    from qmpd.api.structs.block_core import JobChangeOptionsSnapshotDelete as JobChangeOptionsSnapshotDelete
     from qmpd.api.enums import PreallocMode as PreallocMode
     from qmpd.api.enums import BlockdevDiscardOptions as BlockdevDiscardOptions
     from qmpd.api.enums import BlockdevDetectZeroesOptions as BlockdevDetectZeroesOptions
@@ -554,6 +567,7 @@ _HOMES = {
     "BlockDeviceIoStatus": "qmpd.api.enums",
     "BlockDirtyInfo": "qmpd.api.structs.block_core",
     "BlockInfo": "qmpd.api.structs.block_core",
+    "QObjQueryBlockArg": "qmpd.api.structs.block_core",
     "BlockDeviceTimedStats": "qmpd.api.structs.block_core",
     "BlockLatencyHistogramInfo": "qmpd.api.structs.block_core",
     "BlockDeviceStats": "qmpd.api.structs.block_core",
@@ -610,6 +624,18 @@ _HOMES = {
     "QObjBlockJobCompleteArg": "qmpd.api.structs.block_core",
     "QObjBlockJobDismissArg": "qmpd.api.structs.block_core",
     "QObjBlockJobFinalizeArg": "qmpd.api.structs.block_core",
+    "JobChangeOptionsMirror": "qmpd.api.structs.block_core",
+    "QObjJobChangeOptionsBase": "qmpd.api.structs.block_core",
+    "JobChangeOptions": "qmpd.api.structs.block_core",
+    "JobChangeOptionsCommit": "qmpd.api.structs.block_core",
+    "JobChangeOptionsStream": "qmpd.api.structs.block_core",
+    "JobChangeOptionsMirrorBranch": "qmpd.api.structs.block_core",
+    "JobChangeOptionsBackup": "qmpd.api.structs.block_core",
+    "JobChangeOptionsCreate": "qmpd.api.structs.block_core",
+    "JobChangeOptionsAmend": "qmpd.api.structs.block_core",
+    "JobChangeOptionsSnapshotLoad": "qmpd.api.structs.block_core",
+    "JobChangeOptionsSnapshotSave": "qmpd.api.structs.block_core",
+    "JobChangeOptionsSnapshotDelete": "qmpd.api.structs.block_core",
     "PreallocMode": "qmpd.api.enums",
     "BlockdevDiscardOptions": "qmpd.api.enums",
     "BlockdevDetectZeroesOptions": "qmpd.api.enums",
@@ -1041,6 +1067,7 @@ __all__ = [
     "BlockDeviceIoStatus",
     "BlockDirtyInfo",
     "BlockInfo",
+    "QObjQueryBlockArg",
     "BlockDeviceTimedStats",
     "BlockLatencyHistogramInfo",
     "BlockDeviceStats",
@@ -1097,6 +1124,18 @@ __all__ = [
     "QObjBlockJobCompleteArg",
     "QObjBlockJobDismissArg",
     "QObjBlockJobFinalizeArg",
+    "JobChangeOptionsMirror",
+    "QObjJobChangeOptionsBase",
+    "JobChangeOptions",
+    "JobChangeOptionsCommit",
+    "JobChangeOptionsStream",
+    "JobChangeOptionsMirrorBranch",
+    "JobChangeOptionsBackup",
+    "JobChangeOptionsCreate",
+    "JobChangeOptionsAmend",
+    "JobChangeOptionsSnapshotLoad",
+    "JobChangeOptionsSnapshotSave",
+    "JobChangeOptionsSnapshotDelete",
     "PreallocMode",
     "BlockdevDiscardOptions",
     "BlockdevDetectZeroesOptions",

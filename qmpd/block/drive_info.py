@@ -10,11 +10,17 @@ from qmpd.block.info import JSONObject, backend_stats, device_info
 
 if TYPE_CHECKING:
     from qmpd.block.drive import Drive
+    from qmpd.block.graph import BlockGraph
     from qmpd.objects.throttling import Limits
 
 
-def drive_info(drive: Drive) -> JSONObject:
-    """`BlockInfo` of a drive."""
+def listed(graph: BlockGraph) -> list[Drive]:
+    """All drives in the order of queries: those with a name first."""
+    return sorted(graph.drives, key=lambda drive: not drive.name)
+
+
+def drive_info(drive: Drive, *, flat: bool = False) -> JSONObject:
+    """`BlockInfo` of a drive; with `flat` without the images below in the chain."""
     info: JSONObject = {
         "device": drive.name,
         "type": "unknown",
@@ -29,12 +35,12 @@ def drive_info(drive: Drive) -> JSONObject:
         if frontend.has_io_status:
             info["io-status"] = drive.io_status
     if drive.medium is not None:
-        info["inserted"] = _inserted(drive)
+        info["inserted"] = _inserted(drive, flat)
     return info
 
 
-def _inserted(drive: Drive) -> JSONObject:
-    info = device_info(skip_implicit_filters(drive.node))
+def _inserted(drive: Drive, flat: bool) -> JSONObject:
+    info = device_info(skip_implicit_filters(drive.node), flat=flat)
     info["cache"]["writeback"] = drive.writeback
     if drive.throttling is not None:
         info.update(_limits(drive.throttling.limits))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         BlockdevOptions,
         QObjBlockdevDelArg,
         QObjBlockResizeArg,
+        QObjQueryBlockArg,
         QObjQueryNamedBlockNodesArg,
     )
     from qmpd.block.graph import BlockGraph
@@ -64,11 +65,11 @@ class BlockCommands:
         return RawJSON(self._infos.all_nodes(self._graph, flat=bool(args.flat)))
 
     @command("query-block")
-    def query_block(self, ctx: RequestContext, args: None) -> list[dict[str, Any]]:
+    def query_block(self, ctx: RequestContext, args: QObjQueryBlockArg) -> list[dict[str, Any]]:
         """All drives, named ones first."""
-        from qmpd.block.drive_info import drive_info
+        from qmpd.block.drive_info import drive_info, listed
 
-        return [drive_info(drive) for drive in sorted(self._graph.drives, key=lambda drive: not drive.name)]
+        return [drive_info(drive, flat=bool(args.flat)) for drive in listed(self._graph)]
 
     @command("x-debug-query-block-graph")
     def query_graph(self, ctx: RequestContext, args: None) -> dict[str, Any]:

@@ -62,6 +62,16 @@ class JobCommands:
         """Forget a concluded job."""
         self._jobs.dismiss(self._jobs.lookup(args.id))
 
+    @command("job-change")
+    def change(self, ctx: RequestContext, args: models.JobChangeOptions) -> None:
+        """Let a job go on in another way."""
+        self._jobs.change(self._jobs.lookup(args.id), args)
+
+    @command("block-job-change")
+    def block_change(self, ctx: RequestContext, args: models.JobChangeOptions) -> None:
+        """Let a block job go on in another way."""
+        self._jobs.change(self._jobs.lookup_block_job(args.id), args)
+
     @command("block-job-set-speed")
     def block_set_speed(self, ctx: RequestContext, args: models.QObjBlockJobSetSpeedArg) -> None:
         """Limit the speed of a block job."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from qmpd.block.accounting import BackendStats, LatencyHistogram
-from qmpd.block.drive_info import drive_stats
+from qmpd.block.drive_info import drive_stats, listed
 from qmpd.block.info import backend_stats, node_stats
 from qmpd.errors import DeviceNotFound
 from qmpd.monitor.context import RequestContext
@@ -34,7 +34,7 @@ class StatisticsCommands:
         """
         if args.query_nodes:
             return [node_stats(node) for node in self._graph.nodes.values()]
-        devices = [drive_stats(drive) for drive in sorted(self._graph.drives, key=lambda drive: not drive.name)]
+        devices = [drive_stats(drive) for drive in listed(self._graph)]
         return devices + [
             backend_stats(export.backend, export.export_id)
             for export in self._exports.all()

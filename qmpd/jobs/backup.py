@@ -23,7 +23,7 @@ from qmpd.block.blockers import OpBlocker
 from qmpd.block.chain import chain
 from qmpd.block.child import Child
 from qmpd.block.dirty_bitmap import DirtyBitmap
-from qmpd.block.drivers.copy_before_write import DEFAULT_CLUSTER_SIZE, CopyBeforeWriteDriver
+from qmpd.block.drivers.copy_before_write import CopyBeforeWriteDriver, least_cluster_size
 from qmpd.block.graph import BlockGraph
 from qmpd.block.node import BlockNode
 from qmpd.block.permissions import Perm
@@ -59,6 +59,7 @@ class BackupSettings:
     :ivar speed: bytes per second, 0 for no limit.
     :ivar use_copy_range: the kernel copies what is plain in both files, and may let them share it.
     :ivar max_chunk: bytes, 0 for the default.
+    :ivar min_cluster_size: bytes, 0 for the default.
     """
 
     job_id: str
@@ -78,6 +79,7 @@ class BackupSettings:
     max_workers: int = 64
     use_copy_range: bool = False
     max_chunk: int = 0
+    min_cluster_size: int = 0
 
 
 class BackupJob(BlockJob):
@@ -142,7 +144,8 @@ class BackupJob(BlockJob):
 
     def _take(self, bitmap: DirtyBitmap | None) -> None:
         settings = self._settings
-        cluster_size = max(DEFAULT_CLUSTER_SIZE, self._target.driver.cluster_size or 0)
+        least = least_cluster_size("x-perf.min-cluster-size", settings.min_cluster_size)
+        cluster_size = max(least, self._target.driver.cluster_size or 0)
         if 0 < settings.max_chunk < cluster_size:
             raise GenericError(
                 f"'x-perf.max-chunk' is {settings.max_chunk}; it has to be 0 or at least the {cluster_size} bytes "

@@ -23,7 +23,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from qmpd.errors import GenericError, QMPError, os_error_text
 from qmpd.jobs.bell import Bell
@@ -121,6 +121,10 @@ class Job(ABC):
     def complete(self) -> None:
         """Let a ready job come to its end; raise `GenericError` if this kind has no such thing."""
         raise GenericError(f"Job '{self.job_id}' of type '{self.job_type}' cannot be completed by hand")
+
+    def change(self, options: Any) -> None:
+        """Go on in another way (a branch of the schema's `JobChangeOptions`); raise `GenericError` if it cannot."""
+        raise GenericError(f"Nothing can be changed about job '{self.job_id}' of type '{self.job_type}'")
 
     def user_resume(self) -> None:  # noqa: B027
         """Called when a user's pause ends, before the job goes on."""

@@ -22,6 +22,7 @@ from qmpd.jobs.state import JobStatus, JobVerb
 from qmpd.jobs.transaction import JobTransaction
 
 if TYPE_CHECKING:
+    from qmpd.api.models import JobChangeOptions
     from qmpd.block.node import BlockNode
 
 _log = logging.getLogger(__name__)
@@ -167,6 +168,13 @@ class JobManager:
         if job.cancel_requested:
             raise GenericError(f"Job '{job.job_id}' cannot be completed because it is being cancelled")
         job.complete()
+
+    def change(self, job: Job, options: JobChangeOptions) -> None:
+        """Let a job go on in another way; `GenericError` if it cannot, or is of another type."""
+        job.check_verb(JobVerb.CHANGE)
+        if options.type != job.job_type:
+            raise GenericError(f"Job '{job.job_id}' is of type '{job.job_type}', not '{options.type}'")
+        job.change(options)
 
     async def finalize(self, job: Job) -> None:
         """Commit the pending group of `job`; returns when it is over. `GenericError` if not pending."""

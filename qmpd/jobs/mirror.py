@@ -42,6 +42,7 @@ from qmpd.jobs.holdings import between
 from qmpd.jobs.state import JobStatus
 
 if TYPE_CHECKING:
+    from qmpd.api.models import JobChangeOptionsMirror
     from qmpd.block.graph import BlockGraph
     from qmpd.block.mirror_copy import MirrorCopy
     from qmpd.jobs.manager import JobManager
@@ -141,6 +142,7 @@ class MirrorJob(BlockJob):
         self._is_ready = False
         self._completing = False
         self._closing_in = False
+        self._write_blocking = settings.write_blocking
         self._stopped = False
         self._ignored = False
 
@@ -180,7 +182,7 @@ class MirrorJob(BlockJob):
         driver.whole_clusters = self.copy.over_source = _lacks_backing(self._target)
         driver.on_error = self._failed
         driver.on_mirrored = self._write_mirrored
-        driver.active = settings.write_blocking
+        driver.active = self._write_blocking
         self.copy.unmap = settings.unmap
         self.copy.on_copied = self._count
         fixed = Perm.ALL & ~Perm.RESIZE
@@ -392,7 +394,7 @@ class MirrorJob(BlockJob):
 
     def _choose_mode(self) -> None:
         """Guests' writes go to both sides if so wanted, unless the job has failed, or stands still for an error."""
-        wanted = self._settings.write_blocking or self._closing_in
+        wanted = self._write_blocking or self._closing_in
         self._driver.active = wanted and self._fatal is None and not self._stopped and not self.cancelled
 
     def _write_mirrored(self, length: int) -> None:
@@ -445,6 +447,14 @@ class MirrorJob(BlockJob):
             self._failed(CopyError(False, error))
             return False
         return True
+
+    def change(self, options: JobChangeOptionsMirror) -> None:
+        blocking = str(options.copy_mode) == "write-blocking"
+        if self._write_blocking and not blocking:
+            raise GenericError(f"Job '{self.job_id}' is in copy-mode 'write-blocking', which it cannot leave")
+        self._write_blocking = blocking
+        self._choose_mode()
+        self.kick()
 
     def user_resume(self) -> None:
         super().user_resume()

@@ -39,6 +39,7 @@ class JobVerb(StrEnum):
     COMPLETE = "complete"
     FINALIZE = "finalize"
     DISMISS = "dismiss"
+    CHANGE = "change"
 
 
 _S = JobStatus
@@ -67,6 +68,7 @@ VERBS: Mapping[JobVerb, frozenset[JobStatus]] = {
     JobVerb.COMPLETE: frozenset({_S.READY, _S.STANDBY}),
     JobVerb.FINALIZE: frozenset({_S.PENDING}),
     JobVerb.DISMISS: frozenset({_S.CONCLUDED}),
+    JobVerb.CHANGE: _ACTIVE,
 }
 
 

@@ -45,6 +45,7 @@ VERBS = {
     "complete": "ready standby",
     "finalize": "pending",
     "dismiss": "concluded",
+    "change": "created running paused ready standby",
 }
 
 

@@ -55,6 +55,7 @@ __all__ = [
     "BlockDeviceInfo",
     "BlockDirtyInfo",
     "BlockInfo",
+    "QObjQueryBlockArg",
     "BlockDeviceTimedStats",
     "BlockLatencyHistogramInfo",
     "BlockDeviceStats",
@@ -104,6 +105,18 @@ __all__ = [
     "QObjBlockJobCompleteArg",
     "QObjBlockJobDismissArg",
     "QObjBlockJobFinalizeArg",
+    "JobChangeOptionsMirror",
+    "QObjJobChangeOptionsBase",
+    "JobChangeOptions",
+    "JobChangeOptionsCommit",
+    "JobChangeOptionsStream",
+    "JobChangeOptionsMirrorBranch",
+    "JobChangeOptionsBackup",
+    "JobChangeOptionsCreate",
+    "JobChangeOptionsAmend",
+    "JobChangeOptionsSnapshotLoad",
+    "JobChangeOptionsSnapshotSave",
+    "JobChangeOptionsSnapshotDelete",
     "BlockdevCacheOptions",
     "BlockdevOptionsFile",
     "BlockdevOptionsNull",
@@ -498,6 +511,13 @@ class BlockInfo(Model):
     """how its I/O goes"""
 
 
+class QObjQueryBlockArg(Model):
+    """The arguments of `query-block`."""
+
+    flat: Maybe[bool] = None
+    """leave out the images below in the chain (default: false)"""
+
+
 class BlockDeviceTimedStats(Model):
     """Statistics of an interval."""
 
@@ -840,6 +860,11 @@ class BackupPerf(Model):
     0)
     """
 
+    min_cluster_size: Maybe[UInt64] = Field(default=None, alias="min-cluster-size")
+    """the least cluster size of the copy, in bytes, a power of two; has an effect above 64 KiB and above
+    the cluster size of the target (default: 0)
+    """
+
 
 class BackupCommon(Model):
     """What both backup commands take."""
@@ -1179,6 +1204,23 @@ class QObjBlockJobFinalizeArg(Model):
 
     id: str
     """the job"""
+
+
+class JobChangeOptionsMirror(Model):
+    """What can be changed about a mirror."""
+
+    copy_mode: MirrorCopyMode = Field(alias="copy-mode")
+    """how writes get to the target; 'write-blocking' cannot be left again"""
+
+
+class QObjJobChangeOptionsBase(Model):
+    """The members all branches of `JobChangeOptions` have."""
+
+    id: str
+    """the job"""
+
+    type: JobType
+    """its kind"""
 
 
 class BlockdevCacheOptions(Model):
@@ -1990,6 +2032,11 @@ class BlockdevOptionsCbw(BlockdevOptionsGenericFormat):
     cbw_timeout: Maybe[UInt32] = Field(default=None, alias="cbw-timeout")
     """how long copying may take before it counts as failed, in seconds; 0 for no limit (default: 0)"""
 
+    min_cluster_size: Maybe[UInt64] = Field(default=None, alias="min-cluster-size")
+    """the least number of bytes that are copied at once, a power of two; has an effect above 64 KiB and
+    above the cluster size of the target (default: 0)
+    """
+
 
 class BlockdevOptionsPreallocate(BlockdevOptionsGenericFormat):
     """A filter that lets the file of a growing image grow in large steps. The file is cut back when the
@@ -2141,6 +2188,60 @@ class BlockStatsSpecificThrottle(QObjBlockStatsSpecificBase):
     """`BlockStatsSpecific` with `driver` `throttle`."""
 
     driver: Literal[BlockdevDriver.THROTTLE]
+
+
+class JobChangeOptionsCommit(QObjJobChangeOptionsBase):
+    """`JobChangeOptions` with `type` `commit`."""
+
+    type: Literal[JobType.COMMIT]
+
+
+class JobChangeOptionsStream(QObjJobChangeOptionsBase):
+    """`JobChangeOptions` with `type` `stream`."""
+
+    type: Literal[JobType.STREAM]
+
+
+class JobChangeOptionsMirrorBranch(JobChangeOptionsMirror, QObjJobChangeOptionsBase):
+    """`JobChangeOptions` with `type` `mirror`."""
+
+    type: Literal[JobType.MIRROR]
+
+
+class JobChangeOptionsBackup(QObjJobChangeOptionsBase):
+    """`JobChangeOptions` with `type` `backup`."""
+
+    type: Literal[JobType.BACKUP]
+
+
+class JobChangeOptionsCreate(QObjJobChangeOptionsBase):
+    """`JobChangeOptions` with `type` `create`."""
+
+    type: Literal[JobType.CREATE]
+
+
+class JobChangeOptionsAmend(QObjJobChangeOptionsBase):
+    """`JobChangeOptions` with `type` `amend`."""
+
+    type: Literal[JobType.AMEND]
+
+
+class JobChangeOptionsSnapshotLoad(QObjJobChangeOptionsBase):
+    """`JobChangeOptions` with `type` `snapshot-load`."""
+
+    type: Literal[JobType.SNAPSHOT_LOAD]
+
+
+class JobChangeOptionsSnapshotSave(QObjJobChangeOptionsBase):
+    """`JobChangeOptions` with `type` `snapshot-save`."""
+
+    type: Literal[JobType.SNAPSHOT_SAVE]
+
+
+class JobChangeOptionsSnapshotDelete(QObjJobChangeOptionsBase):
+    """`JobChangeOptions` with `type` `snapshot-delete`."""
+
+    type: Literal[JobType.SNAPSHOT_DELETE]
 
 
 class BlockdevOptionsBlkdebugBranch(BlockdevOptionsBlkdebug, QObjBlockdevOptionsBase):
@@ -2440,6 +2541,25 @@ BlockDirtyBitmapOrStr = TypeAliasType(
     ],
 )
 """A dirty bitmap of some node."""
+
+JobChangeOptions = TypeAliasType(
+    "JobChangeOptions",
+    Annotated[
+        Union[
+            Annotated[JobChangeOptionsCommit, Tag("type=commit")],
+            Annotated[JobChangeOptionsStream, Tag("type=stream")],
+            Annotated[JobChangeOptionsMirrorBranch, Tag("type=mirror")],
+            Annotated[JobChangeOptionsBackup, Tag("type=backup")],
+            Annotated[JobChangeOptionsCreate, Tag("type=create")],
+            Annotated[JobChangeOptionsAmend, Tag("type=amend")],
+            Annotated[JobChangeOptionsSnapshotLoad, Tag("type=snapshot-load")],
+            Annotated[JobChangeOptionsSnapshotSave, Tag("type=snapshot-save")],
+            Annotated[JobChangeOptionsSnapshotDelete, Tag("type=snapshot-delete")],
+        ],
+        Discriminator(by_member("type")),
+    ],
+)
+"""What can be changed about a job."""
 
 Qcow2OverlapChecks = TypeAliasType(
     "Qcow2OverlapChecks",

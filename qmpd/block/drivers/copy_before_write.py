@@ -22,7 +22,7 @@ from bitarray.util import ones, zeros
 
 from qmpd.block.block_copy import BlockCopy, CopyError
 from qmpd.block.chain import chain
-from qmpd.block.dirty_bitmap import MAX_BITS, DirtyBitmap
+from qmpd.block.dirty_bitmap import MAX_BITS, MAX_GRANULARITY, DirtyBitmap
 from qmpd.block.driver import Buffer, FilterDriver, HostPiece, OpenContext
 from qmpd.block.frozen_view import FrozenView
 from qmpd.block.permissions import Perm
@@ -51,6 +51,18 @@ class CopyBeforeWriteOptions(Protocol):
     bitmap: BitmapReference | None
     on_cbw_error: str | None
     cbw_timeout: int | None
+    min_cluster_size: int | None
+
+
+def least_cluster_size(member: str, wanted: int) -> int:
+    """The cluster size to begin with, where a client wants at least `wanted` bytes.
+
+    :param member: how the client has said so.
+    :raises GenericError: it is no power of two, or too large.
+    """
+    if wanted & (wanted - 1) or wanted > MAX_GRANULARITY:
+        raise GenericError(f"'{member}' is {wanted}; it has to be a power of two, and at most {MAX_GRANULARITY}")
+    return max(wanted, DEFAULT_CLUSTER_SIZE)
 
 
 def cluster_bits(length: int, cluster_size: int, bitmap: DirtyBitmap | None) -> bitarray:
@@ -118,6 +130,7 @@ class CopyBeforeWriteDriver(FilterDriver):
     async def open(self, options: CopyBeforeWriteOptions, context: OpenContext) -> None:
         self.on_cbw_error = str(options.on_cbw_error or BREAK_GUEST_WRITE)
         self.timeout = float(options.cbw_timeout) if options.cbw_timeout else None
+        self._cluster_size = least_cluster_size("min-cluster-size", options.min_cluster_size or 0)
         await context.open_child("file", options.file, protocol=False)
         await context.open_child("target", options.target, protocol=False)
         target = self.node.children["target"].node

@@ -80,6 +80,7 @@ def settings_from(data: BackupCommon, job_id: str) -> BackupSettings:
         max_workers=workers,
         use_copy_range=bool(perf and perf.use_copy_range),
         max_chunk=chunk,
+        min_cluster_size=_given(perf.min_cluster_size if perf else None, 0),
     )
 
 
