@@ -14,8 +14,8 @@ SOURCES := qmpd tests iotests benchmarks
 
 # Debian packages of the programs that the black-box tests and the benchmarks run
 # (of PostgreSQL only the programs are used: the tests start servers of their own)
-PACKAGES := qemu-utils qemu-system-common qemu-system-x86 libnbd-bin postgresql postgresql-client
-PROGRAMS := qemu-img qemu-io qemu-storage-daemon qemu-system-x86_64 nbdinfo nbdcopy psql \
+PACKAGES := qemu-utils qemu-system-common qemu-system-x86 libnbd-bin socat netcat-openbsd postgresql postgresql-client
+PROGRAMS := qemu-img qemu-io qemu-storage-daemon qemu-system-x86_64 nbdinfo nbdcopy socat nc psql \
 	$(addprefix /usr/lib/postgresql/15/bin/,initdb pg_ctl pg_basebackup postgres)
 
 .PHONY: install develop tools demo test iotests soak bench lint schema lock clean

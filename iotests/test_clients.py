@@ -28,11 +28,11 @@ TIMEOUT = 60.0
 class Shell:
     """qmp-shell on a pseudo-terminal, driven like a person would: type, wait for what appears, type on."""
 
-    def __init__(self, address: str, home: Path) -> None:
+    def __init__(self, address: str, home: Path, *options: str) -> None:
         self._master, slave = pty.openpty()
         environment = os.environ | {"HOME": str(home), "TERM": "dumb", "COLUMNS": "4000"}
         self._process = subprocess.Popen(
-            [str(Path(sys.executable).with_name("qmp-shell")), address],
+            [str(Path(sys.executable).with_name("qmp-shell")), *options, address],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -140,6 +140,52 @@ class TestShell:
         shell.line("block-dirty-bitmap-add node=nobody name=b", IN_TRANSACTION)
         assert "GenericError" in shell.line(")")
         assert two_sessions.bitmaps("n") == {}
+
+
+@pytest.fixture
+def machine(launch: Launcher) -> Server:
+    """A server with a second monitor; a QEMU has a machine with a processor, to which qmp-shell -H refers."""
+    return launch(*(("-machine", "pc", "-S") if launch.kind == "qemu" else ()), monitors=2)
+
+
+@pytest.fixture
+def human_shell(machine: Server, scratch: Scratch) -> Iterator[Shell]:
+    """qmp-shell -H, which lets a person type lines of QEMU's monitor."""
+    made = Shell(str(machine.monitor_paths[1]), scratch.directory, "-H")
+    try:
+        made.wait_for("Welcome to the HMP shell!")
+        made.wait_for(PROMPT)
+        yield made
+    finally:
+        made.close()
+
+
+@pytest.mark.peer("qemu")
+class TestHumanShell:
+    """qmp-shell -H: each line is a `human-monitor-command`."""
+
+    def test_questions(self, human_shell: Shell, machine: Server) -> None:
+        assert "7.2" in human_shell.line("info version")
+        assert "No active jobs" in human_shell.line("info block-jobs")
+        machine.add_null("node0", MIB)
+        assert "node0: " in human_shell.line("info block -n")
+        assert "unknown command" in human_shell.line("no-such-command")
+
+    def test_completion(self, human_shell: Shell) -> None:
+        """Names come from what `help` and `info` answer."""
+        human_shell.type("info block-j\t")
+        human_shell.wait_for("info block-jobs")
+        human_shell.type("\n")
+        human_shell.wait_for("No active jobs")
+
+    def test_io(self, human_shell: Shell, machine: Server, scratch: Scratch) -> None:
+        disk = scratch.disk("disk", MIB)
+        machine.add_raw(disk)
+        human_shell.line('qemu-io disk "write -P 5 64k 64k"')
+        assert "Pattern verification failed" not in human_shell.line('qemu-io disk "read -P 5 64k 64k"')
+        assert "Error" in human_shell.line('qemu-io nobody "read 0 512"')
+        human_shell.line('qemu-io disk "flush"')
+        assert disk.read(64 << 10, 64 << 10) == b"\5" * (64 << 10)
 
 
 class TestClientLibrary:

@@ -18,6 +18,8 @@ PACKAGES = {
     "qemu-system-x86_64": "qemu-system-x86",
     "nbdinfo": "libnbd-bin",
     "nbdcopy": "libnbd-bin",
+    "socat": "socat",
+    "nc": "netcat-openbsd",
 }
 """Program to Debian package, for all that the suites run."""
 

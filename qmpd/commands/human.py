@@ -38,13 +38,15 @@ class HumanCommands:
     async def human_monitor_command(self, ctx: RequestContext, args: QObjHumanMonitorCommandArg) -> str:
         """Carry out a line. One that cannot be carried out is answered in the text.
 
-        :raises GenericError: a processor is named; there is none.
+        Processor 0 may be named, since every machine has one and `qmp-shell -H` always does; no line looks at it.
+
+        :raises GenericError: another processor is named.
         """
         from qmpd.hmp.command import Human
         from qmpd.hmp.table import run
 
-        if args.cpu_index is not None:
-            raise GenericError(f"'cpu-index' is {args.cpu_index}; there is no processor here")
+        if args.cpu_index:
+            raise GenericError(f"'cpu-index' is {args.cpu_index}; there is no such processor here")
 
         async def execute(name: str, arguments: dict[str, Any]) -> Any:
             handler = self._dispatcher.lookup(name)

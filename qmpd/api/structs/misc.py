@@ -30,7 +30,7 @@ class QObjHumanMonitorCommandArg(Model):
     """the line, as 'info block' or 'qemu-io disk0 "read 0 64k"'"""
 
     cpu_index: Maybe[Int64] = Field(default=None, alias="cpu-index")
-    """the processor that the line is about; there is none here"""
+    """the processor that the line is about; only 0 is taken, and changes nothing"""
 
 
 class NameInfo(Model):
