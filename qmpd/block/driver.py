@@ -243,6 +243,13 @@ class BlockDriver(ABC):
         """
         return
 
+    async def empty(self) -> None:
+        """Give back the space of what the image stores, which is the same as what is below: that shows afterwards.
+
+        Does nothing where a driver has no way to.
+        """
+        return
+
     async def pwrite_compressed(self, offset: int, data: Buffer) -> None:
         """Write whole clusters in compressed form (the last one of the disk may be short).
 

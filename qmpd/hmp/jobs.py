@@ -1,4 +1,4 @@
-"""Jobs: what shortens chains of images, and what may be done to jobs that run."""
+"""What shortens chains of images, and what may be done to jobs that run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,22 @@ from typing import Any
 from qmpd.hmp.command import Human, HumanCommand, Run
 from qmpd.hmp.disks import DEVICE
 from qmpd.hmp.line import Arguments, Kind, Parameter
+
+
+async def commit(human: Human, arguments: Arguments) -> None:
+    """Commit a disk into its backing image, or all drives that have one; guests stand still meanwhile."""
+    from qmpd.block.chain import backing_node, skip_filters
+    from qmpd.block.commit_at_once import commit_at_once
+
+    name = arguments.text("device")
+    graph = human.graph
+    async with graph.exclusive():
+        if name != "all":
+            await commit_at_once(graph, graph.lookup_either(name, name))
+            return
+        for drive in list(graph.drives):
+            if drive.medium is not None and backing_node(skip_filters(drive.medium)) is not None:
+                await commit_at_once(graph, drive.medium)
 
 
 async def stream(human: Human, arguments: Arguments) -> None:
@@ -41,6 +57,13 @@ def _verb(command: str) -> Run:
 
 
 JOBS = (
+    HumanCommand(
+        ("commit",),
+        "device|all",
+        "puts what a disk stores into its backing image; guests stand still meanwhile",
+        commit,
+        (DEVICE,),
+    ),
     HumanCommand(
         ("block_stream",),
         "device [speed [base]]",

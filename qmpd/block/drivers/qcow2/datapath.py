@@ -719,6 +719,32 @@ class DataPath:
         if self._external:
             await self.data.node.pdiscard(first, min(last, self.length) - first)
 
+    async def empty(self) -> None:
+        """Give back the space of all that is stored; what is below shows everywhere afterwards."""
+        mapping = self.mapping
+        first, end = self._aligned(0, self.length)
+        claim = await self.locks.take(first, end)
+        try:
+            for index in range(-(-end >> mapping.part_shift) if end else 0):
+                if self.meta.mapped(index):
+                    self._forget_part(await self.meta.writable(index))
+                    await self.meta.relieve()
+        finally:
+            self.locks.release(claim)
+
+    def _forget_part(self, table: L2Table) -> None:
+        step = 2 if self.mapping.extended else 1
+        entries = table.entries
+        for at in range(0, len(entries), step):
+            old = entries[at]
+            if not old and not (step == 2 and entries[at + 1]):
+                continue
+            for word in range(at, at + step):
+                entries[word] = 0
+            self.meta.touch(table, at, at + step)
+            if old & ~(COPIED | ZERO):
+                self._drop(old, Freed.REQUEST)
+
     # Copying by the kernel.
 
     async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:

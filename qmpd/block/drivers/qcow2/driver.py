@@ -614,6 +614,14 @@ class Qcow2Driver(BlockDriver):
         except Corruption as corruption:
             raise await self.report(corruption, changing=True) from corruption
 
+    async def empty(self) -> None:
+        if self.header.has_data_file:
+            return
+        try:
+            await self.path.empty()
+        except Corruption as corruption:
+            raise await self.report(corruption, changing=True) from corruption
+
     async def pwrite_compressed(self, offset: int, data: Buffer) -> None:
         try:
             await self.path.write_compressed(offset, data)
