@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from qmpd.errors import GenericError
+from qmpd.nbd.numbers import DEFAULT_PORT
 
 if TYPE_CHECKING:
     from qmpd.api.models import BlockdevOptions
     from qmpd.block.node import BlockNode
-
-NBD_PORT = 10809
 
 Tree = dict[str, Any]
 
@@ -123,7 +122,7 @@ def complete(tree: Tree) -> Tree:
         if "path" in place:
             tree["server"] = {"type": "unix", "path": place["path"]}
         elif "host" in place:
-            tree["server"] = {"type": "inet", "host": place["host"], "port": place.get("port", str(NBD_PORT))}
+            tree["server"] = {"type": "inet", "host": place["host"], "port": place.get("port", str(DEFAULT_PORT))}
     return tree
 
 
@@ -272,7 +271,7 @@ def _parse_nbd_url(name: str) -> Tree:
         raise _no_url(name, "the host is missing")
     if parameters:
         raise _no_url(name, f"there is no parameter '{parameters[0][0][:_SHOWN]}'")
-    port = int(authority[2] or 0) or NBD_PORT
+    port = int(authority[2] or 0) or DEFAULT_PORT
     return _nbd({"type": "inet", "host": unquote(authority[1].strip("[]")), "port": str(port)}, export)
 
 

@@ -14,8 +14,8 @@ from qmpd.block.extents import Extent, ExtentKind
 from qmpd.export.nbd.connection import ConnectionOptions, NbdConnection
 from qmpd.export.nbd.holes import HoleFinder
 from qmpd.export.nbd.negotiation import ExportInfo, Outcome
-from qmpd.export.nbd.protocol import TransmissionFlag as Flag
 from qmpd.export.nbd.transmission import ExportAccess
+from qmpd.nbd.numbers import TransmissionFlag as Flag
 
 READ_ONLY = Flag.HAS_FLAGS | Flag.READ_ONLY | Flag.SEND_FLUSH | Flag.SEND_FUA | Flag.CAN_MULTI_CONN | Flag.SEND_CACHE
 WRITABLE = (READ_ONLY & ~Flag.READ_ONLY) | Flag.SEND_TRIM | Flag.SEND_WRITE_ZEROES | Flag.SEND_FAST_ZERO

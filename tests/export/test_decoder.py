@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iotests.harness.nbd import READ, WRITE, request_bytes
-from qmpd.export.nbd.protocol import MAX_PAYLOAD, Chunk, Command, Request, RequestDecoder
+from qmpd.export.nbd.protocol import Chunk, Request, RequestDecoder
+from qmpd.nbd.numbers import MAX_PAYLOAD, Command
 from tests.soak import count
 
 REQUESTS = st.lists(

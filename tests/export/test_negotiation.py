@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iotests.harness.nbd import info_query, meta_query, option_bytes
-from qmpd.export.nbd.negotiation import ExportInfo, Negotiation, Option, Outcome, Reply
-from qmpd.export.nbd.protocol import MAX_PAYLOAD, ProtocolError
+from qmpd.export.nbd.negotiation import ExportInfo, Negotiation, Outcome
+from qmpd.nbd.numbers import MAX_PAYLOAD, Option, ProtocolError, Reply
 from tests.export.fake import WRITABLE
 from tests.soak import count
 

@@ -17,8 +17,8 @@ from itertools import islice
 from typing import Protocol
 
 from qmpd.export.nbd.negotiation import ExportDirectory, Negotiation, Outcome
-from qmpd.export.nbd.protocol import ProtocolError
 from qmpd.export.nbd.transmission import ExportAccess, Limits, Outbox, Transmission
+from qmpd.nbd.numbers import ProtocolError
 
 _HANDSHAKE_READ = 64 << 10
 _MAX_PARTS = 256

@@ -17,9 +17,9 @@ from qmpd.export.base import BlockExport, ExportBlockBackend, ExportSettings
 from qmpd.export.nbd.connection import NbdConnection
 from qmpd.export.nbd.holes import HoleFinder
 from qmpd.export.nbd.negotiation import ExportInfo
-from qmpd.export.nbd.protocol import MAX_STRING, Command, TransmissionFlag
 from qmpd.export.nbd.server import NbdServer
 from qmpd.export.nbd.transmission import ExportAccess
+from qmpd.nbd.numbers import MAX_STRING, Command, TransmissionFlag
 
 _COMMON = (
     TransmissionFlag.HAS_FLAGS

@@ -1,8 +1,8 @@
 """The NBD handshake as a state machine (sans-I/O): bytes in, replies out, in the end an `Outcome`.
 
 What for: fixed newstyle negotiation with every option QEMU's server has. Follows the NBD project's
-`doc/proto.md` (sections "Handshake", "Option types", "Metadata querying"). Leans on `protocol` for shared
-numbers; must never touch a socket, and never keeps more of a client's bytes than one option of bounded length.
+`doc/proto.md` (sections "Handshake", "Option types", "Metadata querying"). Must never touch a socket, and never keeps
+more of a client's bytes than one option of bounded length.
 """
 
 from __future__ import annotations
@@ -10,22 +10,28 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Protocol
 
-from qmpd.export.nbd.protocol import MAX_PAYLOAD, MAX_STRING, PREFERRED_BLOCK, ProtocolError, TransmissionFlag
+from qmpd.nbd.numbers import (
+    ALLOCATION_DEPTH,
+    BASE_ALLOCATION,
+    DIRTY_BITMAP,
+    GREETING_MAGIC,
+    MAX_PAYLOAD,
+    MAX_STRING,
+    OPTION_HEADER,
+    OPTION_MAGIC,
+    OPTION_REPLY_HEADER,
+    OPTION_REPLY_MAGIC,
+    PREFERRED_BLOCK,
+    HandshakeFlag,
+    Info,
+    Option,
+    ProtocolError,
+    Reply,
+    TransmissionFlag,
+)
 
-BASE_ALLOCATION = "base:allocation"
-ALLOCATION_DEPTH = "qemu:allocation-depth"
-DIRTY_BITMAP = "qemu:dirty-bitmap:"
-
-_GREETING_MAGIC = b"NBDMAGIC"
-_OPTION_MAGIC = b"IHAVEOPT"
-_REPLY_MAGIC = 0x3E889045565A9
-_FIXED_NEWSTYLE = 1
-_NO_ZEROES = 2
-_OPTION_HEADER = struct.Struct(">8sII")
-_REPLY_HEADER = struct.Struct(">QIII")
 _U32 = struct.Struct(">I")
 _U16 = struct.Struct(">H")
 
@@ -35,44 +41,6 @@ _WILDCARDS = ("base:", "qemu:", DIRTY_BITMAP)
 _ID_ALLOCATION = 0
 _ID_DEPTH = 1
 _ID_FIRST_BITMAP = 2
-
-
-class Option(IntEnum):
-    """Options a client may send."""
-
-    EXPORT_NAME = 1
-    ABORT = 2
-    LIST = 3
-    STARTTLS = 5
-    INFO = 6
-    GO = 7
-    STRUCTURED_REPLY = 8
-    LIST_META_CONTEXT = 9
-    SET_META_CONTEXT = 10
-
-
-class Reply(IntEnum):
-    """Types of replies to options."""
-
-    ACK = 1
-    SERVER = 2
-    INFO = 3
-    META_CONTEXT = 4
-    ERR_UNSUP = (1 << 31) | 1
-    ERR_POLICY = (1 << 31) | 2
-    ERR_INVALID = (1 << 31) | 3
-    ERR_UNKNOWN = (1 << 31) | 6
-    ERR_BLOCK_SIZE_REQD = (1 << 31) | 8
-    ERR_TOO_BIG = (1 << 31) | 9
-
-
-class Info(IntEnum):
-    """Pieces of information about an export."""
-
-    EXPORT = 0
-    NAME = 1
-    DESCRIPTION = 2
-    BLOCK_SIZE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +114,7 @@ class Negotiation:
     MAX_OPTION = 256 << 10
     """Longest option that is looked at (bytes); a longer one is skipped and refused."""
 
-    greeting = _GREETING_MAGIC + _OPTION_MAGIC + _U16.pack(_FIXED_NEWSTYLE | _NO_ZEROES)
+    greeting = GREETING_MAGIC + OPTION_MAGIC + _U16.pack(HandshakeFlag.FIXED_NEWSTYLE | HandshakeFlag.NO_ZEROES)
 
     def __init__(self, exports: ExportDirectory) -> None:
         self._exports = exports
@@ -201,22 +169,22 @@ class Negotiation:
             return None
         (flags,) = _U32.unpack_from(self._input)
         del self._input[: _U32.size]
-        if flags & ~(_FIXED_NEWSTYLE | _NO_ZEROES):
+        if flags & ~(HandshakeFlag.FIXED_NEWSTYLE | HandshakeFlag.NO_ZEROES):
             raise ProtocolError(f"client flags {flags:#x} are not known")
         self._flags = flags
         return b""
 
     def _option(self) -> bytes | None:
-        if len(self._input) < _OPTION_HEADER.size:
+        if len(self._input) < OPTION_HEADER.size:
             return None
-        magic, option, length = _OPTION_HEADER.unpack_from(self._input)
+        magic, option, length = OPTION_HEADER.unpack_from(self._input)
         self._check_header(magic, option, length)
         if option not in self._handlers or length > self.MAX_OPTION:
             return self._refuse_unread(option, length)
-        end = _OPTION_HEADER.size + length
+        end = OPTION_HEADER.size + length
         if len(self._input) < end:
             return None
-        data = bytes(memoryview(self._input)[_OPTION_HEADER.size : end])
+        data = bytes(memoryview(self._input)[OPTION_HEADER.size : end])
         del self._input[:end]
         self._options += 1
         try:
@@ -225,19 +193,19 @@ class Negotiation:
             return _reply(option, error.kind, error.text.encode()[:MAX_STRING])
 
     def _check_header(self, magic: bytes, option: int, length: int) -> None:
-        if magic != _OPTION_MAGIC:
-            raise ProtocolError(f"an option starts with {magic!r} in place of {_OPTION_MAGIC!r}")
+        if magic != OPTION_MAGIC:
+            raise ProtocolError(f"an option starts with {magic!r} in place of {OPTION_MAGIC!r}")
         if self._options >= self.MAX_OPTIONS:
             raise ProtocolError(f"the client sent more than {self.MAX_OPTIONS} options")
         if length > MAX_PAYLOAD:
             raise ProtocolError(f"option {option} is {length} bytes long; {MAX_PAYLOAD} is the maximum")
         if option == Option.EXPORT_NAME and length > MAX_STRING:
             raise ProtocolError(f"an export name of {length} bytes; {MAX_STRING} is the maximum")
-        if option != Option.EXPORT_NAME and not (self._flags or 0) & _FIXED_NEWSTYLE:
+        if option != Option.EXPORT_NAME and not (self._flags or 0) & HandshakeFlag.FIXED_NEWSTYLE:
             raise ProtocolError(f"option {option} needs the fixed newstyle handshake")
 
     def _refuse_unread(self, option: int, length: int) -> bytes:
-        del self._input[: _OPTION_HEADER.size]
+        del self._input[: OPTION_HEADER.size]
         self._skip = length
         self._options += 1
         if option in self._handlers:
@@ -251,7 +219,7 @@ class Negotiation:
             # This option has no error reply (proto.md, "NBD_OPT_EXPORT_NAME").
             raise ProtocolError(f"there is no export named '{_shown(data)}'")
         self._finish(info)
-        padding = b"" if (self._flags or 0) & _NO_ZEROES else bytes(124)
+        padding = b"" if (self._flags or 0) & HandshakeFlag.NO_ZEROES else bytes(124)
         return struct.pack(">QH", info.length, self._flags_of(info)) + padding
 
     def _abort(self, option: int, data: bytes) -> bytes:
@@ -398,4 +366,4 @@ def _shown(raw: bytes) -> str:
 
 
 def _reply(option: int, kind: Reply, data: bytes = b"") -> bytes:
-    return _REPLY_HEADER.pack(_REPLY_MAGIC, option, kind, len(data)) + data
+    return OPTION_REPLY_HEADER.pack(OPTION_REPLY_MAGIC, option, kind, len(data)) + data

@@ -1,113 +1,35 @@
-"""The NBD protocol after the handshake, and the numbers both halves share (sans-I/O).
+"""The server's side of the NBD protocol after the handshake (sans-I/O).
 
-What for: constants of the protocol, a decoder that turns received bytes into `Request`s in batches without
-copying payload, and encoders for replies. Follows the NBD project's `doc/proto.md` (sections "Transmission",
-"Structured replies"); where that leaves a choice, QEMU 7.2's server decides. Leans on nothing but `struct`;
-must never touch a socket, a block node or the event loop.
+What for: a decoder that turns received bytes into `Request`s in batches without copying payload, and encoders for
+replies. Follows the NBD project's `doc/proto.md` (sections "Transmission", "Structured replies"); where that leaves a
+choice, QEMU 7.2's server decides. Must never touch a socket, a block node or the event loop.
 """
 
 from __future__ import annotations
 
-import errno
 import struct
 from collections.abc import Sequence
-from enum import IntEnum, IntFlag
 from typing import NamedTuple, NoReturn
 
-MAX_STRING = 4096
-"""Longest export name, description and metadata context name (bytes of UTF-8)."""
-MAX_PAYLOAD = 32 << 20
-"""Largest read, write or cache request (bytes)."""
-MAX_STATUS_EXTENTS = (1 << 20) // 8
-"""Most extents in one block status chunk."""
-PREFERRED_BLOCK = 4096
-"""The preferred block size told to clients (bytes)."""
-
-
-class TransmissionFlag(IntFlag):
-    """What an export can do, told at the end of the handshake."""
-
-    HAS_FLAGS = 1 << 0
-    READ_ONLY = 1 << 1
-    SEND_FLUSH = 1 << 2
-    SEND_FUA = 1 << 3
-    ROTATIONAL = 1 << 4
-    SEND_TRIM = 1 << 5
-    SEND_WRITE_ZEROES = 1 << 6
-    SEND_DF = 1 << 7
-    CAN_MULTI_CONN = 1 << 8
-    SEND_RESIZE = 1 << 9
-    SEND_CACHE = 1 << 10
-    SEND_FAST_ZERO = 1 << 11
-
-
-class Command(IntEnum):
-    """Request types of the transmission phase."""
-
-    READ = 0
-    WRITE = 1
-    DISC = 2
-    FLUSH = 3
-    TRIM = 4
-    CACHE = 5
-    WRITE_ZEROES = 6
-    BLOCK_STATUS = 7
-
-
-class CommandFlag(IntFlag):
-    """Flags of a request."""
-
-    FUA = 1 << 0
-    NO_HOLE = 1 << 1
-    DF = 1 << 2
-    REQ_ONE = 1 << 3
-    FAST_ZERO = 1 << 4
-
-
-class StatusFlag(IntFlag):
-    """Flags of an extent in the contexts `base:allocation` and `qemu:dirty-bitmap:*`."""
-
-    HOLE = 1 << 0
-    ZERO = 1 << 1
-    DIRTY = 1 << 0
-
-
-class NbdError(IntEnum):
-    """Error numbers as they stand on the wire (Linux values, whatever the host's are)."""
-
-    EPERM = 1
-    EIO = 5
-    ENOMEM = 12
-    EINVAL = 22
-    ENOSPC = 28
-    EOVERFLOW = 75
-    ENOTSUP = 95
-    ESHUTDOWN = 108
-
-
-_WIRE_ERRORS = {
-    errno.EPERM: NbdError.EPERM,
-    errno.EROFS: NbdError.EPERM,
-    errno.EACCES: NbdError.EPERM,
-    errno.EIO: NbdError.EIO,
-    errno.ENOMEM: NbdError.ENOMEM,
-    errno.ENOSPC: NbdError.ENOSPC,
-    errno.EDQUOT: NbdError.ENOSPC,
-    errno.EFBIG: NbdError.ENOSPC,
-    errno.EOVERFLOW: NbdError.EOVERFLOW,
-    errno.ENOTSUP: NbdError.ENOTSUP,
-    errno.EOPNOTSUPP: NbdError.ENOTSUP,
-    errno.ESHUTDOWN: NbdError.ESHUTDOWN,
-}
-
-
-def wire_error(number: int | None) -> NbdError:
-    """The protocol's error for a host errno; what it has no word for is EINVAL, as in QEMU."""
-    return _WIRE_ERRORS.get(number or 0, NbdError.EINVAL)
-
-
-class ProtocolError(Exception):
-    """The peer's bytes cannot be made sense of; the connection can only be closed."""
+from qmpd.nbd.numbers import (
+    CHUNK_DONE,
+    CHUNK_HEADER,
+    DATA_CHUNK,
+    ERROR_CHUNK,
+    HOLE_CHUNK,
+    MAX_PAYLOAD,
+    MAX_STRING,
+    REQUEST_HEADER,
+    REQUEST_MAGIC,
+    SIMPLE_REPLY,
+    SIMPLE_REPLY_MAGIC,
+    STATUS_CHUNK,
+    STRUCTURED_REPLY_MAGIC,
+    ChunkType,
+    Command,
+    CommandFlag,
+    NbdError,
+)
 
 
 class RequestRefused(Exception):
@@ -137,31 +59,13 @@ class Request(NamedTuple):
 _new_tuple = tuple.__new__
 """Makes a `Request` in half the time that calling it takes."""
 
-REQUEST_MAGIC = 0x25609513
-SIMPLE_REPLY_MAGIC = 0x67446698
-STRUCTURED_REPLY_MAGIC = 0x668E33EF
-
-REQUEST_HEADER = struct.Struct(">IHHQQI")
-"""magic, flags, command, cookie, offset, length"""
-SIMPLE_REPLY = struct.Struct(">IIQ")
-"""magic, error, cookie"""
-CHUNK_HEADER = struct.Struct(">IHHQI")
-"""magic, flags, type, cookie, payload length"""
-DATA_CHUNK = struct.Struct(">IHHQIQ")
-"""a chunk header followed by the data's offset"""
-_HOLE_CHUNK = struct.Struct(">IHHQIQI")
-_ERROR_CHUNK = struct.Struct(">IHHQIIH")
-_STATUS_CHUNK = struct.Struct(">IHHQII")
-
-_CHUNK_DONE = 1
-_CHUNK_NONE = 0
-_CHUNK_OFFSET_DATA = 1
-_CHUNK_OFFSET_HOLE = 2
-_CHUNK_BLOCK_STATUS = 5
-_CHUNK_ERROR = 0x8001
-
 _HEADER_SIZE = REQUEST_HEADER.size
 _WRITE = int(Command.WRITE)
+_NONE = int(ChunkType.NONE)
+_OFFSET_DATA = int(ChunkType.OFFSET_DATA)
+_OFFSET_HOLE = int(ChunkType.OFFSET_HOLE)
+_BLOCK_STATUS = int(ChunkType.BLOCK_STATUS)
+_ERROR = int(ChunkType.ERROR)
 
 
 def simple_reply(cookie: int, error: int = 0) -> bytes:
@@ -180,8 +84,8 @@ def error_reply(cookie: int, error: int, text: str, *, structured: bool) -> byte
         return simple_reply(cookie, error)
     message = text.encode()[:MAX_STRING]
     return (
-        _ERROR_CHUNK.pack(
-            STRUCTURED_REPLY_MAGIC, _CHUNK_DONE, _CHUNK_ERROR, cookie, 6 + len(message), error, len(message)
+        ERROR_CHUNK.pack(
+            STRUCTURED_REPLY_MAGIC, CHUNK_DONE, _ERROR, cookie, 6 + len(message), error, len(message)
         )
         + message
     )
@@ -189,27 +93,27 @@ def error_reply(cookie: int, error: int, text: str, *, structured: bool) -> byte
 
 def done_chunk(cookie: int) -> bytes:
     """The empty chunk that ends a structured reply."""
-    return CHUNK_HEADER.pack(STRUCTURED_REPLY_MAGIC, _CHUNK_DONE, _CHUNK_NONE, cookie, 0)
+    return CHUNK_HEADER.pack(STRUCTURED_REPLY_MAGIC, CHUNK_DONE, _NONE, cookie, 0)
 
 
 def put_data_header(buffer: memoryview, cookie: int, offset: int, length: int, *, final: bool) -> None:
     """Write the head of a data chunk (`DATA_CHUNK.size` bytes) to the front of `buffer`."""
     DATA_CHUNK.pack_into(
-        buffer, 0, STRUCTURED_REPLY_MAGIC, int(final), _CHUNK_OFFSET_DATA, cookie, length + 8, offset
+        buffer, 0, STRUCTURED_REPLY_MAGIC, int(final), _OFFSET_DATA, cookie, length + 8, offset
     )
 
 
 def hole_chunk(cookie: int, offset: int, length: int, *, final: bool) -> bytes:
     """A chunk that says: these bytes read as zeroes."""
-    return _HOLE_CHUNK.pack(
-        STRUCTURED_REPLY_MAGIC, int(final), _CHUNK_OFFSET_HOLE, cookie, 12, offset, length
+    return HOLE_CHUNK.pack(
+        STRUCTURED_REPLY_MAGIC, int(final), _OFFSET_HOLE, cookie, 12, offset, length
     )
 
 
 def status_chunk(cookie: int, context: int, extents: Sequence[tuple[int, int]], *, final: bool) -> bytes:
     """A block status chunk of one metadata context; `extents` are (length, flags)."""
-    head = _STATUS_CHUNK.pack(
-        STRUCTURED_REPLY_MAGIC, int(final), _CHUNK_BLOCK_STATUS, cookie, 4 + 8 * len(extents), context
+    head = STATUS_CHUNK.pack(
+        STRUCTURED_REPLY_MAGIC, int(final), _BLOCK_STATUS, cookie, 4 + 8 * len(extents), context
     )
     return head + struct.pack(f">{2 * len(extents)}I", *(value for extent in extents for value in extent))
 

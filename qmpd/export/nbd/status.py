@@ -11,8 +11,7 @@ from collections.abc import Callable
 from qmpd.block.dirty_bitmap import DirtyBitmap
 from qmpd.block.extents import Extent, ExtentKind
 from qmpd.export.backend import ExportBackend
-from qmpd.export.nbd.negotiation import ALLOCATION_DEPTH, BASE_ALLOCATION, DIRTY_BITMAP
-from qmpd.export.nbd.protocol import StatusFlag
+from qmpd.nbd.numbers import ALLOCATION_DEPTH, BASE_ALLOCATION, DIRTY_BITMAP, StatusFlag
 
 Runs = list[tuple[int, int]]
 """Neighbouring stretches of a range: (length, value), no two neighbours with the same value."""

@@ -19,18 +19,11 @@ from qmpd.export.backend import ExportBackend
 from qmpd.export.nbd.holes import HoleFinder
 from qmpd.export.nbd.negotiation import Outcome
 from qmpd.export.nbd.protocol import (
-    DATA_CHUNK,
-    MAX_STATUS_EXTENTS,
-    SIMPLE_REPLY,
     Chunk,
-    Command,
-    CommandFlag,
-    NbdError,
     Request,
     RequestChecker,
     RequestDecoder,
     RequestRefused,
-    TransmissionFlag,
     done_chunk,
     error_reply,
     hole_chunk,
@@ -38,9 +31,18 @@ from qmpd.export.nbd.protocol import (
     put_simple_header,
     simple_reply,
     status_chunk,
-    wire_error,
 )
 from qmpd.export.nbd.status import status_source
+from qmpd.nbd.numbers import (
+    DATA_CHUNK,
+    MAX_STATUS_EXTENTS,
+    SIMPLE_REPLY,
+    Command,
+    CommandFlag,
+    NbdError,
+    TransmissionFlag,
+    wire_error,
+)
 
 log = logging.getLogger(__name__)
 
