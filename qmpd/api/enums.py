@@ -563,6 +563,9 @@ class BlockdevDriver(QAPIEnum):
     HOST_DEVICE = "host_device"
     """a block device of the host"""
 
+    NBD = "nbd"
+    """a disk that an NBD server exports"""
+
     NULL_AIO = "null-aio"
     """reads zeroes, forgets what is written, answers later"""
 

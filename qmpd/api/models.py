@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockStatsSpecificFileBranch as BlockStatsSpecificFileBranch
     from qmpd.api.structs.block_core import BlockStatsSpecificSnapshotAccess as BlockStatsSpecificSnapshotAccess
     from qmpd.api.structs.block_core import BlockStatsSpecificHostDevice as BlockStatsSpecificHostDevice
+    from qmpd.api.structs.block_core import BlockStatsSpecificNbd as BlockStatsSpecificNbd
     from qmpd.api.structs.block_core import BlockStatsSpecificNullAio as BlockStatsSpecificNullAio
     from qmpd.api.structs.block_core import BlockStatsSpecificNullCo as BlockStatsSpecificNullCo
     from qmpd.api.structs.block_core import BlockStatsSpecificPreallocate as BlockStatsSpecificPreallocate
@@ -166,6 +167,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockdevOptionsCor as BlockdevOptionsCor
     from qmpd.api.enums import QuorumReadPattern as QuorumReadPattern
     from qmpd.api.structs.block_core import BlockdevOptionsQuorum as BlockdevOptionsQuorum
+    from qmpd.api.structs.block_core import BlockdevOptionsNbd as BlockdevOptionsNbd
     from qmpd.api.structs.block_core import QObjBlockdevOptionsBase as QObjBlockdevOptionsBase
     from qmpd.api.structs.block_core import BlockdevOptions as BlockdevOptions
     from qmpd.api.structs.block_core import BlockdevOptionsBlkdebugBranch as BlockdevOptionsBlkdebugBranch
@@ -175,6 +177,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockdevOptionsFileBranch as BlockdevOptionsFileBranch
     from qmpd.api.structs.block_core import BlockdevOptionsSnapshotAccess as BlockdevOptionsSnapshotAccess
     from qmpd.api.structs.block_core import BlockdevOptionsHostDevice as BlockdevOptionsHostDevice
+    from qmpd.api.structs.block_core import BlockdevOptionsNbdBranch as BlockdevOptionsNbdBranch
     from qmpd.api.structs.block_core import BlockdevOptionsNullAio as BlockdevOptionsNullAio
     from qmpd.api.structs.block_core import BlockdevOptionsNullCo as BlockdevOptionsNullCo
     from qmpd.api.structs.block_core import BlockdevOptionsPreallocateBranch as BlockdevOptionsPreallocateBranch
@@ -200,6 +203,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockdevCreateOptionsFileBranch as BlockdevCreateOptionsFileBranch
     from qmpd.api.structs.block_core import BlockdevCreateOptionsSnapshotAccess as BlockdevCreateOptionsSnapshotAccess
     from qmpd.api.structs.block_core import BlockdevCreateOptionsHostDevice as BlockdevCreateOptionsHostDevice
+    from qmpd.api.structs.block_core import BlockdevCreateOptionsNbd as BlockdevCreateOptionsNbd
     from qmpd.api.structs.block_core import BlockdevCreateOptionsNullAio as BlockdevCreateOptionsNullAio
     from qmpd.api.structs.block_core import BlockdevCreateOptionsNullCo as BlockdevCreateOptionsNullCo
     from qmpd.api.structs.block_core import BlockdevCreateOptionsPreallocate as BlockdevCreateOptionsPreallocate
@@ -218,6 +222,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockdevAmendOptionsFile as BlockdevAmendOptionsFile
     from qmpd.api.structs.block_core import BlockdevAmendOptionsSnapshotAccess as BlockdevAmendOptionsSnapshotAccess
     from qmpd.api.structs.block_core import BlockdevAmendOptionsHostDevice as BlockdevAmendOptionsHostDevice
+    from qmpd.api.structs.block_core import BlockdevAmendOptionsNbd as BlockdevAmendOptionsNbd
     from qmpd.api.structs.block_core import BlockdevAmendOptionsNullAio as BlockdevAmendOptionsNullAio
     from qmpd.api.structs.block_core import BlockdevAmendOptionsNullCo as BlockdevAmendOptionsNullCo
     from qmpd.api.structs.block_core import BlockdevAmendOptionsPreallocate as BlockdevAmendOptionsPreallocate
@@ -581,6 +586,7 @@ _HOMES = {
     "BlockStatsSpecificFileBranch": "qmpd.api.structs.block_core",
     "BlockStatsSpecificSnapshotAccess": "qmpd.api.structs.block_core",
     "BlockStatsSpecificHostDevice": "qmpd.api.structs.block_core",
+    "BlockStatsSpecificNbd": "qmpd.api.structs.block_core",
     "BlockStatsSpecificNullAio": "qmpd.api.structs.block_core",
     "BlockStatsSpecificNullCo": "qmpd.api.structs.block_core",
     "BlockStatsSpecificPreallocate": "qmpd.api.structs.block_core",
@@ -665,6 +671,7 @@ _HOMES = {
     "BlockdevOptionsCor": "qmpd.api.structs.block_core",
     "QuorumReadPattern": "qmpd.api.enums",
     "BlockdevOptionsQuorum": "qmpd.api.structs.block_core",
+    "BlockdevOptionsNbd": "qmpd.api.structs.block_core",
     "QObjBlockdevOptionsBase": "qmpd.api.structs.block_core",
     "BlockdevOptions": "qmpd.api.structs.block_core",
     "BlockdevOptionsBlkdebugBranch": "qmpd.api.structs.block_core",
@@ -674,6 +681,7 @@ _HOMES = {
     "BlockdevOptionsFileBranch": "qmpd.api.structs.block_core",
     "BlockdevOptionsSnapshotAccess": "qmpd.api.structs.block_core",
     "BlockdevOptionsHostDevice": "qmpd.api.structs.block_core",
+    "BlockdevOptionsNbdBranch": "qmpd.api.structs.block_core",
     "BlockdevOptionsNullAio": "qmpd.api.structs.block_core",
     "BlockdevOptionsNullCo": "qmpd.api.structs.block_core",
     "BlockdevOptionsPreallocateBranch": "qmpd.api.structs.block_core",
@@ -699,6 +707,7 @@ _HOMES = {
     "BlockdevCreateOptionsFileBranch": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsSnapshotAccess": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsHostDevice": "qmpd.api.structs.block_core",
+    "BlockdevCreateOptionsNbd": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsNullAio": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsNullCo": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsPreallocate": "qmpd.api.structs.block_core",
@@ -717,6 +726,7 @@ _HOMES = {
     "BlockdevAmendOptionsFile": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsSnapshotAccess": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsHostDevice": "qmpd.api.structs.block_core",
+    "BlockdevAmendOptionsNbd": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsNullAio": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsNullCo": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsPreallocate": "qmpd.api.structs.block_core",
@@ -1081,6 +1091,7 @@ __all__ = [
     "BlockStatsSpecificFileBranch",
     "BlockStatsSpecificSnapshotAccess",
     "BlockStatsSpecificHostDevice",
+    "BlockStatsSpecificNbd",
     "BlockStatsSpecificNullAio",
     "BlockStatsSpecificNullCo",
     "BlockStatsSpecificPreallocate",
@@ -1165,6 +1176,7 @@ __all__ = [
     "BlockdevOptionsCor",
     "QuorumReadPattern",
     "BlockdevOptionsQuorum",
+    "BlockdevOptionsNbd",
     "QObjBlockdevOptionsBase",
     "BlockdevOptions",
     "BlockdevOptionsBlkdebugBranch",
@@ -1174,6 +1186,7 @@ __all__ = [
     "BlockdevOptionsFileBranch",
     "BlockdevOptionsSnapshotAccess",
     "BlockdevOptionsHostDevice",
+    "BlockdevOptionsNbdBranch",
     "BlockdevOptionsNullAio",
     "BlockdevOptionsNullCo",
     "BlockdevOptionsPreallocateBranch",
@@ -1199,6 +1212,7 @@ __all__ = [
     "BlockdevCreateOptionsFileBranch",
     "BlockdevCreateOptionsSnapshotAccess",
     "BlockdevCreateOptionsHostDevice",
+    "BlockdevCreateOptionsNbd",
     "BlockdevCreateOptionsNullAio",
     "BlockdevCreateOptionsNullCo",
     "BlockdevCreateOptionsPreallocate",
@@ -1217,6 +1231,7 @@ __all__ = [
     "BlockdevAmendOptionsFile",
     "BlockdevAmendOptionsSnapshotAccess",
     "BlockdevAmendOptionsHostDevice",
+    "BlockdevAmendOptionsNbd",
     "BlockdevAmendOptionsNullAio",
     "BlockdevAmendOptionsNullCo",
     "BlockdevAmendOptionsPreallocate",

@@ -97,6 +97,23 @@ _WIRE_ERRORS = {
 }
 
 
+_HOST_ERRORS: dict[int, int] = {
+    NbdError.EPERM: errno.EPERM,
+    NbdError.EIO: errno.EIO,
+    NbdError.ENOMEM: errno.ENOMEM,
+    NbdError.EINVAL: errno.EINVAL,
+    NbdError.ENOSPC: errno.ENOSPC,
+    NbdError.EOVERFLOW: errno.EOVERFLOW,
+    NbdError.ENOTSUP: errno.ENOTSUP,
+    NbdError.ESHUTDOWN: errno.ESHUTDOWN,
+}
+
+
+def host_error(number: int) -> int:
+    """The host's errno for an error on the wire; for one that the protocol does not know EINVAL, as in QEMU."""
+    return _HOST_ERRORS.get(number, errno.EINVAL)
+
+
 def wire_error(number: int | None) -> NbdError:
     """The protocol's error for a host errno; what it has no word for is EINVAL, as in QEMU."""
     return _WIRE_ERRORS.get(number or 0, NbdError.EINVAL)
@@ -143,6 +160,10 @@ class Option(IntEnum):
     SET_META_CONTEXT = 10
 
 
+REPLY_IS_ERROR = 1 << 31
+"""What types of replies to options have in common that refuse."""
+
+
 class Reply(IntEnum):
     """Types of replies to options."""
 
@@ -153,6 +174,7 @@ class Reply(IntEnum):
     ERR_UNSUP = (1 << 31) | 1
     ERR_POLICY = (1 << 31) | 2
     ERR_INVALID = (1 << 31) | 3
+    ERR_TLS_REQD = (1 << 31) | 5
     ERR_UNKNOWN = (1 << 31) | 6
     ERR_BLOCK_SIZE_REQD = (1 << 31) | 8
     ERR_TOO_BIG = (1 << 31) | 9

@@ -40,6 +40,7 @@ from qmpd.api.enums import (
     QuorumReadPattern,
     XDbgBlockGraphNodeType,
 )
+from qmpd.api.structs.sockets import SocketAddress
 from qmpd.qapi.model import Int32, Int64, UInt32, UInt64, Array, Maybe, Model, by_json_type, by_member
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "BlockStatsSpecificFileBranch",
     "BlockStatsSpecificSnapshotAccess",
     "BlockStatsSpecificHostDevice",
+    "BlockStatsSpecificNbd",
     "BlockStatsSpecificNullAio",
     "BlockStatsSpecificNullCo",
     "BlockStatsSpecificPreallocate",
@@ -136,6 +138,7 @@ __all__ = [
     "BlockdevOptionsThrottle",
     "BlockdevOptionsCor",
     "BlockdevOptionsQuorum",
+    "BlockdevOptionsNbd",
     "QObjBlockdevOptionsBase",
     "BlockdevOptions",
     "BlockdevOptionsBlkdebugBranch",
@@ -145,6 +148,7 @@ __all__ = [
     "BlockdevOptionsFileBranch",
     "BlockdevOptionsSnapshotAccess",
     "BlockdevOptionsHostDevice",
+    "BlockdevOptionsNbdBranch",
     "BlockdevOptionsNullAio",
     "BlockdevOptionsNullCo",
     "BlockdevOptionsPreallocateBranch",
@@ -169,6 +173,7 @@ __all__ = [
     "BlockdevCreateOptionsFileBranch",
     "BlockdevCreateOptionsSnapshotAccess",
     "BlockdevCreateOptionsHostDevice",
+    "BlockdevCreateOptionsNbd",
     "BlockdevCreateOptionsNullAio",
     "BlockdevCreateOptionsNullCo",
     "BlockdevCreateOptionsPreallocate",
@@ -187,6 +192,7 @@ __all__ = [
     "BlockdevAmendOptionsFile",
     "BlockdevAmendOptionsSnapshotAccess",
     "BlockdevAmendOptionsHostDevice",
+    "BlockdevAmendOptionsNbd",
     "BlockdevAmendOptionsNullAio",
     "BlockdevAmendOptionsNullCo",
     "BlockdevAmendOptionsPreallocate",
@@ -1550,6 +1556,38 @@ class BlockdevOptionsQuorum(Model):
     """how it reads (default: 'quorum')"""
 
 
+class BlockdevOptionsNbd(Model):
+    """A disk that an NBD server exports."""
+
+    server: SocketAddress
+    """where the server listens"""
+
+    export: Maybe[str] = None
+    """the export's name (default: the empty name, which is the server's default)"""
+
+    tls_creds: Maybe[str] = Field(default=None, alias="tls-creds")
+    """the id of TLS credentials; qmpd's NBD has no TLS, so this is refused"""
+
+    tls_hostname: Maybe[str] = Field(default=None, alias="tls-hostname")
+    """the name that the server's certificate has to bear; refused likewise"""
+
+    x_dirty_bitmap: Maybe[str] = Field(default=None, alias="x-dirty-bitmap")
+    """the metadata context that is asked in place of 'base:allocation' what is stored where, such as
+    'qemu:dirty-bitmap:NAME' or 'qemu:allocation-depth'. What it calls dirty is then reported as a hole
+    with data in it.
+    """
+
+    reconnect_delay: Maybe[UInt32] = Field(default=None, alias="reconnect-delay")
+    """when the connection is lost, requests wait so many seconds for a new one and are sent again then;
+    after that time they fail until there is a connection (default: 0, they fail at once)
+    """
+
+    open_timeout: Maybe[UInt32] = Field(default=None, alias="open-timeout")
+    """so many seconds the server may take to appear when the node is opened; 0 for one attempt (default:
+    0)
+    """
+
+
 class QObjBlockdevOptionsBase(Model):
     """The members all branches of `BlockdevOptions` have."""
 
@@ -2148,6 +2186,12 @@ class BlockStatsSpecificHostDevice(BlockStatsSpecificFile, QObjBlockStatsSpecifi
     driver: Literal[BlockdevDriver.HOST_DEVICE]
 
 
+class BlockStatsSpecificNbd(QObjBlockStatsSpecificBase):
+    """`BlockStatsSpecific` with `driver` `nbd`."""
+
+    driver: Literal[BlockdevDriver.NBD]
+
+
 class BlockStatsSpecificNullAio(QObjBlockStatsSpecificBase):
     """`BlockStatsSpecific` with `driver` `null-aio`."""
 
@@ -2286,6 +2330,12 @@ class BlockdevOptionsHostDevice(BlockdevOptionsFile, QObjBlockdevOptionsBase):
     driver: Literal[BlockdevDriver.HOST_DEVICE]
 
 
+class BlockdevOptionsNbdBranch(BlockdevOptionsNbd, QObjBlockdevOptionsBase):
+    """`BlockdevOptions` with `driver` `nbd`."""
+
+    driver: Literal[BlockdevDriver.NBD]
+
+
 class BlockdevOptionsNullAio(BlockdevOptionsNull, QObjBlockdevOptionsBase):
     """`BlockdevOptions` with `driver` `null-aio`."""
 
@@ -2368,6 +2418,12 @@ class BlockdevCreateOptionsHostDevice(QObjBlockdevCreateOptionsBase):
     """`BlockdevCreateOptions` with `driver` `host_device`."""
 
     driver: Literal[BlockdevDriver.HOST_DEVICE]
+
+
+class BlockdevCreateOptionsNbd(QObjBlockdevCreateOptionsBase):
+    """`BlockdevCreateOptions` with `driver` `nbd`."""
+
+    driver: Literal[BlockdevDriver.NBD]
 
 
 class BlockdevCreateOptionsNullAio(QObjBlockdevCreateOptionsBase):
@@ -2454,6 +2510,12 @@ class BlockdevAmendOptionsHostDevice(QObjBlockdevAmendOptionsBase):
     driver: Literal[BlockdevDriver.HOST_DEVICE]
 
 
+class BlockdevAmendOptionsNbd(QObjBlockdevAmendOptionsBase):
+    """`BlockdevAmendOptions` with `driver` `nbd`."""
+
+    driver: Literal[BlockdevDriver.NBD]
+
+
 class BlockdevAmendOptionsNullAio(QObjBlockdevAmendOptionsBase):
     """`BlockdevAmendOptions` with `driver` `null-aio`."""
 
@@ -2517,6 +2579,7 @@ BlockStatsSpecific = TypeAliasType(
             Annotated[BlockStatsSpecificFileBranch, Tag("driver=file")],
             Annotated[BlockStatsSpecificSnapshotAccess, Tag("driver=snapshot-access")],
             Annotated[BlockStatsSpecificHostDevice, Tag("driver=host_device")],
+            Annotated[BlockStatsSpecificNbd, Tag("driver=nbd")],
             Annotated[BlockStatsSpecificNullAio, Tag("driver=null-aio")],
             Annotated[BlockStatsSpecificNullCo, Tag("driver=null-co")],
             Annotated[BlockStatsSpecificPreallocate, Tag("driver=preallocate")],
@@ -2584,6 +2647,7 @@ BlockdevOptions = TypeAliasType(
             Annotated[BlockdevOptionsFileBranch, Tag("driver=file")],
             Annotated[BlockdevOptionsSnapshotAccess, Tag("driver=snapshot-access")],
             Annotated[BlockdevOptionsHostDevice, Tag("driver=host_device")],
+            Annotated[BlockdevOptionsNbdBranch, Tag("driver=nbd")],
             Annotated[BlockdevOptionsNullAio, Tag("driver=null-aio")],
             Annotated[BlockdevOptionsNullCo, Tag("driver=null-co")],
             Annotated[BlockdevOptionsPreallocateBranch, Tag("driver=preallocate")],
@@ -2633,6 +2697,7 @@ BlockdevCreateOptions = TypeAliasType(
             Annotated[BlockdevCreateOptionsFileBranch, Tag("driver=file")],
             Annotated[BlockdevCreateOptionsSnapshotAccess, Tag("driver=snapshot-access")],
             Annotated[BlockdevCreateOptionsHostDevice, Tag("driver=host_device")],
+            Annotated[BlockdevCreateOptionsNbd, Tag("driver=nbd")],
             Annotated[BlockdevCreateOptionsNullAio, Tag("driver=null-aio")],
             Annotated[BlockdevCreateOptionsNullCo, Tag("driver=null-co")],
             Annotated[BlockdevCreateOptionsPreallocate, Tag("driver=preallocate")],
@@ -2657,6 +2722,7 @@ BlockdevAmendOptions = TypeAliasType(
             Annotated[BlockdevAmendOptionsFile, Tag("driver=file")],
             Annotated[BlockdevAmendOptionsSnapshotAccess, Tag("driver=snapshot-access")],
             Annotated[BlockdevAmendOptionsHostDevice, Tag("driver=host_device")],
+            Annotated[BlockdevAmendOptionsNbd, Tag("driver=nbd")],
             Annotated[BlockdevAmendOptionsNullAio, Tag("driver=null-aio")],
             Annotated[BlockdevAmendOptionsNullCo, Tag("driver=null-co")],
             Annotated[BlockdevAmendOptionsPreallocate, Tag("driver=preallocate")],

@@ -13,6 +13,7 @@ _DRIVERS = {
     "file": "qmpd.block.drivers.file:FileDriver",
     "host_device": "qmpd.block.drivers.file:FileDriver",
     "raw": "qmpd.block.drivers.raw:RawDriver",
+    "nbd": "qmpd.block.drivers.nbd.driver:NbdDriver",
     "null-co": "qmpd.block.drivers.null:NullDriver",
     "null-aio": "qmpd.block.drivers.null:NullDriver",
     "qcow2": "qmpd.block.drivers.qcow2.driver:Qcow2Driver",

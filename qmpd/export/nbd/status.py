@@ -81,7 +81,9 @@ class _Bitmap(StatusSource):
 
 
 def _allocation(extent: Extent) -> int:
-    return 0 if extent.kind is ExtentKind.DATA else int(StatusFlag.HOLE | StatusFlag.ZERO)
+    if extent.kind is ExtentKind.DATA:
+        return 0 if extent.allocated else int(StatusFlag.HOLE)
+    return int(StatusFlag.HOLE | StatusFlag.ZERO)
 
 
 def _depth(extent: Extent) -> int:
