@@ -195,12 +195,14 @@ class Catalog:
             await self._keeper.rollback()
 
     async def close(self) -> None:
-        """Close all connections."""
-        if self._keeper is not None:
-            await self._keeper.close()
-            self._keeper = None
-        for engine in await self._start_engines():
-            await engine.dispose()
+        """Close all connections; those to a server that does not answer are left to the operating system."""
+        keeper, self._keeper = self._keeper, None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.answer_limit):
+                if keeper is not None:
+                    await keeper.close()
+                for engine in await self._start_engines():
+                    await engine.dispose()
 
     async def _start_engines(self) -> tuple[AsyncEngine, AsyncEngine]:
         primary: AsyncEngine = await greenlet_spawn(self._root.writer.get_engine)

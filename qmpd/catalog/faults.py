@@ -9,8 +9,6 @@ from __future__ import annotations
 from sqlite3 import Error as SQLiteError
 from sqlite3 import IntegrityError
 
-from asyncpg.exceptions import InterfaceError as AsyncpgInterfaceError
-from asyncpg.exceptions import PostgresError
 from oslo_db import exception as oslo
 from sqlalchemy import exc as sqlalchemy
 
@@ -54,7 +52,7 @@ _POSTGRESQL = {
     "XX": "is damaged: the database server reports an internal error",
 }
 
-_FAULTS = (oslo.DBError, sqlalchemy.DBAPIError, PostgresError, AsyncpgInterfaceError, SQLiteError)
+_FAULTS = (oslo.DBError, sqlalchemy.DBAPIError, SQLiteError)
 _INTEGRITY = "23"
 
 
@@ -65,7 +63,7 @@ def translated(error: BaseException, *, reading: bool) -> Exception | None:
     """
     if isinstance(error, sqlalchemy.TimeoutError):
         return CatalogUnavailable("is busy: all connections to the database are in use")
-    if not isinstance(error, _FAULTS):
+    if not isinstance(error, _FAULTS) and not _is_asyncpg(error):
         return None
     cause = _cause(error)
     if isinstance(cause, IntegrityError) or _code(cause).startswith(_INTEGRITY):
@@ -89,10 +87,15 @@ def _cause(error: BaseException) -> BaseException:
     while True:
         inner = getattr(error, "orig", None) or getattr(error, "inner_exception", None)
         if inner is None and getattr(error, "sqlstate", None) is None:
-            inner = error.__cause__ if isinstance(error.__cause__, PostgresError | AsyncpgInterfaceError) else None
+            inner = error.__cause__ if _is_asyncpg(error.__cause__) else None
         if not isinstance(inner, BaseException) or inner is error:
             return error
         error = inner
+
+
+def _is_asyncpg(error: BaseException | None) -> bool:
+    """Whether it is an error of PostgreSQL's driver, which a daemon on SQLite does not import."""
+    return type(error).__module__.startswith("asyncpg.")
 
 
 def _is_refused_write(cause: BaseException) -> bool:

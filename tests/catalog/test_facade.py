@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from qmpd.catalog.facade import reader, session, writer
 from qmpd.catalog.settings import Setting
 from qmpd.monitor.context import RequestContext
 from tests.catalog.conftest import OpenCatalog
+
+TIMEOUT = 60
 
 
 class Oops(Exception):
@@ -33,8 +36,18 @@ async def idle(catalog: Catalog) -> bool:
     """Whether no connection is in use, and a writer can have its turn."""
     await settings.put(catalog.context(), "idle", {})
     await settings.remove(catalog.context(), "idle")
-    gate = catalog.writer_gate
-    return gate is None or not gate.locked()
+    if catalog.writer_gate is not None:
+        return not catalog.writer_gate.locked() and await asyncio.to_thread(_only_the_kept_one_is_open)
+    engines = await catalog._start_engines()
+    return [engine.pool.checkedout() for engine in engines] == [0, 0]  # type: ignore[attr-defined]
+
+
+def _only_the_kept_one_is_open() -> bool:
+    """Each connection to SQLite has a thread; wait for those that end."""
+    open_ones = [thread for thread in threading.enumerate() if "_connection_worker_thread" in thread.name]
+    for thread in open_ones[1:]:
+        thread.join(TIMEOUT)
+    return [thread.is_alive() for thread in open_ones] == [True] + [False] * (len(open_ones) - 1)
 
 
 async def test_a_call_alone_is_a_transaction_of_its_own(catalog: Catalog) -> None:

@@ -241,6 +241,67 @@ def test_a_replica_needs_postgresql(tmp_path: Path) -> None:
         Catalog(sqlite_url(tmp_path / "c.db"), "postgresql://u@h/db", service_id="one")
 
 
+class Link:
+    """A way to a server's socket that can be made to swallow everything."""
+
+    def __init__(self, server: Path) -> None:
+        self._server = server
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.passes = asyncio.Event()
+        self.passes.set()
+
+    async def open(self, path: Path) -> None:
+        """Listen at `path`."""
+        self._listener = await asyncio.start_unix_server(self._serve, path)
+
+    async def close(self) -> None:
+        """Cut all connections."""
+        self._listener.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_unix_connection(self._server)
+        for source, sink in ((reader, there_writer), (there_reader, writer)):
+            task = asyncio.create_task(self._pass_on(source, sink))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                await self.passes.wait()
+                sink.write(data)
+        finally:
+            sink.close()
+
+
+async def test_a_server_that_falls_silent(cluster: Cluster, postgresql_template: str, tmp_path: Path) -> None:
+    """As when its host vanishes from the network: nothing waits for ever, and all is well when it is back."""
+    name = cluster.new_database(postgresql_template)
+    link = Link(cluster.directory / ".s.PGSQL.5432")
+    await link.open(tmp_path / ".s.PGSQL.5432")
+    catalog = Catalog(f"postgresql://postgres@/{name}?host={tmp_path}", service_id="one", time_limit=0.5)
+    await catalog.open()
+    await register(catalog)
+    link.passes.clear()
+    with pytest.raises(CatalogUnavailable, match="in time"):
+        await settings.put(catalog.context(), "a", {})
+    ctx = catalog.context()
+    link.passes.set()
+    with pytest.raises(CatalogUnavailable, match="in time"):
+        async with writer.using(ctx):
+            await settings.put(ctx, "b", {})
+            link.passes.clear()
+    link.passes.set()
+    await settings.put(catalog.context(), "c", {"x": 1})
+    assert await settings.get(catalog.context(), "c") == {"x": 1}
+    link.passes.clear()
+    await catalog.close()
+    await link.close()
+
+
 @pytest.fixture
 def own_cluster() -> Iterator[Cluster]:
     """Servers that a test may stop."""
