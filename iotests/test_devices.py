@@ -93,6 +93,15 @@ class TestKinds:
         assert server.qmp.command("qom-get", path="x", property="share-rw") is True
 
 
+@pytest.mark.qmpd_only("QEMU lists far more")
+@pytest.mark.parametrize(("text", "line"), [("help", "scsi-hd"), ("scsi-hd,help", "share-rw=<bool>")])
+def test_help(launch: Launcher, text: str, line: str) -> None:
+    server = launch("--device", text, start=False)
+    server.spawn()
+    assert server.wait_exit() == 0
+    assert line in server.stderr.split()
+
+
 class TestAddAndDelete:
     def test_a_life(self, launch: Launcher) -> None:
         server = launch(*node("n"), "--device", "virtio-scsi-pci,id=scsi")

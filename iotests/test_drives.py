@@ -222,17 +222,13 @@ class TestMedia:
 @pytest.mark.parametrize(
     "options",
     [
-        "if=none,id=1a",
-        "if=foo",
-        "if=none,cache=foo",
         "if=none,file=/nonexistent/image",
         "if=none,format=raw,id=a",
         "if=none,file={raw},format=foo",
         "if=none,file={raw},format=raw,zzz=1",
-        "if=none,file={raw},file.filename={raw},format=raw",
         "if=none,file={raw},format=raw,node-name=a,id=a",
         "if=none,file=json:{{\"driver\":\"null-co\"}},format=raw",
-        "if=none,id=a,file={raw},format=raw,detect-zeroes=some",
+        "if=none,id=1a",
     ],
 )
 def test_refusals(launch: Launcher, raw: Disk, options: str) -> None:

@@ -157,9 +157,8 @@ class TestLimits:
         server.qmp.refused(throttle, NO_LIMITS)
         server.qmp.refused(throttle, {"device": "nobody", **NO_LIMITS}, error_class="DeviceNotFound")
 
-    @pytest.mark.parametrize("wrong", ["bps=1,throttling.bps-total=2", "iops_size=5", "bps=1,bps_rd=1", "bps=1K"])
-    def test_options_that_cannot_be(self, launch: Launcher, wrong: str) -> None:
-        server = launch("--drive", f"if=none,id=d,driver=null-co,{wrong}", start=False)
+    def test_options_that_cannot_be(self, launch: Launcher) -> None:
+        server = launch("--drive", "if=none,id=d,driver=null-co,bps=1,bps_rd=1", start=False)
         server.spawn()
         assert server.wait_exit() == 1
 

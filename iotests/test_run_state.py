@@ -45,12 +45,12 @@ def test_what_only_a_machine_can_do(launch: Launcher) -> None:
 
 
 class Guest:
-    """A disk of 1 MiB that keeps what is written unless told otherwise, in a device, and a client of its export."""
+    """A device with a node in it, and a client of its export."""
 
-    def __init__(self, server: Server, **options: Any) -> None:
-        server.qmp.command("device_add", driver="scsi-hd", id="hd", drive="disk", **options)
-        server.export("disk")
-        self.client = RawNbd.attached(server.nbd_path, "disk")
+    def __init__(self, server: Server, node: str = "disk", **options: Any) -> None:
+        server.qmp.command("device_add", driver="scsi-hd", id="hd" if node == "disk" else node, drive=node, **options)
+        server.export(node)
+        self.client = RawNbd.attached(server.nbd_path, node)
 
     def begin_write(self, value: bytes) -> int:
         """Send a write; gives what tells its reply."""
@@ -113,13 +113,23 @@ class TestStopped:
         guest.client.close()
 
 
-def failing(server: Server, iotype: str, errno: int, *, once: bool = True) -> None:
-    """A node `disk` on which requests of a kind fail, the first one or all."""
+def failing(server: Server, iotype: str, errno: int, *, once: bool = True, node: str = "disk") -> None:
+    """A node of 1 MiB on which requests of a kind fail, the first one or all."""
     rule = {"event": "none", "iotype": iotype, "errno": errno, "once": once}
     image = {"driver": "null-co", "size": MIB, "read-zeroes": True}
     server.qmp.command(
-        "blockdev-add", {"driver": "blkdebug", "node-name": "disk", "image": image, "inject-error": [rule]}
+        "blockdev-add", {"driver": "blkdebug", "node-name": node, "image": image, "inject-error": [rule]}
     )
+
+
+NOT_STOPPING: list[tuple[dict[str, str], str, int, str, int]] = [
+    ({}, "write", nbd.EIO, "report", nbd.EIO),
+    ({}, "read", nbd.EIO, "report", nbd.EIO),
+    ({"werror": "report"}, "write", nbd.ENOSPC, "report", nbd.ENOSPC),
+    ({"werror": "ignore"}, "write", nbd.EIO, "ignore", 0),
+    ({"rerror": "ignore"}, "read", nbd.EIO, "ignore", 0),
+]
+"""Policies, the kind of request, how it fails, what is done, and what the client sees."""
 
 
 @GUESTS
@@ -161,28 +171,17 @@ class TestErrors:
         assert guest.client.reply(4096, 0) == (waiting, nbd.Reply(0, bytes(4096)))
         guest.client.close()
 
-    @pytest.mark.parametrize(
-        ("policies", "iotype", "errno", "action", "seen"),
-        [
-            ({}, "write", nbd.EIO, "report", nbd.EIO),
-            ({}, "read", nbd.EIO, "report", nbd.EIO),
-            ({"werror": "report"}, "write", nbd.ENOSPC, "report", nbd.ENOSPC),
-            ({"werror": "ignore"}, "write", nbd.EIO, "ignore", 0),
-            ({"rerror": "ignore"}, "read", nbd.EIO, "ignore", 0),
-        ],
-    )
-    def test_others_do_not(
-        self, launch: Launcher, policies: dict[str, str], iotype: str, errno: int, action: str, seen: int
-    ) -> None:
+    def test_others_do_not(self, launch: Launcher) -> None:
         server = launch("--device", "virtio-scsi-pci")
-        failing(server, iotype, errno)
-        guest = Guest(server, **policies)
-        command = nbd.WRITE if iotype == "write" else nbd.READ
-        reply = guest.client.request(command, 0, 4096, data=b"w" * 4096 if iotype == "write" else b"")
-        assert reply.error == seen
-        server.qmp.wait_event("BLOCK_IO_ERROR", node_name="disk", operation=iotype, action=action)
+        for number, (policies, iotype, errno, action, seen) in enumerate(NOT_STOPPING):
+            node = f"n{number}"
+            failing(server, iotype, errno, node=node)
+            guest = Guest(server, node, **policies)
+            command, data = (nbd.WRITE, b"w" * 4096) if iotype == "write" else (nbd.READ, b"")
+            assert guest.client.request(command, 0, 4096, data=data).error == seen
+            server.qmp.wait_event("BLOCK_IO_ERROR", node_name=node, operation=iotype, action=action)
+            guest.client.close()
         assert server.qmp.command("query-status") == RUNNING
-        guest.client.close()
 
     def test_the_end_of_a_stopped_guest(self, launch: Launcher) -> None:
         """A request that waits to be tried again fails when its export goes."""

@@ -164,12 +164,14 @@ class Drive(BlockBackend):
         except BaseException:
             self.frontend = None
             raise
+        self.refresh_gates()
 
     def unplug(self) -> None:
         """Be without a device again. Nothing may be in flight. Plain, cannot fail."""
         self.frontend = None
         # Less is taken than before, and all is shared.
         self.set_permissions(Perm.CONSISTENT_READ, Perm.ALL)
+        self.refresh_gates()
         self.graph.run_state.release()
 
     def move(self, target: BlockNode) -> None:
@@ -218,14 +220,21 @@ class Drive(BlockBackend):
             self.unthrottle()
             self.throttling = self.graph.drive_groups.join(group, self.describe())
         self.throttling.set_limits(limits)
-        self.gate = _DriveGate(self)
+        self.refresh_gates()
 
     def unthrottle(self) -> None:
         """Let go of all limits."""
         throttling, self.throttling = self.throttling, None
         if throttling is not None:
             throttling.leave()
-        self.gate = None
+        self.refresh_gates()
+
+    def refresh_gates(self) -> None:
+        """See to it that requests ask what may hold them back only where there is something that may."""
+        self.gate = None if self.throttling is None else _DriveGate(self)
+        held = self.throttling is not None or (self.frontend is not None and not self.graph.run_state.running)
+        for guest in self.guests:
+            guest.gate = _GuestGate(self, guest) if held else None
 
 
 class _DriveGate:
@@ -293,8 +302,8 @@ class GuestBackend(BlockBackend):
         """Become a guest of `drive`; what it does counts as done by that."""
         self.drive = drive
         self.stats = drive.stats
-        self.gate = _GuestGate(drive, self)
         drive.guests.append(self)
+        drive.refresh_gates()
 
     def part(self) -> None:
         """Be nobody's guest any more. What waits goes on."""

@@ -62,7 +62,7 @@ class BlockGraph:
         self.pool = pool
         self.events = events
         self.objects = ObjectTree(pool.run)
-        self.run_state = RunState(events)
+        self.run_state = RunState(events, self._refresh_gates)
         self.drive_groups = DriveGroups(self.objects)
         self.slow_drivers: set[BlockDriver] = set()
         self.nodes: dict[str, BlockNode] = {}
@@ -172,6 +172,10 @@ class BlockGraph:
         self.drives.remove(drive)
         if drive.name:
             del self.backends[drive.name]
+
+    def _refresh_gates(self) -> None:
+        for drive in self.drives:
+            drive.refresh_gates()
 
     def generate_name(self) -> str:
         """A name for a node that was given none; no client can choose such a name."""

@@ -7,6 +7,7 @@ their writes held back, and that a request which has failed under the policy `st
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
 class RunState:
     """The state of all guests together.
 
+    :param on_change: called when guests are stopped, and before those go on who wait for them to run.
     :ivar status: the schema's `RunState`: `running`, `paused`, or `io-error`.
     """
 
-    def __init__(self, events: EventSink) -> None:
+    def __init__(self, events: EventSink, on_change: Callable[[], None]) -> None:
         self.status = "running"
         self._events = events
+        self._on_change = on_change
         self._going_on: asyncio.Future[None] | None = None
 
     @property
@@ -34,6 +37,7 @@ class RunState:
         if not self.running:
             return False
         self.status = status
+        self._on_change()
         self._events.emit("STOP")
         return True
 
@@ -42,6 +46,7 @@ class RunState:
         if self.running:
             return
         self.status = "running"
+        self._on_change()
         self._events.emit("RESUME")
         self.release()
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from qmpd.options.chardevs import QmpReader, check_chardevs, read_chardev, read_monitor
 from qmpd.options.commands import (
     asks_for_help,
+    device_help,
     object_help,
     read_blockdev,
     read_device,
@@ -46,6 +47,8 @@ def parse_options(words: Sequence[str], version: str) -> Options:
             return Options(answer=f"qmpd version {version}\n")
         if name == "object" and asks_for_help(value):
             return Options(answer=object_help(value))
+        if name == "device" and asks_for_help(value):
+            return Options(answer=device_help(value))
         if name == "daemonize":
             daemonize = True
         elif name == "pidfile":

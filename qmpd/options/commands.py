@@ -56,6 +56,24 @@ def asks_for_help(text: str) -> bool:
     return text in ("help", "?") or text.endswith((",help", ",?"))
 
 
+def device_help(text: str) -> str:
+    """The kinds of devices, or the properties of one.
+
+    :raises OptionError: there is no such kind.
+    """
+    from qmpd.devices.kinds import find_kind, kinds
+    from qmpd.errors import GenericError
+
+    if "," not in text:
+        return "\n  ".join(["Kinds of devices:", *sorted(kinds())]) + "\n"
+    try:
+        kind = find_kind(text.partition(",")[0].removeprefix("driver="))
+    except GenericError as error:
+        raise OptionError(f"--device {text}: {error.desc}") from error
+    known = (f"{one.name}=<{one.type}>" for one in kind.properties.values())
+    return "\n  ".join([f"Properties of {kind.name}:", *known]) + "\n"
+
+
 def object_help(text: str) -> str:
     """The types of objects, or the properties of one.
 

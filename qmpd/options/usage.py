@@ -35,7 +35,9 @@ A storage daemon that speaks QMP.
                          make a drive, and open what is in it
   --device [driver=]<kind>[,drive=<drive or node>][,id=<id>][,<property>=<value>...]
            | <JSON>
-                         make a device, the guest's side of a drive or node
+  --device help | <kind>,help
+                         make a device, the guest's side of a drive or node; list the
+                         kinds, or a kind's properties
   --object [qom-type=]<type>,id=<id>[,<property>=<value>...] | <JSON>
   --object help | <type>,help
                          make an object; list the types, or a type's properties

@@ -84,6 +84,8 @@ def test_names_come_from_places() -> None:
         ("index=1,bus=0", "'index'"),
         ("if=ide,unit=2", "'unit'"),
         ("index=x", "'index'"),
+        ("bps=1,throttling.bps-total=2", "'bps'"),
+        ("bps=1K", "'throttling.bps-total'"),
         ("a..b=1", "a..b"),
     ],
 )
