@@ -95,6 +95,24 @@ def test_run_prints_for_humans_and_for_scripts(ctl: Ctl) -> None:
     assert ctl.json("run", "query-jobs") == []
 
 
+@pytest.mark.peer("qemu")
+def test_lines_of_the_monitor(ctl: Ctl, server: Server) -> None:
+    server.add_null("n", MIB)
+    shown = ctl.ok("hmp", "info block n", "nonsense").splitlines()
+    assert shown[0].endswith("(null-co)")
+    assert shown[1:] == ["    Cache mode:       writeback", "unknown command: 'nonsense'"]
+    assert ctl("hmp", text="info status\nnonsense\n").stdout == "VM status: running\nunknown command: 'nonsense'\n"
+    assert ctl.json("hmp", "nonsense") == "unknown command: 'nonsense'\r\n"
+    assert ctl.ok("hmp", "info status") == "VM status: running\n"
+
+
+def test_lines_that_a_server_does_not_take(ctl: Ctl, server: Server) -> None:
+    if server.kind == "qmpd":
+        assert "wrote" not in ctl.ok("hmp", 'qemu-io nonsense "write 0 512"')
+    else:
+        assert ctl("hmp", "info block").returncode == 1
+
+
 def test_the_schema_decides_the_types(ctl: Ctl, scratch: Scratch) -> None:
     path = scratch.disk("7", MIB).path
     words = ["driver=raw", "node-name=n7", "read-only=on", "size=64k", "file.driver=file"]

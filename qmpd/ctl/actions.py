@@ -47,6 +47,15 @@ async def run(
         return _outcome(ended)
 
 
+async def hmp(target: str, lines: Sequence[str], *, as_json: bool) -> ExitStatus:
+    """Carry out lines of the monitor for people, one after the other; those of standard input if there are none."""
+    async with connect(Address.parse(target)) as session:
+        for line in lines or sys.stdin:
+            text = str(await session.execute("human-monitor-command", {"command-line": line.rstrip("\n")}))
+            print(to_json(text) if as_json else text.replace("\r\n", "\n"), end="\n" if as_json else "", flush=True)
+    return ExitStatus.OK
+
+
 def _read_file(word: str) -> str:
     """The text that `@FILE` stands for."""
     name = word[1:]

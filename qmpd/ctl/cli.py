@@ -105,6 +105,23 @@ def run(
 
 
 @app.command(epilog=EPILOG)
+def hmp(
+    context: typer.Context,
+    lines: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[LINE]...", help="As 'info block' or 'qemu-io d0 length'; default: from stdin."),
+    ] = None,
+    socket: SocketOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Carry out lines of QEMU's monitor for people, and print what they answer."""
+    from qmpd.ctl import actions
+
+    options = Options(socket, as_json).or_else(context.obj)
+    _perform(options, lambda: actions.hmp(_target(options), lines or [], as_json=options.as_json))
+
+
+@app.command(epilog=EPILOG)
 def events(
     context: typer.Context,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
