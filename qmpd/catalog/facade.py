@@ -178,7 +178,7 @@ class Scope:
     async def _open(self) -> AsyncSession:
         """Open a transaction of our own."""
         catalog = self._catalog
-        transaction = Transaction(self._ctx, asyncio.current_task(), self._access.mode, catalog.opened.get())
+        transaction = Transaction(self._ctx, asyncio.current_task(), self._access.mode, _innermost(catalog))
         self._timeout = asyncio.timeout(catalog.time_limit)
         await self._timeout.__aenter__()
         try:
@@ -206,7 +206,7 @@ class Scope:
             return
         outer = transaction.outer
         while outer is not None:
-            if outer.mode is Mode.WRITER and not outer.ended:
+            if outer.mode is Mode.WRITER and outer.task is transaction.task:
                 raise TransactionMisuse("SQLite takes one writer at a time: no writer can be opened within another")
             outer = outer.outer
         await gate.acquire()
@@ -229,6 +229,7 @@ class Scope:
             await _uninterrupted(leave, self._catalog.time_limit)
         finally:
             transaction.ended = True
+            transaction.session = None
             self._catalog.opened.set(transaction.outer)
             self._release()
             await self._stop_timer(error)
@@ -248,6 +249,14 @@ class Scope:
     def _in_our_words(self, error: Exception) -> Exception:
         """`error`, or what it means if it is a fault of the database."""
         return translated(error, reading=self._transaction.mode is not Mode.WRITER) or error
+
+
+def _innermost(catalog: Catalog) -> Transaction | None:
+    """The transaction within which we are; what has ended since a task was made within it does not count."""
+    found = catalog.opened.get()
+    while found is not None and found.ended:
+        found = found.outer
+    return found
 
 
 def _find(catalog: Catalog, ctx: RequestContext) -> Transaction | None:

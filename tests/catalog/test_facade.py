@@ -201,6 +201,19 @@ async def test_a_task_does_not_take_part_in_its_makers_transaction(catalog: Cata
     assert await stored(catalog) == {"a", "later"}
 
 
+async def test_a_task_that_is_made_in_a_transaction_can_have_its_own(catalog: Catalog) -> None:
+    """With a context of its own it waits for its turn, also where there is one writer at a time."""
+    ctx = catalog.context()
+    async with writer.using(ctx):
+        await settings.put(ctx, "a", {})
+        task = asyncio.create_task(settings.put(catalog.context(), "b", {}))
+        await asyncio.sleep(0)
+        assert not task.done()
+    await task
+    assert await stored(catalog) == {"a", "b"}
+    assert await idle(catalog)
+
+
 async def test_tasks_with_one_context_have_transactions_of_their_own(catalog: Catalog) -> None:
     ctx = catalog.context()
     await asyncio.gather(*(settings.put(ctx, f"k{number}", {}) for number in range(10)))
