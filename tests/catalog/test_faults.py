@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import shutil
 import socket
@@ -14,14 +15,17 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from qmpd.catalog import services, settings
+from qmpd.catalog import events, services, settings
 from qmpd.catalog.catalog import Catalog, sqlite_url
 from qmpd.catalog.errors import CatalogUnavailable
+from qmpd.catalog.events import EventRecord
 from qmpd.catalog.facade import reader, session, writer
 from qmpd.errors import GenericError
 from qmpd.monitor.context import RequestContext
 from tests.catalog.conftest import register
 from tests.catalog.postgres import Cluster, new_cluster
+
+TIMEOUT = 300
 
 
 @pytest.fixture
@@ -324,7 +328,46 @@ async def test_a_server_that_is_stopped_and_comes_back(own_cluster: Cluster) -> 
     await asyncio.to_thread(own_cluster.start, "primary")
     assert await settings.get(catalog.context(), "a") is None
     await settings.put(catalog.context(), "a", {})
+    await restarted_under_load(own_cluster, catalog)
     await catalog.close()
+
+
+async def restarted_under_load(cluster: Cluster, catalog: Catalog) -> None:
+    """What was said to be stored is stored, what was refused and tried again is stored once."""
+    done: list[int] = []
+    progress = asyncio.Condition()
+    stop = asyncio.Event()
+    numbers = itertools.count(1)
+
+    async def client() -> None:
+        while not stop.is_set():
+            number = next(numbers)
+            while True:
+                try:
+                    await events.append_many(catalog.context(), [EventRecord(number, number, "STOP", {})])
+                    break
+                except CatalogUnavailable:
+                    await asyncio.sleep(0.05)
+            async with progress:
+                done.append(number)
+                progress.notify_all()
+
+    async def more() -> None:
+        async with progress:
+            wanted = len(done) + 50
+            await progress.wait_for(lambda: len(done) >= wanted)
+
+    async with asyncio.timeout(TIMEOUT), asyncio.TaskGroup() as group:
+        for _ in range(8):
+            group.create_task(client())
+        for mode in ("fast", "immediate"):
+            await more()
+            await asyncio.to_thread(cluster.stop, "primary", mode)
+            await asyncio.to_thread(cluster.start, "primary")
+        await more()
+        stop.set()
+    stored = await events.since(catalog.context(), 0, limit=len(done) + 100)
+    assert [event.seq for event in stored] == sorted(done)
 
 
 # -- both

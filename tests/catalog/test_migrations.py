@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
-from qmpd.catalog import migrations
+from qmpd.catalog import migrations, settings
 from qmpd.catalog.catalog import Catalog
 from qmpd.catalog.errors import WrongVersion
 from qmpd.catalog.facade import reader, writer
@@ -49,6 +52,69 @@ async def test_a_newer_database_is_refused(catalog: Catalog, backend: Backend) -
     with pytest.raises(WrongVersion, match=r"version 9999 .* newer qmpd"):
         await later.open()
     await later.close()
+
+
+NEXT = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    op.add_column("settings", sa.Column("note", sa.Text()))
+    op.execute("UPDATE settings SET note = 'upgraded'")
+    {last}
+"""
+
+
+@pytest.fixture
+def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes the program a newer one, with a migration that ends with some statement."""
+
+    def make(last: str) -> None:
+        directory = tmp_path / "migrations"
+        shutil.copytree(migrations.DIRECTORY, directory)
+        (directory / "versions" / "0002_notes.py").write_text(NEXT.format(last=last))
+        monkeypatch.setattr(migrations, "DIRECTORY", directory)
+        monkeypatch.setattr(migrations, "HEAD", "0002")
+
+    return make
+
+
+async def look(catalog: Catalog, statement: str) -> list[Any]:
+    """What a query finds."""
+    async with reader.primary.using(catalog.context()) as db:
+        return list(await db.scalars(text(statement)))
+
+
+async def test_an_older_database_is_upgraded(
+    catalog: Catalog, backend: Backend, next_version: Callable[[str], None]
+) -> None:
+    await settings.put(catalog.context(), "a", {"x": 1})
+    next_version("pass")
+    later = Catalog(backend.url, service_id="later")
+    await later.open()
+    assert await look(later, "SELECT note FROM settings") == ["upgraded"]
+    assert await look(later, "SELECT version_num FROM alembic_version") == ["0002"]
+    await later.close()
+
+
+async def test_an_upgrade_that_fails_changes_nothing(
+    catalog: Catalog, backend: Backend, next_version: Callable[[str], None]
+) -> None:
+    await settings.put(catalog.context(), "a", {"x": 1})
+    next_version("raise ValueError('half-way')")
+    later = Catalog(backend.url, service_id="later")
+    with pytest.raises(ValueError, match="half-way"):
+        await later.open()
+    await later.close()
+    assert await settings.get(catalog.context(), "a") == {"x": 1}
+    assert await look(catalog, "SELECT version_num FROM alembic_version") == ["0001"]
+    async with reader.primary.using(catalog.context()) as db:
+        names = (await db.execute(text("SELECT * FROM settings"))).keys()
+    assert "note" not in names
 
 
 def test_a_daemon_without_a_catalog_imports_nothing_of_it() -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 HEAD = "0001"
 """The version that this program works with."""
 
+DIRECTORY = Path(__file__).parent
+"""Where Alembic finds what to run."""
+
 _LOCK = 0x716D7064
 """The advisory lock of PostgreSQL under which a database is upgraded; held to the end of the transaction."""
 
@@ -68,14 +71,13 @@ def refuse_newer(version: str | None) -> None:
 
 def known_versions() -> set[str]:
     """The versions that there are migrations for."""
-    directory = Path(__file__).with_name("versions")
-    return {path.name.partition("_")[0] for path in directory.glob("[0-9]*_*.py")}
+    return {path.name.partition("_")[0] for path in (DIRECTORY / "versions").glob("[0-9]*_*.py")}
 
 
 def _config(connection: Connection) -> Config:
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("script_location", str(DIRECTORY).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
