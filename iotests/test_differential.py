@@ -1,6 +1,8 @@
 """Each transcript of the corpus, played on both servers: nothing differs but what is meant to. And the tool itself."""
 
+import random
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 
 from iotests.differential.compare import compare, differences
 from iotests.differential.corpus import corpus
+from iotests.differential.mutations import with_mistakes
 from iotests.differential.normal import Normalizer
 from iotests.differential.pair import Pair, servers
 from iotests.differential.player import Outcome, Recording
@@ -23,6 +26,7 @@ from iotests.differential.transcript import (
     read_file,
 )
 from iotests.harness import Event, Scratch
+from tests.soak import count
 
 CORPUS = corpus()
 
@@ -38,6 +42,15 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 def test_no_unexplained_difference(pair: Pair, transcript: Transcript) -> None:
     verdict = pair.play(transcript)
     assert not verdict.findings, str(verdict)
+
+
+@pytest.mark.parametrize("transcript", CORPUS[:: count(20, 1)], ids=lambda transcript: transcript.name)
+def test_mistakes_change_nothing(pair: Pair, transcript: Transcript) -> None:
+    """Both refuse the same mistakes in the same way, and go on; up to one that both take, or that the peer dies of."""
+    generator = random.Random(transcript.name)
+    verdict = pair.play(with_mistakes(transcript, generator, count(3, 30)))
+    counting = takewhile(lambda finding: finding.path not in {"qmpd", "died"}, verdict.findings)
+    assert not list(counting), str(verdict)
 
 
 def test_the_corpus_is_large() -> None:

@@ -111,16 +111,14 @@ class Session:
     def admit(self, request: Request) -> None:
         """Whether the session's mode allows `request` now.
 
-        :raises CommandNotFound: for anything but the negotiation command before the negotiation, and for the
-            negotiation command after it.
+        The negotiation command after the negotiation is refused when it is carried out, behind its arguments.
+
+        :raises CommandNotFound: for anything but the negotiation command before the negotiation.
         :raises GenericError: for `exec-oob` without the capability.
         """
         if request.oob and not self.oob:
             raise GenericError("Member 'exec-oob' needs the capability 'oob'; use 'execute'")
-        if self.mode is Mode.COMMAND:
-            if request.name == NEGOTIATION_COMMAND:
-                raise CommandNotFound("Capabilities negotiation is already over; 'qmp_capabilities' is used once")
-        elif request.name != NEGOTIATION_COMMAND:
+        if self.mode is Mode.NEGOTIATION and request.name != NEGOTIATION_COMMAND:
             raise CommandNotFound(
                 f"Command {request.name!r} is not available before the capabilities negotiation;"
                 " send 'qmp_capabilities' first"
