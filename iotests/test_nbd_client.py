@@ -300,3 +300,98 @@ class TestLostConnections:
             add(server, other.options(**{"open-timeout": 60}))
             starter.join()
             assert node(server, "n")["image"]["virtual-size"] == SIZE
+
+
+class TestNamedTargets:
+    """Targets of drive-backup and drive-mirror, and overlays, by names that lead to other servers."""
+
+    @pytest.mark.peer("qemu")
+    def test_raw(self, server: Server, scratch: Scratch) -> None:
+        """A place that is there is taken as it is; without `existing` its first sector is blanked."""
+        disk = scratch.disk("disk", SIZE, seed=1)
+        target = scratch.disk("target", SIZE, seed=2)
+        server.add_raw(disk)
+        with QemuNbd(scratch, target, "--shared=1") as other:
+            for mode in ("absolute-paths", "existing"):
+                members = {"job-id": "j", "device": "disk", "target": other.uri, "sync": "full", "format": "raw"}
+                server.qmp.command("drive-backup", members, mode=mode)
+                server.qmp.wait_job("j", "null")
+                assert_same(disk.path, target.path)
+
+    @pytest.mark.peer("qemu")
+    def test_too_small(self, server: Server, scratch: Scratch) -> None:
+        disk = scratch.disk("disk", SIZE, seed=1)
+        target = scratch.disk("target", SIZE // 2, seed=2)
+        server.add_raw(disk)
+        with QemuNbd(scratch, target) as other:
+            for image_format in ("raw", "qcow2"):
+                members = {"job-id": "j", "device": "disk", "target": other.uri, "sync": "full"}
+                server.qmp.refused("drive-backup", members, format=image_format, mode="existing")
+            server.qmp.refused("drive-backup", members, format="raw")
+        assert server.node_names() == {"disk", *(name for name in server.node_names() if name.startswith("#"))}
+
+    @pytest.mark.peer("qemu")
+    def test_qcow2(self, server: Server, scratch: Scratch) -> None:
+        """An image is made in a place full of something else."""
+        disk = scratch.disk("disk", SIZE, seed=1)
+        target = scratch.full_disk("target", 2 * SIZE, seed=2)
+        server.add_raw(disk)
+        with QemuNbd(scratch, target, "--shared=1") as other:
+            members = {"job-id": "j", "device": "disk", "target": other.uri, "sync": "full", "format": "qcow2"}
+            server.qmp.command("drive-backup", members)
+            server.qmp.wait_job("j", "null")
+            server.terminate()
+        assert_same(disk.path, target.path, other_format="qcow2")
+
+    @pytest.mark.peer("qemu")
+    def test_mirror(self, server: Server, scratch: Scratch) -> None:
+        disk = scratch.disk("disk", SIZE, seed=1)
+        target = scratch.disk("target", SIZE, seed=2)
+        server.add_raw(disk)
+        with QemuNbd(scratch, target, "--shared=1") as other:
+            name = f"nbd:unix:{other.path}:exportname=x"
+            members = {"job-id": "j", "device": "disk", "target": name, "sync": "full", "node-name": "far"}
+            server.qmp.command("drive-mirror", members, mode="existing", format="raw")
+            server.qmp.wait_job("j", "ready")
+            assert node(server, "far")["file"] == other.uri
+            server.qmp.command("block-job-complete", device="j")
+            server.qmp.wait_job("j", "null")
+            assert_same(disk.path, target.path)
+
+    def test_overlay(self, server: Server, scratch: Scratch) -> None:
+        disk = scratch.disk("disk", SIZE, seed=1)
+        store = scratch.full_disk("store", 2 * SIZE, seed=2)
+        server.add_raw(disk)
+        with QemuNbd(scratch, store, "--shared=1") as other:
+            members = {"node-name": "disk", "snapshot-file": other.uri, "snapshot-node-name": "top"}
+            uri = server.export("disk")
+            server.qmp.command("blockdev-snapshot-sync", members, format="qcow2")
+            assert node(server, "top")["file"] == other.uri
+            qemu_io(uri, "write -P 1 1M 64k", "read -P 1 1M 64k")
+            server.terminate()
+        info = json.loads(qemu_img("info", "--output=json", "-f", "qcow2", store.path))
+        assert info["backing-filename"] == str(disk.path)
+        qemu_io(store.path, "read -P 1 1M 64k", image_format="qcow2")
+
+    @pytest.mark.peer("qemu")
+    def test_names_of_no_use(self, server: Server, scratch: Scratch) -> None:
+        server.add_raw(scratch.disk("disk", SIZE))
+        for name in ("foo:x", "json:{bad", "nbd://", "blkdebug:x", "null-co://x"):
+            for mode in ("existing", "absolute-paths"):
+                members = {"job-id": "j", "device": "disk", "target": name, "sync": "full", "format": "raw"}
+                server.qmp.refused("drive-backup", members, mode=mode)
+
+    @pytest.mark.peer("qemu")
+    def test_other_names(self, server: Server, scratch: Scratch) -> None:
+        """`file:`, `json:` and `blkdebug:`, for targets."""
+        disk = scratch.disk("disk", SIZE, seed=1)
+        server.add_raw(disk)
+        target = scratch.disk("target", SIZE)
+        described = json.dumps({"driver": "raw", "file.filename": str(target.path)})
+        names = [(f"file:{target.path}", "absolute-paths"), (f"blkdebug::{target.path}", "existing")]
+        for name, mode in [*names, (f"json:{described}", "existing")]:
+            members = {"job-id": "j", "device": "disk", "target": name, "sync": "full", "format": "raw"}
+            server.qmp.command("drive-backup", members, mode=mode)
+            server.qmp.wait_job("j", "null")
+            assert_same(disk.path, target.path)
+            target.path.write_bytes(bytes(SIZE))

@@ -19,7 +19,8 @@ class QemuNbd:
         image = image.path if isinstance(image, Disk) else image
         self.path = scratch / f"{image.stem}.sock"
         self.uri = f"nbd+unix:///x?socket={self.path}"
-        self._argv = ["qemu-nbd", "-t", "-k", str(self.path), "-x", "x", "--shared=0", "-f", image_format, *options]
+        self._argv = ["qemu-nbd", "-t", "-k", str(self.path), "-x", "x", "-f", image_format]
+        self._argv += options if any(option.startswith("--shared") for option in options) else ["--shared=0", *options]
         self._argv.append(str(image))
         self._process: subprocess.Popen[bytes] | None = None
 

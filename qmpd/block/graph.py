@@ -468,6 +468,11 @@ class BlockGraph:
         """Close a node that nobody came to use, at the end of the exclusive section. Plain, cannot fail."""
         self._mark_unused(node)
 
+    async def close_unused(self, node: BlockNode) -> None:
+        """Close a node that nobody came to use, at once: somebody else may be waiting for what it holds."""
+        if not node.parents and not node.monitor_owned and self.nodes.get(node.node_name) is node:
+            await self._close_node(node)
+
     def _mark_unused(self, node: BlockNode) -> None:
         unused = not node.parents and not node.monitor_owned
         if unused and node not in self._dying and self.nodes.get(node.node_name) is node:

@@ -34,13 +34,34 @@ async def probe_format(graph: BlockGraph, protocol: Tree, what: str) -> str:
     except OSError as error:
         raise GenericError(f"The first bytes of {what} cannot be read: {os_error_text(error)}") from error
     finally:
-        graph.discard_if_unused(node)
+        await graph.close_unused(node)
     return format_of(start)
 
 
 def format_of(start: bytes | bytearray) -> str:
     """The format that an image with these first bytes has, `raw` if they tell of none."""
     return _MAGICS.get(bytes(start[:4]), "raw")
+
+
+async def image_tree(graph: BlockGraph, name: str, format_name: str | None, what: str) -> Tree:
+    """The options of an image from its name, its format included; call within `graph.exclusive()`.
+
+    :param format_name: its format, which counts for more than what a `json:` name says; None for what that says, or the
+        image's first bytes. The driver of the protocol itself (`file`) stands for the bare protocol.
+    :raises GenericError: the name does not say what is to be opened, or that cannot be read.
+    """
+    tree = parse_filename(name)
+    if name.startswith("json:"):
+        tree = complete(tree)
+        if format_name is not None:
+            tree = tree if "file" in tree else {"file": tree}
+            tree["driver"] = format_name
+        elif "driver" not in tree and isinstance(tree.get("file"), dict):
+            tree["driver"] = await probe_format(graph, dict(tree["file"]), what)
+        return tree
+    if format_name == tree["driver"]:
+        return tree
+    return {"driver": format_name or await probe_format(graph, tree, what), "file": tree}
 
 
 async def backing_options(image: BlockNode, name: str, format_name: str | None) -> BlockdevOptions:
@@ -53,14 +74,4 @@ async def backing_options(image: BlockNode, name: str, format_name: str | None) 
     full = full_name(name, image)
     if full is None:
         raise GenericError(f"The name of {what} is relative, and the image that it stands in lies in no directory")
-    tree = parse_filename(full)
-    if full.startswith("json:"):
-        tree = complete(tree)
-        if format_name is not None:
-            tree = tree if "file" in tree else {"file": tree}
-            tree["driver"] = format_name
-        elif "driver" not in tree and isinstance(tree.get("file"), dict):
-            tree["driver"] = await probe_format(image.graph, dict(tree["file"]), what)
-    elif format_name != tree["driver"]:
-        tree = {"driver": format_name or await probe_format(image.graph, tree, what), "file": tree}
-    return validate(tree, what)
+    return validate(await image_tree(image.graph, full, format_name, what), what)

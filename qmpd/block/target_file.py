@@ -7,30 +7,28 @@ What becomes of the file if the command fails, `qmpd.block.new_file` tells. All 
 from __future__ import annotations
 
 import os
-import stat
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qmpd.block.backend import BlockBackend
 from qmpd.block.chain import skip_filters
 from qmpd.block.drivers import make_driver
+from qmpd.block.filenames import has_protocol, parse_filename, validate
 from qmpd.block.new_file import NewFile
 from qmpd.block.node import BlockNode, NodeOptions
+from qmpd.block.permissions import Perm
+from qmpd.block.probing import image_tree
 from qmpd.errors import GenericError, os_error_text
 
 if TYPE_CHECKING:
     from qmpd.block.drivers.qcow2.creating import NewImage
     from qmpd.block.graph import BlockGraph
 
-_FORMATS = ("file", "qcow2", "raw")
-_FOREIGN_MAGIC = {b"KDMV": "vmdk", b"<<< ": "vdi", b"vhdx": "vhdx", b"cone": "vpc"}
-_NO_WAIT = os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-"""A pipe or a terminal must not keep anybody waiting for its other end."""
-
+_FORMATS = ("file", "host_device", "nbd", "qcow2", "raw")
 
 class TargetFile:
     """One target.
 
-    :param name: the file's name as the client gave it.
+    :param name: the file's name as the client gave it, or any other that `parse_filename` understands.
     :param format_name: its format; None for that of `source` if the file is made, or what the file's first bytes say.
     :ivar node: the open node, None before `open`; it lives as long as it is used.
     :raises GenericError: no file can have that name, or there is no such format.
@@ -44,6 +42,7 @@ class TargetFile:
         if format_name is not None:
             _check_format(format_name)
         self._graph = graph
+        self._tree = parse_filename(name)
         self._name = name
         self._format = format_name
         self._file: NewFile | None = None
@@ -59,9 +58,35 @@ class TargetFile:
         if backing is not None and self._format != "qcow2":
             raise _no_backing(self._format)
         image = _new_image(source.length, backing) if self._format == "qcow2" else None
+        if self._tree.get("driver") != "file":
+            await self._make_elsewhere(source.length, image)
+            return
         in_use = [path for node in self._graph.nodes.values() for path in node.driver.host_paths()]
-        self._file = NewFile(self._name)
+        self._file = NewFile(self._tree["filename"])
         await self._graph.pool.run(_make, self._file, source.length, image, in_use)
+
+    async def _make_elsewhere(self, length: int, image: NewImage | None) -> None:
+        """Make an image in a place that is there, and of a size that nobody can change.
+
+        :raises GenericError: it is too small, or cannot be written.
+        """
+        from qmpd.block.opening import open_inline
+
+        if "file" in self._tree:
+            raise GenericError("A 'json:' name describes an image that is there: say mode=existing")
+        options = validate(self._tree, "the target")
+        node = await open_inline(self._graph, options, NodeOptions(discard_unmap=True), protocol=True)
+        backend = BlockBackend(self._graph, "", Perm.WRITE | Perm.RESIZE, Perm.ALL)
+        try:
+            backend.attach(node)
+            await _write_image(backend, length, image)
+        except OSError as error:
+            raise GenericError(f"Target '{self._name}' cannot be written: {os_error_text(error)}") from error
+        finally:
+            if backend.root is not None:
+                backend.detach()
+            # Its server may take one client at a time.
+            await self._graph.close_unused(node)
 
     async def open(
         self,
@@ -80,10 +105,8 @@ class TargetFile:
         :param members: further members of the format's `BlockdevOptions`.
         :raises GenericError: it cannot be opened.
         """
-        from qmpd.block.filenames import validate
-
-        protocol, found = await self._graph.pool.run(_examine, self._name)
-        format_name = self._format or found
+        tree = await image_tree(self._graph, self._name, self._format, f"target '{self._name}'")
+        format_name = str(tree.get("driver"))
         if format_name not in _FORMATS:
             raise GenericError(
                 f"Target '{self._name}' is an image of format '{format_name}', which cannot be written here; if its "
@@ -91,9 +114,6 @@ class TargetFile:
             )
         if members.get("backing") is not None and format_name != "qcow2":
             raise _no_backing(format_name)
-        tree: dict[str, Any] = {"driver": protocol, "filename": self._name}
-        if format_name != "file":
-            tree = {"driver": format_name, "file": tree}
         tree.update(members)
         if node_name is not None:
             tree["node-name"] = node_name
@@ -146,11 +166,26 @@ def _new_image(length: int, backing: BlockNode | None) -> NewImage:
     else:
         base = skip_filters(backing)
         name = base.driver.filename()
-        if ":" not in name.partition("/")[0]:
+        if not has_protocol(name):
             name = os.path.abspath(name)  # noqa: PTH100 - text that an image will hold, no file to be opened
         image = NewImage(length, backing_file=name, backing_format=base.driver.format_name)
     image.header()
     return image
+
+
+async def _write_image(target: BlockBackend, length: int, image: NewImage | None) -> None:
+    """Write an empty image; a raw one of at least that length, which begins like no other format.
+
+    :raises GenericError: there is not enough room.
+    """
+    from qmpd.block.drivers.qcow2.creating import create
+
+    if image is not None:
+        await create(target, image)
+        return
+    if target.node.length < length:
+        raise GenericError(f"The target has {target.node.length} bytes; it needs {length}, and cannot be made larger")
+    await target.pwritev(0, bytes(min(512, length)))
 
 
 # Below: functions that run in workers.
@@ -170,23 +205,3 @@ def _make(file: NewFile, length: int, image: NewImage | None, in_use: list[str])
     finally:
         os.close(fd)
     file.sync_directory()
-
-
-def _examine(name: str) -> tuple[str, str]:
-    """The driver for that host file, and the format that its first bytes tell of.
-
-    :raises GenericError: there is no such file, or it is of a format that qmpd cannot write.
-    """
-    try:
-        mode = Path(name).stat().st_mode
-        with open(os.open(name, os.O_RDONLY | _NO_WAIT), "rb") as file:
-            magic = file.read(4) or b""
-    except OSError as error:
-        raise GenericError(f"Target '{name}' cannot be opened: {os_error_text(error)}") from error
-    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
-        raise GenericError(f"Target '{name}' is neither a regular file nor a disk")
-    return "host_device" if stat.S_ISBLK(mode) else "file", _FOREIGN_MAGIC.get(magic) or _own_format(magic)
-
-
-def _own_format(magic: bytes) -> str:
-    return "qcow2" if magic == b"QFI\xfb" else "raw"

@@ -196,7 +196,9 @@ class NbdDriver(BlockDriver):
             await self._perform(Exchange(Command.FLUSH, 0, 0))
 
     async def truncate(self, length: int, exact: bool) -> None:
-        if length > self.length or (exact and length != self.length):
+        if length > self.length:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if exact and length != self.length:
             raise not_supported()
 
     async def map(self, offset: int, length: int) -> list[Extent]:
