@@ -96,8 +96,13 @@ class TestSideBySide:
         assert "throttling" not in pair.same("info block d0")
 
     def test_questions(self, pair: Pair) -> None:
-        for line in ("info block-jobs", "info name", "info status", "info uuid", "info kvm", ""):
-            pair.same(line)
+        for line in ("block-jobs", "name", "status", "uuid", "kvm", "cpus", "mice", "network", "pci", "tpm"):
+            pair.same(f"info {line}")
+        assert pair.same("info memory_size_summary") and pair.same("") == ""
+        assert all(map(no_success, pair.answers("info balloon")))
+        assert pair.same("object_add iothread,id=io0") == ""
+        ours, theirs = (re.sub(r"thread_id=\d+", "thread_id", text) for text in pair.answers("info iothreads"))
+        assert ours == theirs
         ours, theirs = pair.answers("info blockstats")
         assert [text.split("=")[0] for text in ours.split()] == [text.split("=")[0] for text in theirs.split()]
         assert pair.same("stop") == ""

@@ -7,6 +7,7 @@ from typing import Any
 
 from qmpd.hmp.command import Human, HumanCommand
 from qmpd.hmp.line import Arguments, Kind, Parameter
+from qmpd.hmp.machine_info import MACHINE_INFO
 
 _LIMITS = ("bps", "bps_rd", "bps_wr", "bps_max", "bps_rd_max", "bps_wr_max")
 _MORE_LIMITS = ("iops", "iops_rd", "iops_wr", "iops_max", "iops_rd_max", "iops_wr_max", "iops_size")
@@ -180,17 +181,8 @@ async def status(human: Human, arguments: Arguments) -> None:
     human.say(f"VM status: {state}{more}")
 
 
-async def uuid(human: Human, arguments: Arguments) -> None:
-    """Tell the UUID of the machine: none."""
-    human.say("00000000-0000-0000-0000-000000000000")
-
-
-async def kvm(human: Human, arguments: Arguments) -> None:
-    """Tell that nothing runs on a processor."""
-    human.say("kvm support: disabled")
-
-
-INFO = (
+INFO: tuple[HumanCommand, ...] = (
+    *MACHINE_INFO,
     HumanCommand(
         ("block",),
         "[-n] [-v] [device]",
@@ -204,11 +196,8 @@ INFO = (
     ),
     HumanCommand(("block-jobs",), "", "tells of jobs on disks", block_jobs),
     HumanCommand(("blockstats",), "", "tells what was done to drives", blockstats),
-    HumanCommand(("kvm",), "", "tells that there is no processor", kvm),
     HumanCommand(("name",), "", "tells the name of the daemon", name),
     HumanCommand(("snapshots",), "", "tells of snapshots inside images", snapshots),
     HumanCommand(("status",), "", "tells whether guests run", status),
-    HumanCommand(("uuid",), "", "tells the UUID of the machine", uuid),
     HumanCommand(("version",), "", "tells the version", version),
 )
-"""By name."""

@@ -62,7 +62,7 @@ async def help_(human: Human, arguments: Arguments) -> None:
         table, prefix = INFO, "info "
         words.pop(0)
     if not words:
-        for command in table:
+        for command in sorted(table, key=lambda command: command.names):
             human.say(prefix + command.usage)
         return
     found = _find(table, words[0])
@@ -75,36 +75,29 @@ async def info(human: Human, arguments: Arguments) -> None:
     """Answer a question; without one, tell what could be asked."""
     question = arguments.maybe("subcommand")
     if question is None:
-        for command in INFO:
-            human.say(f"info {command.usage}")
+        await help_(human, Arguments({"name": "info"}, set()))
         return
     await _run(human, question, INFO, "info ")
 
 
-COMMANDS = tuple(
-    sorted(
-        (
-            *DISKS,
-            *EXPORTS,
-            *GUESTS,
-            *JOBS,
-            *THINGS,
-            HumanCommand(
-                ("help", "?"),
-                "[cmd]",
-                "tells of all commands, or of one",
-                help_,
-                (Parameter("name", Kind.REST, optional=True),),
-            ),
-            HumanCommand(
-                ("info",),
-                "[subcommand]",
-                "tells of the daemon and its disks",
-                info,
-                (Parameter("subcommand", Kind.REST, optional=True),),
-            ),
-        ),
-        key=lambda command: command.names,
-    )
+COMMANDS: tuple[HumanCommand, ...] = (
+    *DISKS,
+    *EXPORTS,
+    *GUESTS,
+    *JOBS,
+    *THINGS,
+    HumanCommand(
+        ("help", "?"),
+        "[cmd]",
+        "tells of all commands, or of one",
+        help_,
+        (Parameter("name", Kind.REST, optional=True),),
+    ),
+    HumanCommand(
+        ("info",),
+        "[subcommand]",
+        "tells of the daemon and its disks",
+        info,
+        (Parameter("subcommand", Kind.REST, optional=True),),
+    ),
 )
-"""By name."""
