@@ -9,9 +9,9 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from sqlalchemy import JSON, BigInteger, Integer, MetaData, Select, Text, select
+from sqlalchemy import JSON, BigInteger, Integer, MetaData, Select, Table, Text, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute
@@ -93,7 +93,9 @@ async def insert_missing(ctx: RequestContext, table: type[Base], rows: Sequence[
         return
     assert ctx.catalog is not None
     insert = sqlite.insert if ctx.catalog.is_sqlite else postgresql.insert
-    await session(ctx).execute(insert(table).on_conflict_do_nothing(), list(rows))
+    # Into the table, not the class: rows that become no objects cost the event loop a third.
+    target = cast(Table, table.__table__)
+    await session(ctx).execute(insert(target).on_conflict_do_nothing(), list(rows))
 
 
 async def put_metadata(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import ColumnElement, Select, delete, select
+from sqlalchemy import ColumnElement, CursorResult, delete, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from qmpd.catalog.backups import RUNNING, Backup
@@ -22,7 +22,11 @@ from qmpd.errors import GenericError
 if TYPE_CHECKING:
     from qmpd.monitor.context import RequestContext
 
-_BATCH = 500
+Conditions = tuple[ColumnElement[bool], ...]
+
+_BACKUPS = 500
+_EVENTS = 20_000
+"""How many are deleted at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +39,11 @@ class Pruned:
     backups: int
 
 
-@writer
 async def prune(ctx: RequestContext, *, older_than_us: int | None = None, keep: int | None = None) -> Pruned:
     """Delete this daemon's events, and its jobs, groups and backups that have ended.
 
-    A backup stays as long as one that stays stands on it, or the next one of a bitmap will.
+    A backup stays as long as one that stays stands on it, or the next one of a bitmap will. Events, of which there may
+    be millions, are deleted in several transactions.
 
     :param older_than_us: only what ended before this time.
     :param keep: the newest so many of each kind stay, however old they are.
@@ -47,42 +51,57 @@ async def prune(ctx: RequestContext, *, older_than_us: int | None = None, keep: 
     """
     if older_than_us is None and keep is None:
         raise GenericError("what is to be deleted? Give 'older-than', 'keep' or both")
-    await forget_charges(ctx)
-    backups = await _prune_backups(ctx, older_than_us, keep)
-    old_jobs = select(Job.id).where(Job.service_id == own(ctx), Job.ended_us.is_not(None))
-    jobs = await _prune(ctx, Job, Job.id, old_jobs, Job.ended_us, older_than_us, keep)
-    used = select(Job.group_uuid).where(Job.group_uuid.is_not(None))
-    old_groups = select(Group.id).where(
-        Group.service_id == own(ctx), Group.settled_us.is_not(None), Group.uuid.not_in(used)
-    )
-    groups = await _prune(ctx, Group, Group.id, old_groups, Group.settled_us, older_than_us, keep)
-    old_events = select(Event.seq).where(Event.service_id == own(ctx))
-    events = await _prune(ctx, Event, Event.seq, old_events, Event.time_us, older_than_us, keep, ours=True)
+    backups, jobs, groups = await _prune_history(ctx, older_than_us, keep)
+    events = 0
+    while deleted := await _prune_some_events(ctx, older_than_us, keep):
+        events += deleted
     return Pruned(events, jobs, groups, backups)
 
 
-async def _prune(
+@writer
+async def _prune_history(ctx: RequestContext, older_than_us: int | None, keep: int | None) -> tuple[int, int, int]:
+    """Delete backups, jobs and groups; how many of each."""
+    await forget_charges(ctx)
+    backups = await _prune_backups(ctx, older_than_us, keep)
+    ended_jobs = (Job.service_id == own(ctx), Job.ended_us.is_not(None))
+    old = await _old(ctx, Job.id, Job.ended_us, ended_jobs, older_than_us, keep)
+    jobs = await _delete(ctx, Job, old)
+    used = select(Job.group_uuid).where(Job.group_uuid.is_not(None))
+    settled = (Group.service_id == own(ctx), Group.settled_us.is_not(None), Group.uuid.not_in(used))
+    old = await _old(ctx, Group.id, Group.settled_us, settled, older_than_us, keep)
+    return backups, jobs, await _delete(ctx, Group, old)
+
+
+@writer
+async def _prune_some_events(ctx: RequestContext, older_than_us: int | None, keep: int | None) -> int:
+    """Delete the oldest of the events that are to go; how many."""
+    old = await _old(ctx, Event.seq, Event.time_us, (Event.service_id == own(ctx),), older_than_us, keep)
+    first = await session(ctx).scalar(select(func.min(Event.seq)).where(*old))
+    return 0 if first is None else await _delete(ctx, Event, (*old, Event.seq < first + _EVENTS))
+
+
+async def _old(
     ctx: RequestContext,
-    table: type[Base],
     key: InstrumentedAttribute[int],
-    candidates: Select[int],
     time: InstrumentedAttribute[Any],
+    candidates: Conditions,
     older_than_us: int | None,
     keep: int | None,
-    *,
-    ours: bool = False,
-) -> int:
-    """Delete those of the candidates that are old enough and not among the newest."""
+) -> Conditions:
+    """Those of the candidates that are old enough and not among the newest."""
+    found = candidates
     if keep is not None:
-        newest = candidates.order_by(key.desc()).offset(keep).limit(1)
-        last_to_go = await session(ctx).scalar(newest)
-        if last_to_go is None:
-            return 0
-        candidates = candidates.where(key <= last_to_go)
+        newest_to_go = select(key).where(*candidates).order_by(key.desc()).offset(keep).limit(1)
+        found = (*found, key <= newest_to_go.scalar_subquery())
     if older_than_us is not None:
-        candidates = candidates.where(time < older_than_us)
-    where: list[ColumnElement[bool]] = [Event.service_id == own(ctx)] if ours else []
-    return await _delete(ctx, table, key, list(await session(ctx).scalars(candidates)), where)
+        found = (*found, time < older_than_us)
+    return found
+
+
+async def _delete(ctx: RequestContext, table: type[Base], where: Conditions) -> int:
+    options = {"synchronize_session": False}
+    result = await session(ctx).execute(delete(table).where(*where), execution_options=options)
+    return cast("CursorResult[Any]", result).rowcount
 
 
 async def _prune_backups(ctx: RequestContext, older_than_us: int | None, keep: int | None) -> int:
@@ -99,7 +118,10 @@ async def _prune_backups(ctx: RequestContext, older_than_us: int | None, keep: i
     )
     stays |= set(await session(ctx).scalars(used))
     needed = _with_ancestors(stays, parents)
-    return await _delete(ctx, Backup, Backup.id, [row.id for row in rows if row.id not in needed])
+    gone = [row.id for row in rows if row.id not in needed]
+    for start in range(0, len(gone), _BACKUPS):
+        await _delete(ctx, Backup, (Backup.id.in_(gone[start : start + _BACKUPS]),))
+    return len(gone)
 
 
 def _with_ancestors(ids: Iterable[int], parents: dict[int, int | None]) -> set[int]:
@@ -110,15 +132,3 @@ def _with_ancestors(ids: Iterable[int], parents: dict[int, int | None]) -> set[i
             found.add(current)
             current = parents.get(current)
     return found
-
-
-async def _delete(
-    ctx: RequestContext,
-    table: type[Base],
-    key: InstrumentedAttribute[int],
-    ids: Sequence[int],
-    where: Sequence[ColumnElement[bool]] = (),
-) -> int:
-    for start in range(0, len(ids), _BATCH):
-        await session(ctx).execute(delete(table).where(key.in_(ids[start : start + _BATCH]), *where))
-    return len(ids)

@@ -295,6 +295,16 @@ async def test_retention_by_count_and_age(catalog: Catalog) -> None:
     assert [j.id for j in await jobs.running(ctx)] == [running]
 
 
+async def test_many_events_go_in_several_transactions(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "_EVENTS", 3)
+    ctx = catalog.context()
+    await events.append_many(ctx, [EventRecord(seq, seq, "STOP", {}) for seq in range(1, 11)])
+    before = catalog.counters.transactions
+    assert (await retention.prune(ctx, older_than_us=FUTURE, keep=2)).events == 8
+    assert catalog.counters.transactions == before + 1 + 4
+    assert [event.seq for event in await events.since(ctx, 0)] == [9, 10]
+
+
 async def test_retention_never_breaks_a_chain(catalog: Catalog) -> None:
     ctx = catalog.context()
     await add_bitmap(catalog, "u0")
