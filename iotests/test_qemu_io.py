@@ -409,8 +409,14 @@ class TestBackground:
         server.qmp.command("blockdev-add", definition(disk.path, "raw"))
         assert answer(server, 'qemu-io d "truncate -m full 2M"') == ""
         assert disk.path.stat().st_size == 2 * MIB and disk.allocated >= MIB
-        assert "falloc" in answer(server, 'qemu-io d "truncate -m falloc 3M"')
-        assert disk.path.stat().st_size == 2 * MIB
+        assert answer(server, 'qemu-io d "truncate -m falloc 3M"') == ""
+        assert disk.path.stat().st_size == 3 * MIB and disk.allocated >= 2 * MIB
+        assert "metadata" in answer(server, 'qemu-io d "truncate -m metadata 4M"')
+        assert disk.path.stat().st_size == 3 * MIB
+        image = scratch.made_by_qemu_img("q", MIB, "qcow2")
+        server.qmp.command("blockdev-add", definition(image.path, "qcow2", "q"))
+        assert answer(server, 'qemu-io q "truncate -m metadata 2M"') == ""
+        assert "1 MiB (0x100000) bytes     allocated at offset 1 MiB" in answer(server, 'qemu-io q "map"')
 
     def test_signals_are_not_raised(self, server: Server, scratch: Scratch) -> None:
         server.add_null("d", 64 * KIB)

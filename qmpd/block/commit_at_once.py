@@ -9,6 +9,8 @@ As in a commit job, a `commit_top` filter stands between the two, which needs no
 
 from __future__ import annotations
 
+import asyncio
+
 from qmpd.block.backend import BlockBackend
 from qmpd.block.blockers import BlockOp
 from qmpd.block.chain import backing_node, skip_filters
@@ -91,6 +93,7 @@ async def _copy_extent(image: BlockNode, base: BlockNode, extent: Extent) -> Non
         await base.pwrite_zeroes(extent.offset, extent.length, may_unmap=True)
         return
     for offset in range(extent.offset, extent.end, _STEP):
+        await asyncio.sleep(0)  # what is in memory is copied without suspending
         data = bytearray(min(_STEP, extent.end - offset))
         await image.preadv(offset, memoryview(data))
         await base.pwritev(offset, data)

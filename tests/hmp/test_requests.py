@@ -118,3 +118,30 @@ async def test_a_command_leaves_no_user_behind(lab: Lab) -> None:
     for command in ("read 0 512", "read 1M 512", "write -c 0 512", "map", "aio_write 0 512", "aio_flush", "nonsense"):
         await answer(lab, f'qemu-io d "{command}"')
     assert not node.parents
+
+
+class Gate:
+    """Lets everything pass, and keeps what has."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[bool, int]] = []
+
+    def admit(self, is_write: bool, length: int) -> None:
+        self.seen.append((is_write, length))
+
+    def hold(self, is_write: bool) -> None:
+        return None
+
+
+async def test_a_drive_s_limits_hold_and_it_counts_the_background(lab: Lab) -> None:
+    lab.file("d").write_bytes(bytes(1 << 20))
+    text = await answer(lab, f"drive_add 0 if=none,id=x,file={lab.file('d')},format=raw")
+    assert text == "OK\r\n"
+    drive = lab.graph.backends["x"]
+    drive.gate = gate = Gate()
+    for command in ("read 0 512", "write 0 1k", "aio_write 0 4k", "aio_flush", "aio_write -i 0 512"):
+        await answer(lab, f'qemu-io x "{command}"')
+    assert gate.seen == [(False, 512), (True, 1024), (True, 4096)]
+    assert (drive.stats.read.operations, drive.stats.write.bytes, drive.stats.write.invalid) == (0, 4096, 1)
+    assert await answer(lab, "drive_del x") == ""
+    assert not lab.graph.nodes

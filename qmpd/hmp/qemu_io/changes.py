@@ -26,20 +26,25 @@ _CACHE_MODES = {
 }
 
 
+_PREALLOCATION = ("off", "metadata", "falloc", "full")
+
+
 async def truncate(io: Io, words: Words) -> None:
     """Change the length of the disk."""
     if len(words.operands) != 1:
         raise BadUsage("it takes a length")
     size = read_size(words.operands[0])
     mode = words.options.get("m", "off")
-    if mode not in ("off", "full"):
-        raise BadCommand(f"'{mode}' is no way to preallocate here; 'off' and 'full' are")
+    if mode not in _PREALLOCATION:
+        raise BadCommand(f"'{mode}' is no way to preallocate; there are {', '.join(_PREALLOCATION)}")
+    if mode == "metadata" and not io.target.node.driver.cluster_size:
+        raise BadCommand("-m metadata is for formats that have some; 'falloc' and 'full' take space, too")
     graph = io.target.graph
     async with graph.exclusive():
         node = io.target.node
         before = node.length
         await resize(graph, node, size, Perm.WRITE | Perm.RESIZE)
-    if mode == "full" and size > before:
+    if mode != "off" and size > before:
         async with told_as("truncate"), io.target.user(Perm.WRITE) as user:
             await store(user, before, size - before, Filling(b"\0", size - before), fua=False)
 
@@ -116,14 +121,17 @@ def _cache_mode(name: str) -> dict[str, bool]:
 CHANGES = (
     IoCommand(
         "truncate",
-        "[-m off|full] len",
+        "[-m prealloc_mode] len",
         "changes the length of the disk",
         truncate,
         letters="m:",
         least=1,
         most=3,
         alias="t",
-        detail=("-m: full: what is added is written with zeroes, off (the default): it is not",),
+        detail=(
+            "-m: off (the default), or what is added takes its space at once: metadata, falloc, full",
+            "All but off write zeroes.",
+        ),
     ),
     IoCommand(
         "reopen",

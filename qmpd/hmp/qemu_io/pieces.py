@@ -1,10 +1,11 @@
-"""Transfers of any length in pieces, so that what a client asks for never takes more memory than a piece does."""
+"""Transfers of any length in pieces: none takes more memory than a piece, and others get on between two of them."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
 from qmpd.block.backend import BlockBackend
@@ -38,6 +39,14 @@ def pieces(offset: int, length: int) -> Iterator[tuple[int, int]]:
         yield offset + at, min(PIECE, length - at)
 
 
+async def _in_turns(offset: int, length: int) -> AsyncIterator[tuple[int, int]]:
+    """The pieces of a range; what is in memory is read without suspending, so others are let in here."""
+    for at, size in pieces(offset, length):
+        if at != offset:
+            await asyncio.sleep(0)
+        yield at, size
+
+
 async def fetch(user: BlockBackend, offset: int, length: int, check: Check | None) -> tuple[bool, bytearray]:
     """Read a range; tells whether the bytes to be checked were right, and gives the first bytes, to be shown.
 
@@ -45,7 +54,7 @@ async def fetch(user: BlockBackend, offset: int, length: int, check: Check | Non
     """
     right = True
     shown = bytearray()
-    for at, size in pieces(offset, length):
+    async for at, size in _in_turns(offset, length):
         data = bytearray(size)
         await user.preadv(at, memoryview(data))
         if check is not None:
@@ -79,7 +88,7 @@ async def store(user: BlockBackend, offset: int, length: int, filling: Filling, 
 
     :raises OSError: as the disk does.
     """
-    for at, size in pieces(offset, length):
+    async for at, size in _in_turns(offset, length):
         await user.pwritev(at, filling.at(at - offset, size), fua)
 
 
@@ -88,7 +97,7 @@ async def store_compressed(user: BlockBackend, offset: int, length: int, filling
 
     :raises OSError: as the disk does.
     """
-    for at, size in pieces(offset, length):
+    async for at, size in _in_turns(offset, length):
         await user.pwrite_compressed(at, filling.at(at - offset, size))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+_SHOWN = bytes(byte if byte < 128 and chr(byte).isalnum() else ord(".") for byte in range(256))
 _UNITS = ((1 << 60, "EiB"), (1 << 50, "PiB"), (1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
@@ -46,9 +47,6 @@ def transfer_for_machines(length: int, seconds: float) -> str:
 
 def dump(data: memoryview, offset: int) -> str:
     """Bytes as hexadecimal digits and as text, sixteen a line; all but letters and digits is a dot there."""
-    lines = []
-    for at in range(0, len(data), 16):
-        row = bytes(data[at : at + 16])
-        text = "".join(chr(byte) if byte < 128 and chr(byte).isalnum() else "." for byte in row)
-        lines.append(f"{offset + at:08x}:  {row.hex(' ')}  {text}\n")
-    return "".join(lines)
+    text = bytes(data).translate(_SHOWN).decode()
+    rows = range(0, len(data), 16)
+    return "".join(f"{offset + at:08x}:  {data[at : at + 16].hex(' ')}  {text[at : at + 16]}\n" for at in rows)
