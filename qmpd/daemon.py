@@ -16,6 +16,7 @@ import fcntl
 import logging
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from enum import IntEnum
 from pathlib import Path
@@ -27,11 +28,16 @@ from qmpd.block.drive import Drive
 from qmpd.block.graph import BlockGraph
 from qmpd.block.iopool import IOPool
 from qmpd.block.services import BlockServices
+from qmpd.chardev.base import Chardev
+from qmpd.chardev.endpoint import Endpoint
+from qmpd.chardev.manager import Chardevs
+from qmpd.chardev.specs import PtySpec
 from qmpd.commands.backup import BackupCommands
 from qmpd.commands.bitmaps import BitmapCommands
 from qmpd.commands.block import BlockCommands
 from qmpd.commands.catalog import CatalogCommands
 from qmpd.commands.chains import ChainCommands
+from qmpd.commands.chardevs import ChardevCommands
 from qmpd.commands.children import ChildCommands
 from qmpd.commands.control import VERSION, ControlCommands
 from qmpd.commands.devices import DeviceCommands
@@ -52,7 +58,6 @@ from qmpd.devices.manager import DeviceManager
 from qmpd.errors import QMPError, os_error_text
 from qmpd.export.manager import ExportManager
 from qmpd.jobs.manager import JobManager
-from qmpd.monitor.chardev import Chardev, make_chardev
 from qmpd.monitor.context import RequestContext
 from qmpd.monitor.dispatcher import Dispatcher
 from qmpd.monitor.events import EventBus
@@ -110,8 +115,8 @@ class Daemon:
         self._hooks: dict[Stage, list[Hook]] = {stage: [] for stage in Stage}
         self._tasks: set[asyncio.Task[None]] = set()
         self._shutdown = asyncio.Event()
-        self._chardevs: dict[str, Chardev] = {}
-        self._monitors: list[MonitorOption] = []
+        self.chardevs = Chardevs(self.spawn)
+        self._monitors: list[tuple[MonitorOption, Chardev]] = []
         self._pidfile: PidFile | None = None
         self.catalog: Catalog | None = None
         self.events = EventBus(check=_check_event if check else None)
@@ -147,6 +152,7 @@ class Daemon:
         yield RunStateCommands(self.graph)
         yield MachineCommands(self.graph.objects, _command_line_options)
         yield CatalogCommands(lambda: self.catalog)
+        yield ChardevCommands(self.chardevs)
         yield self._human
 
     def _build_block_layer(self) -> None:
@@ -215,11 +221,9 @@ class Daemon:
         try:
             match option:
                 case ChardevOption():
-                    chardev = make_chardev(option.chardev, self.spawn)
-                    self._chardevs[option.chardev.id] = chardev
-                    await chardev.open()
+                    _tell_pty(await self.chardevs.open(option.chardev))
                 case MonitorOption():
-                    self._monitors.append(option)
+                    self._monitors.append((option, self.chardevs.take(option.chardev)))
                 case ObjectOption():
                     await self._execute("object-add", option.arguments)
                 case BlockdevOption():
@@ -262,17 +266,18 @@ class Daemon:
                 self._pidfile = PidFile(Path(self._options.pidfile))
             except OSError as error:
                 raise StartError(f"cannot create PID file: {os_error_text(error)}") from error
-        for option in self._monitors:
-            await self._serve(option)
+        for option, chardev in self._monitors:
+            await self._serve(option, chardev)
+        await self.chardevs.hold_unused()
 
-    async def _serve(self, option: MonitorOption) -> None:
+    async def _serve(self, option: MonitorOption, chardev: Chardev) -> None:
         """Give the chardev's clients to the monitor."""
 
-        def make_protocol(on_closed: Callable[[], None] | None) -> asyncio.Protocol:
+        def make_endpoint(on_closed: Callable[[], None] | None) -> Endpoint:
             return self.monitor.connection(pretty=option.pretty, on_closed=on_closed)
 
         try:
-            await self._chardevs[option.chardev].serve(make_protocol)
+            await chardev.serve(make_endpoint)
         except (OSError, ValueError, OverflowError) as error:
             raise StartError(f"{option.source}: {error}") from error
 
@@ -300,8 +305,7 @@ class Daemon:
     async def _take_down(self) -> None:
         self.monitor.stop()
         self.graph.hurry()
-        for chardev in self._chardevs.values():
-            await chardev.close()
+        self.chardevs.stop()
         for stage in Stage:
             for hook in reversed(self._hooks[stage]):
                 await _attempt(stage, hook)
@@ -311,6 +315,7 @@ class Daemon:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.events.close()
+        self.chardevs.close()
         if self._pidfile is not None:
             self._pidfile.remove()
 
@@ -357,6 +362,14 @@ def _command_line_options() -> list[dict[str, Any]]:
     from qmpd.options.parameters import command_line_options
 
     return command_line_options()
+
+
+def _tell_pty(chardev: Chardev) -> None:
+    """Say where the other side of a pseudo terminal is, as QEMU does."""
+    if isinstance(chardev.spec, PtySpec):
+        path = chardev.filename.removeprefix("pty:")
+        sys.stdout.write(f"char device redirected to {path} (label {chardev.spec.id})\n")
+        sys.stdout.flush()
 
 
 def _check_event(name: str, data: object) -> None:

@@ -168,6 +168,25 @@ async def connect(address: Address) -> socket.socket:
     raise failure
 
 
+async def open_datagram(remote: InetAddress, local: InetAddress | None) -> socket.socket:
+    """A non-blocking UDP socket between two addresses; without `local`, the kernel picks that.
+
+    :raises OSError: an address cannot be used.
+    """
+    family, _, proto, _, there = (await _resolve(remote, kind=socket.SOCK_DGRAM))[0]
+    sock = socket.socket(family, socket.SOCK_DGRAM, proto)
+    try:
+        sock.setblocking(False)
+        if local is not None:
+            same = replace(local, ipv4=family == socket.AF_INET, ipv6=family == socket.AF_INET6)
+            sock.bind((await _resolve(same, socket.AI_PASSIVE, socket.SOCK_DGRAM))[0][4])
+        sock.connect(there)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
 def _adopt(fd: int) -> socket.socket:
     sock = socket.socket(fileno=fd)
     sock.setblocking(False)
@@ -213,7 +232,7 @@ def _check_port(port: str) -> None:
         raise OSError(f"port {port} is out of range: there are ports from 0 to {MAX_PORT}")
 
 
-async def _resolve(address: InetAddress, flags: int = 0) -> list[Any]:
+async def _resolve(address: InetAddress, flags: int = 0, kind: int = socket.SOCK_STREAM) -> list[Any]:
     _check_port(address.port)
     loop = asyncio.get_running_loop()
     try:
@@ -221,7 +240,7 @@ async def _resolve(address: InetAddress, flags: int = 0) -> list[Any]:
             address.host or None,
             address.port,
             family=address.family,
-            type=socket.SOCK_STREAM,
+            type=kind,
             flags=flags,
         )
     except socket.gaierror as error:  # its numbers are not errno's

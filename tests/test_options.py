@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from qmpd.monitor.chardev import SocketChardev, StdioChardev
+from qmpd.chardev.specs import (
+    FileSpec,
+    LogSpec,
+    NullSpec,
+    PipeSpec,
+    PtySpec,
+    RingbufSpec,
+    SerialSpec,
+    SocketSpec,
+    StdioSpec,
+    UdpSpec,
+)
 from qmpd.options import (
     BlockdevOption,
     ChardevOption,
@@ -65,19 +76,35 @@ def test_spellings(words: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("socket,id=c,path=/s,server=on,wait=off", SocketChardev("c", UnixAddress("/s"), True, False)),
-        ("socket,id=c,path=/s,server,nowait", SocketChardev("c", UnixAddress("/s"), True, False)),
-        ("socket,id=c,path=/s,server", SocketChardev("c", UnixAddress("/s"), True, True)),
-        ("socket,path=/a,,b,id=c", SocketChardev("c", UnixAddress("/a,b"))),
-        ("socket,id=c,path=/s,reconnect=5", SocketChardev("c", UnixAddress("/s"), reconnect=5)),
-        ("socket,id=c,path=n,abstract=on,tight=off", SocketChardev("c", UnixAddress("n", True, False))),
-        ("socket,id=c,fd=3,server=on", SocketChardev("c", FdAddress(3), True)),
-        ("socket,id=c,host=h,port=1,nodelay", SocketChardev("c", InetAddress("h", "1"))),
+        ("socket,id=c,path=/s,server=on,wait=off", SocketSpec("c", UnixAddress("/s"), True, False)),
+        ("socket,id=c,path=/s,server,nowait", SocketSpec("c", UnixAddress("/s"), True, False)),
+        ("socket,id=c,path=/s,server", SocketSpec("c", UnixAddress("/s"), True, True)),
+        ("socket,path=/a,,b,id=c", SocketSpec("c", UnixAddress("/a,b"))),
+        ("socket,id=c,path=/s,reconnect=5", SocketSpec("c", UnixAddress("/s"), reconnect=5)),
+        ("socket,id=c,path=n,abstract=on,tight=off", SocketSpec("c", UnixAddress("n", True, False))),
+        ("socket,id=c,fd=3,server=on", SocketSpec("c", FdAddress(3), True)),
+        ("socket,id=c,host=h,port=1,nodelay", SocketSpec("c", InetAddress("h", "1"))),
         (
             "socket,id=c,port=1,to=9,ipv4,ipv6=off,server=on,wait=off",
-            SocketChardev("c", InetAddress("", "1", 9, True, False), True, False),
+            SocketSpec("c", InetAddress("", "1", 9, True, False), True, False),
         ),
-        ("backend=stdio,id=c,signal=off", StdioChardev("c")),
+        ("socket,id=c,path=/s,port=1,size=3,server=off", SocketSpec("c", UnixAddress("/s"))),
+        ("backend=stdio,id=c,signal=off,", StdioSpec("c")),
+        ("null,id=c,path=/x,cols=3,wait=off", NullSpec("c")),
+        ("null,id=c,logfile=/l", NullSpec("c", log=LogSpec("/l"))),
+        ("pty,id=c,logfile=/l,logappend=on", PtySpec("c", log=LogSpec("/l", True))),
+        ("file,id=c,path=/o", FileSpec("c", "/o")),
+        ("file,id=c,path=/o,input-path=/i,append=on", FileSpec("c", "/o", "/i", True)),
+        ("pipe,id=c,path=/p", PipeSpec("c", "/p")),
+        ("serial,id=c,path=/dev/ttyS0", SerialSpec("c", "/dev/ttyS0")),
+        ("tty,id=c,path=/dev/ttyS0", SerialSpec("c", "/dev/ttyS0")),
+        ("ringbuf,id=c", RingbufSpec("c", 65536)),
+        ("memory,id=c,size=4k", RingbufSpec("c", 4096, "memory")),
+        ("udp,id=c,port=1", UdpSpec("c", InetAddress("localhost", "1"))),
+        (
+            "udp,id=c,host=h,port=1,localaddr=a,localport=2,ipv4",
+            UdpSpec("c", InetAddress("h", "1", ipv4=True), InetAddress("a", "2", ipv4=True)),
+        ),
     ],
 )
 def test_chardevs(text: str, expected: object) -> None:
@@ -97,7 +124,7 @@ def test_chardevs(text: str, expected: object) -> None:
 def test_the_shorthand_for_a_monitor(text: str, address: object, server: bool, wait: bool) -> None:
     first, second = parse("--qmp", text).steps
     assert isinstance(first, ChardevOption)
-    assert isinstance(first.chardev, SocketChardev)
+    assert isinstance(first.chardev, SocketSpec)
     assert (first.chardev.address, first.chardev.server, first.chardev.wait) == (address, server, wait)
     assert isinstance(second, MonitorOption)
     assert second.chardev == first.chardev.id
@@ -164,23 +191,29 @@ def test_exports_and_the_nbd_server() -> None:
         (["--daemonize=yes"], "takes no value"),
         (["--chardev", "socket,path=/s"], "'id' is missing"),
         (["--chardev", "socket,id=1c,path=/s"], "'id' must be"),
-        (["--chardev", "pipe,id=c,path=/s"], "type 'pipe'"),
+        (["--chardev", "nonsense,id=c"], "type 'nonsense' does not exist"),
+        (["--chardev", "vc,id=c"], "type 'vc' is not available: there is no display"),
+        (["--chardev", "mux,id=c,chardev=d"], "type 'mux' is not available: .* chardev of its own"),
+        (["--chardev", "stdio,id=c,mux=on"], "'mux' must be off"),
+        (["--chardev", "pipe,id=c"], "'path' is missing"),
+        (["--chardev", "udp,id=c,port="], "'port' must not be empty"),
+        (["--chardev", "ringbuf,id=c,size=much"], "'size' must be a size such as"),
+        (["--chardev", "null,id=c,reconnect=soon"], "'reconnect' must be a number"),
+        (["--chardev", "null,id=c,telnet=maybe"], "'telnet' must be 'on' or 'off'"),
+        (["--chardev", "socket,id=c,path=/s,telnet=on"], "'telnet' is not available"),
+        (["--chardev", "socket,id=c,path=/s,tls-creds=t"], "'tls-creds' is not available"),
+        (["--chardev", "socket,id=c,path=/s,delay=on,nodelay=on"], "exclude each other"),
         (["--chardev", "socket,id=c"], "'path'"),
-        (["--chardev", "socket,id=c,path=/s,port=1"], "one of"),
+        (["--chardev", "socket,id=c,path=/s,host=h,port=1"], "one of"),
         (["--chardev", "socket,id=c,host=h"], "one of"),
-        (["--chardev", "socket,id=c,host=h,port=x"], "'port'"),
-        (["--chardev", "socket,id=c,host=h,port=65536"], "'port'"),
         (["--chardev", "socket,id=c,path=/s,foo=1"], "'foo' is unknown"),
         (["--chardev", "socket,id=c,path=/s,server=maybe"], "'server' must be 'on' or 'off'"),
         (["--chardev", "socket,id=c,path=/s,reconnect=soon"], "'reconnect' must be a number"),
         (["--chardev", "socket,id=c,path=/s,server=on,reconnect=1"], "'reconnect'"),
         (["--chardev", "socket,id=c,path=/s,wait=off"], "'wait'"),
-        (["--chardev", "stdio,id=c", "--chardev", "stdio,id=c"], "used twice"),
-        (["--monitor", "c"], "'c' does not exist"),
-        (["--chardev", "stdio,id=c", "--monitor", "c", "--monitor", "c"], "has a monitor already"),
         (["--chardev", "stdio,id=c", "--monitor", "c,mode=readline"], "'mode'"),
         (["--chardev", "stdio,id=c", "--monitor", "c,foo=1"], "'foo'"),
-        (["--monitor", "pretty=on"], "'chardev' is missing|does not exist"),
+        (["--monitor", "pretty=on"], "'chardev' is missing"),
         (["--qmp", "pipe:/x"], "'unix:PATH'"),
         (["--qmp", "tcp:4444"], "'unix:PATH'"),
         (["--qmp", "unix:/s,foo=1"], "'foo'"),

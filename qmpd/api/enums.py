@@ -60,6 +60,8 @@ __all__ = [
     "MemoryDeviceInfoKind",
     "HostMemPolicy",
     "SevState",
+    "DataFormat",
+    "ChardevBackendKind",
     "CommandLineParameterType",
     "QMPCapability",
     "MonitorMode",
@@ -1290,6 +1292,88 @@ class SevState(QAPIEnum):
 
     RECEIVE_UPDATE = "receive-update"
     """it is being received"""
+
+
+class DataFormat(QAPIEnum):
+    """How bytes are written in a string."""
+
+    UTF8 = "utf8"
+    """as UTF-8"""
+
+    BASE64 = "base64"
+    """in base64"""
+
+
+class ChardevBackendKind(QAPIEnum):
+    """The kinds of character devices. qmpd has those that 'query-chardev-backends' lists, and refuses the
+    others with the reason.
+    """
+
+    FILE = "file"
+    """a file"""
+
+    SERIAL = "serial"
+    """a serial line of the host"""
+
+    PARALLEL = "parallel"
+    """a parallel port of the host"""
+
+    PIPE = "pipe"
+    """named pipes"""
+
+    SOCKET = "socket"
+    """a socket"""
+
+    UDP = "udp"
+    """datagrams"""
+
+    PTY = "pty"
+    """a pseudo terminal"""
+
+    NULL = "null"
+    """nothing"""
+
+    MUX = "mux"
+    """a device that several users share"""
+
+    MSMOUSE = "msmouse"
+    """an old mouse"""
+
+    WCTABLET = "wctablet"
+    """an old tablet"""
+
+    BRAILLE = "braille"
+    """a braille display"""
+
+    TESTDEV = "testdev"
+    """for tests of virtual machines"""
+
+    STDIO = "stdio"
+    """standard input and output"""
+
+    CONSOLE = "console"
+    """a console of Windows"""
+
+    SPICEVMC = "spicevmc"
+    """a channel of a SPICE display"""
+
+    SPICEPORT = "spiceport"
+    """a port of a SPICE display"""
+
+    QEMU_VDAGENT = "qemu-vdagent"
+    """the agent of a virtual machine's display"""
+
+    DBUS = "dbus"
+    """a channel of a display on D-Bus"""
+
+    VC = "vc"
+    """a text console on a display"""
+
+    RINGBUF = "ringbuf"
+    """memory that keeps the last bytes"""
+
+    MEMORY = "memory"
+    """another name of 'ringbuf'"""
 
 
 class CommandLineParameterType(QAPIEnum):

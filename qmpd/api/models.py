@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from qmpd.api.enums import IoOperationType as IoOperationType
     from qmpd.api.enums import OnOffAuto as OnOffAuto
     from qmpd.api.structs.common import String as String
+    from qmpd.api.structs.common import StrOrNull as StrOrNull
     from qmpd.api.enums import NetworkAddressFamily as NetworkAddressFamily
     from qmpd.api.structs.sockets import InetSocketAddressBase as InetSocketAddressBase
     from qmpd.api.structs.sockets import InetSocketAddress as InetSocketAddress
@@ -188,6 +189,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockdevRef as BlockdevRef
     from qmpd.api.structs.block_core import BlockdevRefOrNull as BlockdevRefOrNull
     from qmpd.api.structs.block_core import QObjXBlockdevChangeArg as QObjXBlockdevChangeArg
+    from qmpd.api.structs.block_core import QObjXBlockdevSetIothreadArg as QObjXBlockdevSetIothreadArg
     from qmpd.api.structs.block_core import QObjBlockdevDelArg as QObjBlockdevDelArg
     from qmpd.api.structs.block_core import QObjBlockdevReopenArg as QObjBlockdevReopenArg
     from qmpd.api.structs.block_core import QObjBlockSetWriteThresholdArg as QObjBlockSetWriteThresholdArg
@@ -384,6 +386,67 @@ if TYPE_CHECKING:
     from qmpd.api.structs.pci import PciInfo as PciInfo
     from qmpd.api.enums import SevState as SevState
     from qmpd.api.structs.misc_target import SevInfo as SevInfo
+    from qmpd.api.structs.char import ChardevInfo as ChardevInfo
+    from qmpd.api.structs.char import ChardevBackendInfo as ChardevBackendInfo
+    from qmpd.api.enums import DataFormat as DataFormat
+    from qmpd.api.structs.char import QObjRingbufWriteArg as QObjRingbufWriteArg
+    from qmpd.api.structs.char import QObjRingbufReadArg as QObjRingbufReadArg
+    from qmpd.api.structs.char import ChardevCommon as ChardevCommon
+    from qmpd.api.structs.char import ChardevFile as ChardevFile
+    from qmpd.api.structs.char import ChardevHostdev as ChardevHostdev
+    from qmpd.api.structs.char import ChardevSocket as ChardevSocket
+    from qmpd.api.structs.char import ChardevUdp as ChardevUdp
+    from qmpd.api.structs.char import ChardevMux as ChardevMux
+    from qmpd.api.structs.char import ChardevStdio as ChardevStdio
+    from qmpd.api.structs.char import ChardevSpiceChannel as ChardevSpiceChannel
+    from qmpd.api.structs.char import ChardevSpicePort as ChardevSpicePort
+    from qmpd.api.structs.char import ChardevDBus as ChardevDBus
+    from qmpd.api.structs.char import ChardevVC as ChardevVC
+    from qmpd.api.structs.char import ChardevRingbuf as ChardevRingbuf
+    from qmpd.api.structs.char import ChardevQemuVDAgent as ChardevQemuVDAgent
+    from qmpd.api.enums import ChardevBackendKind as ChardevBackendKind
+    from qmpd.api.structs.char import ChardevFileWrapper as ChardevFileWrapper
+    from qmpd.api.structs.char import ChardevHostdevWrapper as ChardevHostdevWrapper
+    from qmpd.api.structs.char import ChardevSocketWrapper as ChardevSocketWrapper
+    from qmpd.api.structs.char import ChardevUdpWrapper as ChardevUdpWrapper
+    from qmpd.api.structs.char import ChardevCommonWrapper as ChardevCommonWrapper
+    from qmpd.api.structs.char import ChardevMuxWrapper as ChardevMuxWrapper
+    from qmpd.api.structs.char import ChardevStdioWrapper as ChardevStdioWrapper
+    from qmpd.api.structs.char import ChardevSpiceChannelWrapper as ChardevSpiceChannelWrapper
+    from qmpd.api.structs.char import ChardevSpicePortWrapper as ChardevSpicePortWrapper
+    from qmpd.api.structs.char import ChardevQemuVDAgentWrapper as ChardevQemuVDAgentWrapper
+    from qmpd.api.structs.char import ChardevDBusWrapper as ChardevDBusWrapper
+    from qmpd.api.structs.char import ChardevVCWrapper as ChardevVCWrapper
+    from qmpd.api.structs.char import ChardevRingbufWrapper as ChardevRingbufWrapper
+    from qmpd.api.structs.char import QObjChardevBackendBase as QObjChardevBackendBase
+    from qmpd.api.structs.char import ChardevBackend as ChardevBackend
+    from qmpd.api.structs.char import ChardevBackendFile as ChardevBackendFile
+    from qmpd.api.structs.char import ChardevBackendSerial as ChardevBackendSerial
+    from qmpd.api.structs.char import ChardevBackendParallel as ChardevBackendParallel
+    from qmpd.api.structs.char import ChardevBackendPipe as ChardevBackendPipe
+    from qmpd.api.structs.char import ChardevBackendSocket as ChardevBackendSocket
+    from qmpd.api.structs.char import ChardevBackendUdp as ChardevBackendUdp
+    from qmpd.api.structs.char import ChardevBackendPty as ChardevBackendPty
+    from qmpd.api.structs.char import ChardevBackendNull as ChardevBackendNull
+    from qmpd.api.structs.char import ChardevBackendMux as ChardevBackendMux
+    from qmpd.api.structs.char import ChardevBackendMsmouse as ChardevBackendMsmouse
+    from qmpd.api.structs.char import ChardevBackendWctablet as ChardevBackendWctablet
+    from qmpd.api.structs.char import ChardevBackendBraille as ChardevBackendBraille
+    from qmpd.api.structs.char import ChardevBackendTestdev as ChardevBackendTestdev
+    from qmpd.api.structs.char import ChardevBackendStdio as ChardevBackendStdio
+    from qmpd.api.structs.char import ChardevBackendConsole as ChardevBackendConsole
+    from qmpd.api.structs.char import ChardevBackendSpicevmc as ChardevBackendSpicevmc
+    from qmpd.api.structs.char import ChardevBackendSpiceport as ChardevBackendSpiceport
+    from qmpd.api.structs.char import ChardevBackendQemuVdagent as ChardevBackendQemuVdagent
+    from qmpd.api.structs.char import ChardevBackendDbus as ChardevBackendDbus
+    from qmpd.api.structs.char import ChardevBackendVc as ChardevBackendVc
+    from qmpd.api.structs.char import ChardevBackendRingbuf as ChardevBackendRingbuf
+    from qmpd.api.structs.char import ChardevBackendMemory as ChardevBackendMemory
+    from qmpd.api.structs.char import ChardevReturn as ChardevReturn
+    from qmpd.api.structs.char import QObjChardevAddArg as QObjChardevAddArg
+    from qmpd.api.structs.char import QObjChardevChangeArg as QObjChardevChangeArg
+    from qmpd.api.structs.char import QObjChardevRemoveArg as QObjChardevRemoveArg
+    from qmpd.api.structs.char import QObjChardevSendBreakArg as QObjChardevSendBreakArg
     from qmpd.api.structs.misc import QObjHumanMonitorCommandArg as QObjHumanMonitorCommandArg
     from qmpd.api.structs.misc import NameInfo as NameInfo
     from qmpd.api.structs.misc import IOThreadInfo as IOThreadInfo
@@ -519,6 +582,7 @@ _HOMES = {
     "IoOperationType": "qmpd.api.enums",
     "OnOffAuto": "qmpd.api.enums",
     "String": "qmpd.api.structs.common",
+    "StrOrNull": "qmpd.api.structs.common",
     "NetworkAddressFamily": "qmpd.api.enums",
     "InetSocketAddressBase": "qmpd.api.structs.sockets",
     "InetSocketAddress": "qmpd.api.structs.sockets",
@@ -692,6 +756,7 @@ _HOMES = {
     "BlockdevRef": "qmpd.api.structs.block_core",
     "BlockdevRefOrNull": "qmpd.api.structs.block_core",
     "QObjXBlockdevChangeArg": "qmpd.api.structs.block_core",
+    "QObjXBlockdevSetIothreadArg": "qmpd.api.structs.block_core",
     "QObjBlockdevDelArg": "qmpd.api.structs.block_core",
     "QObjBlockdevReopenArg": "qmpd.api.structs.block_core",
     "QObjBlockSetWriteThresholdArg": "qmpd.api.structs.block_core",
@@ -888,6 +953,67 @@ _HOMES = {
     "PciInfo": "qmpd.api.structs.pci",
     "SevState": "qmpd.api.enums",
     "SevInfo": "qmpd.api.structs.misc_target",
+    "ChardevInfo": "qmpd.api.structs.char",
+    "ChardevBackendInfo": "qmpd.api.structs.char",
+    "DataFormat": "qmpd.api.enums",
+    "QObjRingbufWriteArg": "qmpd.api.structs.char",
+    "QObjRingbufReadArg": "qmpd.api.structs.char",
+    "ChardevCommon": "qmpd.api.structs.char",
+    "ChardevFile": "qmpd.api.structs.char",
+    "ChardevHostdev": "qmpd.api.structs.char",
+    "ChardevSocket": "qmpd.api.structs.char",
+    "ChardevUdp": "qmpd.api.structs.char",
+    "ChardevMux": "qmpd.api.structs.char",
+    "ChardevStdio": "qmpd.api.structs.char",
+    "ChardevSpiceChannel": "qmpd.api.structs.char",
+    "ChardevSpicePort": "qmpd.api.structs.char",
+    "ChardevDBus": "qmpd.api.structs.char",
+    "ChardevVC": "qmpd.api.structs.char",
+    "ChardevRingbuf": "qmpd.api.structs.char",
+    "ChardevQemuVDAgent": "qmpd.api.structs.char",
+    "ChardevBackendKind": "qmpd.api.enums",
+    "ChardevFileWrapper": "qmpd.api.structs.char",
+    "ChardevHostdevWrapper": "qmpd.api.structs.char",
+    "ChardevSocketWrapper": "qmpd.api.structs.char",
+    "ChardevUdpWrapper": "qmpd.api.structs.char",
+    "ChardevCommonWrapper": "qmpd.api.structs.char",
+    "ChardevMuxWrapper": "qmpd.api.structs.char",
+    "ChardevStdioWrapper": "qmpd.api.structs.char",
+    "ChardevSpiceChannelWrapper": "qmpd.api.structs.char",
+    "ChardevSpicePortWrapper": "qmpd.api.structs.char",
+    "ChardevQemuVDAgentWrapper": "qmpd.api.structs.char",
+    "ChardevDBusWrapper": "qmpd.api.structs.char",
+    "ChardevVCWrapper": "qmpd.api.structs.char",
+    "ChardevRingbufWrapper": "qmpd.api.structs.char",
+    "QObjChardevBackendBase": "qmpd.api.structs.char",
+    "ChardevBackend": "qmpd.api.structs.char",
+    "ChardevBackendFile": "qmpd.api.structs.char",
+    "ChardevBackendSerial": "qmpd.api.structs.char",
+    "ChardevBackendParallel": "qmpd.api.structs.char",
+    "ChardevBackendPipe": "qmpd.api.structs.char",
+    "ChardevBackendSocket": "qmpd.api.structs.char",
+    "ChardevBackendUdp": "qmpd.api.structs.char",
+    "ChardevBackendPty": "qmpd.api.structs.char",
+    "ChardevBackendNull": "qmpd.api.structs.char",
+    "ChardevBackendMux": "qmpd.api.structs.char",
+    "ChardevBackendMsmouse": "qmpd.api.structs.char",
+    "ChardevBackendWctablet": "qmpd.api.structs.char",
+    "ChardevBackendBraille": "qmpd.api.structs.char",
+    "ChardevBackendTestdev": "qmpd.api.structs.char",
+    "ChardevBackendStdio": "qmpd.api.structs.char",
+    "ChardevBackendConsole": "qmpd.api.structs.char",
+    "ChardevBackendSpicevmc": "qmpd.api.structs.char",
+    "ChardevBackendSpiceport": "qmpd.api.structs.char",
+    "ChardevBackendQemuVdagent": "qmpd.api.structs.char",
+    "ChardevBackendDbus": "qmpd.api.structs.char",
+    "ChardevBackendVc": "qmpd.api.structs.char",
+    "ChardevBackendRingbuf": "qmpd.api.structs.char",
+    "ChardevBackendMemory": "qmpd.api.structs.char",
+    "ChardevReturn": "qmpd.api.structs.char",
+    "QObjChardevAddArg": "qmpd.api.structs.char",
+    "QObjChardevChangeArg": "qmpd.api.structs.char",
+    "QObjChardevRemoveArg": "qmpd.api.structs.char",
+    "QObjChardevSendBreakArg": "qmpd.api.structs.char",
     "QObjHumanMonitorCommandArg": "qmpd.api.structs.misc",
     "NameInfo": "qmpd.api.structs.misc",
     "IOThreadInfo": "qmpd.api.structs.misc",
@@ -1024,6 +1150,7 @@ __all__ = [
     "IoOperationType",
     "OnOffAuto",
     "String",
+    "StrOrNull",
     "NetworkAddressFamily",
     "InetSocketAddressBase",
     "InetSocketAddress",
@@ -1197,6 +1324,7 @@ __all__ = [
     "BlockdevRef",
     "BlockdevRefOrNull",
     "QObjXBlockdevChangeArg",
+    "QObjXBlockdevSetIothreadArg",
     "QObjBlockdevDelArg",
     "QObjBlockdevReopenArg",
     "QObjBlockSetWriteThresholdArg",
@@ -1393,6 +1521,67 @@ __all__ = [
     "PciInfo",
     "SevState",
     "SevInfo",
+    "ChardevInfo",
+    "ChardevBackendInfo",
+    "DataFormat",
+    "QObjRingbufWriteArg",
+    "QObjRingbufReadArg",
+    "ChardevCommon",
+    "ChardevFile",
+    "ChardevHostdev",
+    "ChardevSocket",
+    "ChardevUdp",
+    "ChardevMux",
+    "ChardevStdio",
+    "ChardevSpiceChannel",
+    "ChardevSpicePort",
+    "ChardevDBus",
+    "ChardevVC",
+    "ChardevRingbuf",
+    "ChardevQemuVDAgent",
+    "ChardevBackendKind",
+    "ChardevFileWrapper",
+    "ChardevHostdevWrapper",
+    "ChardevSocketWrapper",
+    "ChardevUdpWrapper",
+    "ChardevCommonWrapper",
+    "ChardevMuxWrapper",
+    "ChardevStdioWrapper",
+    "ChardevSpiceChannelWrapper",
+    "ChardevSpicePortWrapper",
+    "ChardevQemuVDAgentWrapper",
+    "ChardevDBusWrapper",
+    "ChardevVCWrapper",
+    "ChardevRingbufWrapper",
+    "QObjChardevBackendBase",
+    "ChardevBackend",
+    "ChardevBackendFile",
+    "ChardevBackendSerial",
+    "ChardevBackendParallel",
+    "ChardevBackendPipe",
+    "ChardevBackendSocket",
+    "ChardevBackendUdp",
+    "ChardevBackendPty",
+    "ChardevBackendNull",
+    "ChardevBackendMux",
+    "ChardevBackendMsmouse",
+    "ChardevBackendWctablet",
+    "ChardevBackendBraille",
+    "ChardevBackendTestdev",
+    "ChardevBackendStdio",
+    "ChardevBackendConsole",
+    "ChardevBackendSpicevmc",
+    "ChardevBackendSpiceport",
+    "ChardevBackendQemuVdagent",
+    "ChardevBackendDbus",
+    "ChardevBackendVc",
+    "ChardevBackendRingbuf",
+    "ChardevBackendMemory",
+    "ChardevReturn",
+    "QObjChardevAddArg",
+    "QObjChardevChangeArg",
+    "QObjChardevRemoveArg",
+    "QObjChardevSendBreakArg",
     "QObjHumanMonitorCommandArg",
     "NameInfo",
     "IOThreadInfo",

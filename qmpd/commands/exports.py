@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qmpd.commands.addresses import socket_address
 from qmpd.errors import GenericError
 from qmpd.export.base import ExportSettings
 from qmpd.export.nbd.export import BitmapReference, NbdSettings
 from qmpd.monitor.context import RequestContext
 from qmpd.monitor.dispatcher import command
-from qmpd.sockets import Address, FdAddress, InetAddress, UnixAddress
 
 if TYPE_CHECKING:
     from qmpd.api.models import (
         BlockDirtyBitmapOrStr,
         BlockExportInfo,
         BlockExportOptions,
-        InetSocketAddress,
         NbdServerAddOptions,
         QObjBlockExportDelArg,
         QObjNbdServerRemoveArg,
         QObjNbdServerStartArg,
-        SocketAddressLegacy,
-        UnixSocketAddress,
     )
     from qmpd.block.graph import BlockGraph
     from qmpd.export.manager import ExportManager
@@ -46,7 +43,7 @@ class ExportCommands:
 
             find_server_creds(self._graph.objects.find(args.tls_creds), args.tls_creds)
             raise GenericError("The NBD server does not speak TLS; leave 'tls-creds' out, or listen at a Unix socket")
-        await self._exports.start_nbd_server(listen_address(args.addr), args.max_connections or 0)
+        await self._exports.start_nbd_server(socket_address(args.addr), args.max_connections or 0)
 
     @command("nbd-server-stop")
     async def nbd_server_stop(self, ctx: RequestContext, args: None) -> None:
@@ -126,39 +123,6 @@ class ExportCommands:
             self._exports.remove_hard(export_id)
         else:
             self._exports.remove_safe(export_id)
-
-
-def listen_address(address: SocketAddressLegacy) -> Address:
-    """Where to listen.
-
-    :raises GenericError: a kind of address, or an option of one, that the NBD server does not have.
-    """
-    from qmpd.api.models import SocketAddressLegacyFd, SocketAddressLegacyInet, SocketAddressLegacyUnix
-
-    if isinstance(address, SocketAddressLegacyUnix):
-        return _unix_address(address.data)
-    if isinstance(address, SocketAddressLegacyInet):
-        return _inet_address(address.data)
-    if isinstance(address, SocketAddressLegacyFd):
-        number = address.data.str
-        if not (number.isascii() and number.isdigit()):
-            raise GenericError(
-                f"'addr.data.str' is '{number}'; it must be the number of an open file descriptor"
-            )
-        return FdAddress(int(number))
-    raise GenericError("'addr.type' is 'vsock', which the NBD server cannot listen at; use 'unix' or 'inet'")
-
-
-def _unix_address(data: UnixSocketAddress) -> UnixAddress:
-    return UnixAddress(data.path, bool(data.abstract), data.tight is not False)
-
-
-def _inet_address(data: InetSocketAddress) -> InetAddress:
-    if data.keep_alive:
-        raise GenericError("'addr.data.keep-alive' is for connecting; a socket that listens does not take it")
-    if data.mptcp:
-        raise GenericError("'addr.data.mptcp' is not available here; leave it out")
-    return InetAddress(data.host, data.port, data.to or 0, data.ipv4, data.ipv6)
 
 
 def _bitmap_reference(bitmap: BlockDirtyBitmapOrStr) -> BitmapReference:

@@ -1,19 +1,20 @@
-"""Commands that change what holds for an open node: its options, and the threshold for an event."""
+"""Commands that change what holds for an open node: its options, the threshold for an event, who does its I/O."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qmpd.errors import GenericError
 from qmpd.monitor.context import RequestContext
 from qmpd.monitor.dispatcher import command
 
 if TYPE_CHECKING:
-    from qmpd.api.models import QObjBlockdevReopenArg, QObjBlockSetWriteThresholdArg
+    from qmpd.api.models import QObjBlockdevReopenArg, QObjBlockSetWriteThresholdArg, QObjXBlockdevSetIothreadArg
     from qmpd.block.graph import BlockGraph
 
 
 class NodeOptionCommands:
-    """blockdev-reopen and block-set-write-threshold."""
+    """blockdev-reopen, block-set-write-threshold and x-blockdev-set-iothread."""
 
     def __init__(self, graph: BlockGraph) -> None:
         self._graph = graph
@@ -39,3 +40,18 @@ class NodeOptionCommands:
         node = self._graph.lookup_node(args.node_name)
         node.write_threshold = args.write_threshold
         node.changed()
+
+    @command("x-blockdev-set-iothread")
+    def set_iothread(self, ctx: RequestContext, args: QObjXBlockdevSetIothreadArg) -> None:
+        """Check who is to do a node's I/O; one loop does all of it, so nothing changes.
+
+        :raises GenericError: there is no such node or thread, or the node is in use and `force` was not given.
+        """
+        from qmpd.block.backend import BlockBackend
+        from qmpd.objects.iothread import find_iothread
+
+        node = self._graph.lookup_node(args.node_name)
+        if not args.force and any(isinstance(child.owner, BlockBackend) for child in node.parents):
+            raise GenericError(f"Node {node.node_name!r} is used by an export or a drive; use 'force' to move it")
+        if args.iothread is not None:
+            find_iothread(self._graph.objects.find(args.iothread), args.iothread)

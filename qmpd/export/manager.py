@@ -95,12 +95,9 @@ class ExportManager:
     def _find_thread(self, object_id: str | None) -> UserObject | None:
         if object_id is None:
             return None
-        from qmpd.objects.iothread import IOThread
+        from qmpd.objects.iothread import find_iothread
 
-        found = self._graph.objects.find(object_id)
-        if not isinstance(found, IOThread):
-            raise GenericError(f"There is no 'iothread' object with the id '{object_id}'")
-        return found
+        return find_iothread(self._graph.objects.find(object_id), object_id)
 
     async def _settle_removal(self, export_id: str) -> None:
         """Let an export that is as good as gone go first, so that its id is free for the next one to ask."""

@@ -27,6 +27,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, Protocol, cast
 
+from qmpd.chardev.endpoint import Endpoint
 from qmpd.errors import GenericError
 from qmpd.monitor.context import PeerCredentials, RequestContext
 from qmpd.monitor.dispatcher import Dispatcher, Handler, failure
@@ -76,7 +77,7 @@ class Hub(Protocol):
     def closed(self, connection: Connection) -> None: ...
 
 
-class Connection(asyncio.Protocol):
+class Connection(Endpoint):
     """The server's end of one QMP session.
 
     :param hub: the monitor.
@@ -93,7 +94,6 @@ class Connection(asyncio.Protocol):
         self._handlers = hub.negotiation_handlers
         self._negotiating = True
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
         self._open = False
         self._stopped = False
         self._input: deque[bytes] = deque()
@@ -114,7 +114,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
-        self._transport = transport
+        self.transport = transport
         self._open = True
         transport.set_write_buffer_limits(high=WRITE_HIGH, low=WRITE_LOW)
         self.peer = peer_credentials(transport.get_extra_info("socket"))
@@ -146,13 +146,13 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._open = False
-        self._transport = None
+        self.transport = None
         self._forget()
         self._hub.closed(self)
 
     def _is_gone(self) -> bool:
         """After the end of input: whether the client has closed altogether, as far as the kernel can tell."""
-        sock = None if self._transport is None else self._transport.get_extra_info("socket")
+        sock = None if self.transport is None else self.transport.get_extra_info("socket")
         if sock is None:
             return False
         poll = select.poll()
@@ -184,15 +184,15 @@ class Connection(asyncio.Protocol):
         self._flush()
         self._open = False
         self._forget()
-        if self._transport is not None:
-            self._transport.close()
+        if self.transport is not None:
+            self.transport.close()
 
     def abort(self) -> None:
         """Close at once, whatever the client has not read."""
         self._open = False
         self._forget()
-        if self._transport is not None:
-            self._transport.abort()
+        if self.transport is not None:
+            self.transport.abort()
 
     def _forget_requests(self) -> None:
         self._input.clear()
@@ -401,7 +401,7 @@ class Connection(asyncio.Protocol):
         return self._session.reply(request.id_text, result)
 
     def _flush(self) -> None:
-        out, transport = self._out, self._transport
+        out, transport = self._out, self.transport
         if not out or not self._open or transport is None:
             return
         transport.write(out[0] if len(out) == 1 else b"".join(out))
@@ -410,7 +410,7 @@ class Connection(asyncio.Protocol):
 
     def _settle(self) -> None:
         """Read or do not read, and close after a half-close, by what is left to do."""
-        transport = self._transport
+        transport = self.transport
         if not self._open or transport is None:
             return
         idle = not (self._input or self._queue or self._running or self._out)

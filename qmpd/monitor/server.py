@@ -1,7 +1,7 @@
 """The monitor: what all QMP sessions share, whatever socket they come by.
 
 It owns the connections, hands each its number, and closes them when the daemon ends. It leans on the dispatcher
-and the event bus that it is given, and never listens or connects itself: `qmpd.monitor.chardev` does.
+and the event bus that it is given, and never listens or connects itself: a `qmpd.chardev` does.
 """
 
 from __future__ import annotations

@@ -73,3 +73,14 @@ class IOThread(EventLoopBase):
     poll_max_ns = 32768
     poll_grow = 0
     poll_shrink = 0
+
+
+def find_iothread(found: UserObject | None, object_id: str) -> IOThread:
+    """The thread that a command names.
+
+    :param found: the object of that id, if there is one.
+    :raises GenericError: it is no thread.
+    """
+    if not isinstance(found, IOThread):
+        raise GenericError(f"There is no 'iothread' object with the id '{object_id}'")
+    return found

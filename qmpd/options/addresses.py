@@ -10,27 +10,22 @@ from qmpd.sockets import Address, FdAddress, InetAddress, UnixAddress
 
 def read_address(values: Values) -> Address:
     """The address of a socket that the parameters name."""
-    kinds = [key for key in ("path", "host", "port", "fd") if values.has(key)]
+    kinds = [key for key in ("path", "fd", "host") if values.has(key)]
+    if len(kinds) > 1:
+        raise ValueError(f"a socket has one of 'path', 'fd' and 'host', not {' and '.join(map(repr, kinds))}")
     if kinds == ["path"]:
         return UnixAddress(values.text("path"), values.flag("abstract", False), values.flag("tight", True))
     if kinds == ["fd"]:
         return FdAddress(values.number("fd", 0))
-    if "port" in kinds and not {"path", "fd"} & set(kinds):
-        return InetAddress(
-            values.text("host", ""),
-            read_port(values.text("port")),
-            values.number("to", 0),
-            values.maybe_flag("ipv4"),
-            values.maybe_flag("ipv6"),
-        )
-    raise ValueError("a socket needs one of 'path', 'fd', or 'host' and 'port'")
-
-
-def read_port(text: str) -> str:
-    """A port of TCP."""
-    if not (text.isascii() and text.isdigit() and int(text) < 1 << 16):
-        raise ValueError(f"parameter 'port' must be a number below 65536, not '{text}'")
-    return text
+    if not values.has("port"):
+        raise ValueError("a socket needs one of 'path', 'fd', or 'host' and 'port'")
+    return InetAddress(
+        values.text("host", ""),
+        values.text("port"),
+        values.number("to", 0),
+        values.maybe_flag("ipv4"),
+        values.maybe_flag("ipv6"),
+    )
 
 
 def legacy_address(arguments: dict[str, Any]) -> dict[str, Any]:

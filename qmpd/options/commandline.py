@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from qmpd.options.chardevs import QmpReader, check_chardevs, read_chardev, read_monitor
+from qmpd.options.chardevs import QmpReader, chardev_help, read_chardev, read_monitor
 from qmpd.options.commands import (
     asks_for_help,
     device_help,
@@ -25,6 +25,7 @@ from qmpd.options.usage import USAGE
 Reader = Callable[[str], Option | list[Option]]
 """Reads an option's value; raises `ValueError`."""
 
+_HELP = {"chardev": chardev_help, "device": device_help, "object": object_help}
 _SETTINGS = ("pidfile", "trace")
 _WITHOUT_VALUE = ("daemonize", "help", "version")
 _SHORT = {"h": "help", "V": "version", "T": "trace"}
@@ -45,10 +46,8 @@ def parse_options(words: Sequence[str], version: str) -> Options:
             return Options(answer=USAGE)
         if name == "version":
             return Options(answer=f"qmpd version {version}\n")
-        if name == "object" and asks_for_help(value):
-            return Options(answer=object_help(value))
-        if name == "device" and asks_for_help(value):
-            return Options(answer=device_help(value))
+        if name in _HELP and asks_for_help(value):
+            return Options(answer=_HELP[name](value))
         if name == "daemonize":
             daemonize = True
         elif name == "pidfile":
@@ -56,7 +55,6 @@ def parse_options(words: Sequence[str], version: str) -> Options:
         elif name in readers:
             read = _located(name, value, readers[name])
             steps += read if isinstance(read, list) else [read]
-    check_chardevs(steps)
     return Options(tuple(steps), daemonize, pidfile)
 
 

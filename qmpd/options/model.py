@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from qmpd.monitor.chardev import ChardevOptions
+from qmpd.chardev.specs import ChardevSpec
 
 
 class OptionError(Exception):
@@ -17,7 +17,7 @@ class ChardevOption:
     """`--chardev`; `source` is the option as it was written, for messages (here and below)."""
 
     source: str
-    chardev: ChardevOptions
+    chardev: ChardevSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,15 @@ A storage daemon that speaks QMP.
             [,ipv4=on|off][,ipv6=on|off][,server=on|off][,wait=on|off]
             [,reconnect=<seconds>]
   --chardev socket,id=<id>,fd=<number>[,server=on|off][,wait=on|off]
-  --chardev stdio,id=<id>
-                         open a character device for a monitor
+  --chardev stdio|pty|null,id=<id>
+  --chardev file,id=<id>,path=<path>[,input-path=<path>][,append=on|off]
+  --chardev pipe|serial,id=<id>,path=<path>
+  --chardev ringbuf,id=<id>[,size=<size>]
+  --chardev udp,id=<id>,port=<port>[,host=<host>]
+            [,localaddr=<host>][,localport=<port>][,ipv4=on|off][,ipv6=on|off]
+                         make a character device, for a monitor for instance;
+                         all take [,logfile=<path>][,logappend=on|off]
+  --chardev help         list their types
   --monitor [chardev=]<id>[,mode=control][,pretty=on|off]
                          serve QMP on a character device
   --qmp unix:<path>[,server=on|off][,wait=on|off]

@@ -9,6 +9,8 @@ def pairs(text: str, implied_key: str | None) -> dict[str, str]:
     """`key=value,...`; `,,` stands for a comma; a bare `key` is `key=on`, a bare `nokey` is `key=off`."""
     found: dict[str, str] = {}
     words = [word.replace("\0", ",") for word in text.replace(",,", "\0").split(",")] if text else []
+    if len(words) > 1 and not words[-1]:  # a comma at the end
+        words.pop()
     for index, word in enumerate(words):
         key, equals, value = word.partition("=")
         if not equals and index == 0 and implied_key is not None:
@@ -74,6 +76,18 @@ class Values:
         if not (value.isascii() and value.isdigit()):
             raise ValueError(f"parameter '{key}' must be a number, not '{value}'")
         return int(value)
+
+    def size(self, key: str, default: int) -> int:
+        """A number of bytes, maybe with a suffix."""
+        value = self.maybe(key)
+        if value is None:
+            return default
+        from qmpd.qapi.keyval import parse_size
+
+        try:
+            return parse_size(value)
+        except ValueError as error:
+            raise ValueError(f"parameter '{key}' must be {error}, not '{value}'") from None
 
     def drop(self, *keys: str) -> None:
         """Parameters that change nothing here."""

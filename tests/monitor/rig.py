@@ -15,8 +15,9 @@ from typing import Any
 
 import orjson
 
+from qmpd.chardev.kinds import make_chardev
+from qmpd.chardev.specs import SocketSpec
 from qmpd.errors import DeviceNotFound
-from qmpd.monitor.chardev import SocketChardev, make_chardev
 from qmpd.monitor.connection import Connection
 from qmpd.monitor.context import RawJSON, RequestContext
 from qmpd.monitor.dispatcher import Dispatcher, command
@@ -188,7 +189,7 @@ class Rig:
         self._gates: dict[str, Gate] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._clients: list[Client] = []
-        options = SocketChardev("c", UnixAddress(str(path)), server=True, wait=False)
+        options = SocketSpec("c", UnixAddress(str(path)), server=True, wait=False)
         self._chardev = make_chardev(options, self.spawn)
 
     def spawn(self, coro: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -222,7 +223,7 @@ class Rig:
                 await self.monitor.changed.wait()
 
     async def close(self) -> None:
-        await self._chardev.close()
+        self._chardev.close()
         for gate in self._gates.values():
             gate.opened.set()
         await self.monitor.close()

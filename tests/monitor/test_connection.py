@@ -182,7 +182,7 @@ async def test_a_client_that_does_not_read_is_not_read_from(rig: Rig) -> None:
     (stuck,) = [c for c in rig.monitor.connections if c.session_id == 1]
     while stuck._writable:
         assert await other.call("echo") == {}
-    transport = stuck._transport
+    transport = stuck.transport
     assert transport is not None
     held = transport.get_write_buffer_size() + sum(map(len, stuck._out))
     assert held < (2 << 20)

@@ -40,6 +40,7 @@ from qmpd.api.enums import (
     QuorumReadPattern,
     XDbgBlockGraphNodeType,
 )
+from qmpd.api.structs.common import StrOrNull
 from qmpd.api.structs.sockets import SocketAddress
 from qmpd.qapi.model import Int32, Int64, UInt32, UInt64, Array, Maybe, Model, by_json_type, by_member
 
@@ -159,6 +160,7 @@ __all__ = [
     "BlockdevRef",
     "BlockdevRefOrNull",
     "QObjXBlockdevChangeArg",
+    "QObjXBlockdevSetIothreadArg",
     "QObjBlockdevDelArg",
     "QObjBlockdevReopenArg",
     "QObjBlockSetWriteThresholdArg",
@@ -1627,6 +1629,19 @@ class QObjXBlockdevChangeArg(Model):
 
     node: Maybe[str] = None
     """the node to add; nothing uses it"""
+
+
+class QObjXBlockdevSetIothreadArg(Model):
+    """The arguments of `x-blockdev-set-iothread`."""
+
+    node_name: str = Field(alias="node-name")
+    """the node"""
+
+    iothread: StrOrNull
+    """an object of type 'iothread', or null for the main loop"""
+
+    force: Maybe[bool] = None
+    """also for a node that is in use by an export or a drive (default: false)"""
 
 
 class QObjBlockdevDelArg(Model):

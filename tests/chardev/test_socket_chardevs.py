@@ -10,11 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from qmpd.monitor.chardev import Chardev, ChardevOptions, SocketChardev, make_chardev
+from qmpd.chardev import sockets as chardev_sockets
+from qmpd.chardev.base import Chardev
+from qmpd.chardev.endpoint import Endpoint
+from qmpd.chardev.kinds import make_chardev
+from qmpd.chardev.specs import ChardevSpec, SocketSpec
 from qmpd.sockets import FdAddress, InetAddress, UnixAddress
 
 
-class Greeter(asyncio.Protocol):
+class Greeter(Endpoint):
     """Sends a word and remembers that it was there."""
 
     def __init__(self, world: World, on_closed: object) -> None:
@@ -36,10 +40,10 @@ class World:
         self.arrived: asyncio.Queue[Greeter] = asyncio.Queue()
         self.tasks: list[asyncio.Task[None]] = []
 
-    def make(self, options: ChardevOptions) -> Chardev:
+    def make(self, options: ChardevSpec) -> Chardev:
         return make_chardev(options, lambda coro: self.tasks.append(asyncio.ensure_future(coro)))
 
-    async def serve(self, options: ChardevOptions) -> Chardev:
+    async def serve(self, options: ChardevSpec) -> Chardev:
         chardev = self.make(options)
         await chardev.open()
         await chardev.serve(lambda on_closed: Greeter(self, on_closed))
@@ -51,8 +55,8 @@ def world() -> World:
     return World()
 
 
-def unix_server(path: Path, *, wait: bool = False) -> SocketChardev:
-    return SocketChardev("c", UnixAddress(str(path)), server=True, wait=wait)
+def unix_server(path: Path, *, wait: bool = False) -> SocketSpec:
+    return SocketSpec("c", UnixAddress(str(path)), server=True, wait=wait)
 
 
 async def greeting(path: Path) -> bytes:
@@ -67,14 +71,14 @@ async def test_a_unix_socket_is_its_owners_alone_and_goes_with_the_chardev(world
     chardev = await world.serve(unix_server(path))
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert await greeting(path) == b"hello\n"
-    await chardev.close()
+    chardev.close()
     assert not path.exists()
 
 
 async def test_many_clients_share_a_socket(world: World, tmp_path: Path) -> None:
     chardev = await world.serve(unix_server(tmp_path / "s"))
     assert await asyncio.gather(*(greeting(tmp_path / "s") for _ in range(50))) == [b"hello\n"] * 50
-    await chardev.close()
+    chardev.close()
 
 
 async def test_a_stale_socket_file_is_replaced(world: World, tmp_path: Path) -> None:
@@ -83,7 +87,7 @@ async def test_a_stale_socket_file_is_replaced(world: World, tmp_path: Path) -> 
         stale.bind(str(path))
     chardev = await world.serve(unix_server(path))
     assert await greeting(path) == b"hello\n"
-    await chardev.close()
+    chardev.close()
 
 
 async def test_a_socket_in_use_and_other_files_are_left_alone(world: World, tmp_path: Path) -> None:
@@ -92,7 +96,7 @@ async def test_a_socket_in_use_and_other_files_are_left_alone(world: World, tmp_
     with pytest.raises(OSError, match="another process listens"):
         await world.make(unix_server(path)).open()
     assert await greeting(path) == b"hello\n"
-    await chardev.close()
+    chardev.close()
     path.write_text("precious")
     with pytest.raises(OSError, match="no socket"):
         await world.make(unix_server(path)).open()
@@ -104,7 +108,7 @@ async def test_a_file_that_took_the_sockets_place_stays(world: World, tmp_path: 
     chardev = await world.serve(unix_server(path))
     path.unlink()
     path.write_text("new")
-    await chardev.close()
+    chardev.close()
     assert path.read_text() == "new"
 
 
@@ -123,17 +127,17 @@ async def test_wait_holds_until_the_first_client(
     assert await reader.readline() == b"hello\n"
     assert await greeting(path) == b"hello\n"
     writer.close()
-    await chardev.close()
+    chardev.close()
 
 
 async def test_abstract_names(world: World, tmp_path: Path) -> None:
     name = f"qmpd-test-{os.getpid()}"
     for tight in (True, False):
         address = UnixAddress(name, abstract=True, tight=tight)
-        chardev = await world.serve(SocketChardev("c", address, server=True, wait=False))
-        await world.serve(SocketChardev("d", address))
+        chardev = await world.serve(SocketSpec("c", address, server=True, wait=False))
+        await world.serve(SocketSpec("d", address))
         assert (await world.arrived.get()) is not None
-        await chardev.close()
+        chardev.close()
 
 
 def free_port(family: int, host: str) -> int:
@@ -161,13 +165,13 @@ async def test_tcp(world: World, host: str, ipv4: bool | None, ipv6: bool | None
     except OSError:
         pytest.skip(f"this host has no {host} there")
     address = InetAddress(host, str(port), 0, ipv4, ipv6)
-    chardev = await world.serve(SocketChardev("c", address, server=True, wait=False))
+    chardev = await world.serve(SocketSpec("c", address, server=True, wait=False))
     reader, writer = await asyncio.open_connection(numeric, port)
     assert await reader.readline() == b"hello\n"
     writer.close()
-    client = await world.serve(SocketChardev("d", address))
-    await client.close()
-    await chardev.close()
+    client = await world.serve(SocketSpec("d", address))
+    client.close()
+    chardev.close()
 
 
 async def test_tcp_tries_the_ports_up_to_the_last(world: World) -> None:
@@ -176,29 +180,29 @@ async def test_tcp_tries_the_ports_up_to_the_last(world: World) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(OSError):
-            await world.make(SocketChardev("c", InetAddress("127.0.0.1", str(port)), server=True, wait=False)).open()
+            await world.make(SocketSpec("c", InetAddress("127.0.0.1", str(port)), server=True, wait=False)).open()
         address = InetAddress("127.0.0.1", str(port), to=port + 20)
-        chardev = await world.serve(SocketChardev("c", address, server=True, wait=False))
-        await chardev.close()
+        chardev = await world.serve(SocketSpec("c", address, server=True, wait=False))
+        chardev.close()
 
 
 async def test_names_without_address_are_refused(world: World) -> None:
     address = InetAddress("no-such-host.invalid", "1")
     with pytest.raises(OSError, match="no-such-host"):
-        await world.make(SocketChardev("c", address)).open()
+        await world.make(SocketSpec("c", address)).open()
 
 
 async def test_an_inherited_socket(world: World, tmp_path: Path) -> None:
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(tmp_path / "s"))
-    chardev = await world.serve(SocketChardev("c", FdAddress(listening.detach()), server=True, wait=False))
+    chardev = await world.serve(SocketSpec("c", FdAddress(listening.detach()), server=True, wait=False))
     assert await greeting(tmp_path / "s") == b"hello\n"
-    await chardev.close()
+    chardev.close()
 
 
 async def test_a_client_that_cannot_connect_fails(world: World, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        await world.make(SocketChardev("c", UnixAddress(str(tmp_path / "s")))).open()
+        await world.make(SocketSpec("c", UnixAddress(str(tmp_path / "s")))).open()
 
 
 async def test_a_client_connects_again_when_asked_to(
@@ -214,11 +218,9 @@ async def test_a_client_connects_again_when_asked_to(
         retried.set()
         return loop.call_soon(function, *args)  # type: ignore[arg-type]
 
-    from qmpd.monitor import chardev as chardev_module
-
     real = asyncio.get_running_loop
-    monkeypatch.setattr(chardev_module.asyncio, "get_running_loop", lambda: Hurried(real(), call_soon_instead))
-    client = await world.serve(SocketChardev("c", UnixAddress(str(path)), reconnect=5))
+    monkeypatch.setattr(chardev_sockets.asyncio, "get_running_loop", lambda: Hurried(real(), call_soon_instead))
+    client = await world.serve(SocketSpec("c", UnixAddress(str(path)), reconnect=5))
     await retried.wait()
     peers: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
     server = await asyncio.start_unix_server(lambda reader, writer: peers.put_nowait(writer), str(path))
@@ -226,7 +228,7 @@ async def test_a_client_connects_again_when_asked_to(
         await world.arrived.get()
         (await peers.get()).transport.abort()
     assert set(delays) == {5}
-    await client.close()
+    client.close()
     server.close()
 
 
