@@ -11,9 +11,19 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from sqlalchemy import JSON, BigInteger, Integer, MetaData, Select, Table, Text, select
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Dialect,
+    Integer,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    TypeDecorator,
+    select,
+)
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute
 
 from qmpd.catalog.facade import session
@@ -35,6 +45,23 @@ NAMES = {
 }
 
 
+class ClientText(TypeDecorator[str]):
+    """Text that may come from clients or file names.
+
+    What databases do not take is stored as an escape: NUL, and the halves of surrogate pairs that stand for bytes which
+    are no UTF-8. (JSON needs none of it: there they are escapes anyway.)
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """The text to store for `value`."""
+        if value is None:
+            return None
+        return value.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
 class Base(DeclarativeBase):
     """All tables of the catalog."""
 
@@ -42,8 +69,9 @@ class Base(DeclarativeBase):
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         # SQLite numbers rows only if the column's type is INTEGER.
         int: BigInteger().with_variant(Integer(), "sqlite"),
-        str: Text(),
-        dict[str, Any]: JSON().with_variant(JSONB(), "postgresql"),
+        str: ClientText(),
+        # Not JSONB, which takes less than QMP does, and gives back something else.
+        dict[str, Any]: JSON(),
     }
 
 

@@ -253,7 +253,7 @@ class CatalogCommands:
         for name, value in (("older-than", args.older_than), ("keep", args.keep)):
             if value is not None and value < 0:
                 raise GenericError(f"{name!r} must be at least 0, not {value}")
-        older_than_us = None if args.older_than is None else int(ctx.time * 1_000_000) - args.older_than * 1_000_000
+        older_than_us = None if args.older_than is None else max(int(ctx.time) - args.older_than, 0) * 1_000_000
         return dataclasses.asdict(await retention.prune(ctx, older_than_us=older_than_us, keep=args.keep))
 
     def _attach(self, ctx: RequestContext) -> Catalog:

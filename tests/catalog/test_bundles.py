@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 import pytest
@@ -99,6 +100,31 @@ async def test_volumes_come_back_in_order(catalog: Catalog) -> None:
     assert (base.size, base.filename, top.definition) == (9, "/b", {"driver": "qcow2"})
     with pytest.raises(NotFound, match="'nowhere'"):
         await volumes.update(ctx, "nowhere", size=1)
+
+
+ODD = {
+    "with NUL": ("a\0b", "a\\x00b"),
+    "not UTF-8": (os.fsdecode(b"/disks/\xff\xfe.raw"), "/disks/\\udcff\\udcfe.raw"),
+    "beyond the first plane": ("\U0001f4be", "\U0001f4be"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+async def test_odd_text(catalog: Catalog, name: str) -> None:
+    """Columns keep it readable, JSON as it is; it can be asked for as it is."""
+    given, stored = ODD[name]
+    ctx = catalog.context()
+    definition = {"filename": given, given: [given, 1e300, -0.5, (1 << 64) - 1, None, True]}
+    await volumes.put(ctx, given, driver="raw", definition=definition, position=1, filename=given)
+    (found,) = await volumes.listed(ctx, node_name=given)
+    assert (found.node_name, found.filename, found.definition) == (stored, stored, definition)
+    assert list(found.definition) == ["filename", given]
+    job = await jobs.begin(ctx, "j", "backup")
+    await jobs.end(ctx, job, "failed", error=f"cannot open {given}")
+    told = [EventRecord(1, 1, "BLOCK_JOB_ERROR", {"device": given})]
+    await events.append_many(ctx, told)
+    assert await events.since(ctx, 0) == told
+    assert await volumes.remove(ctx, given)
 
 
 async def test_a_removed_volume_is_history_and_its_name_is_free(catalog: Catalog) -> None:

@@ -194,6 +194,7 @@ async def test_prune(client: Client, catalog: Catalog) -> None:
     await events.append_many(catalog.context(), [EventRecord(2, now, "STOP", {})])
     nothing = {"events": 0, "jobs": 0, "groups": 0, "backups": 0}
     assert await client.run("prune", older_than=100_000) == nothing
+    assert await client.run("prune", older_than=(1 << 63) - 1, keep=(1 << 63) - 1) == nothing
     assert await client.run("prune", older_than=3600) == nothing | {"events": 1}
     assert await client.run("prune", keep=1) == nothing
     assert await client.run("prune", keep=0) == nothing | {"events": 1}

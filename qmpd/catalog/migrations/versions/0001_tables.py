@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy import Boolean, Column, ForeignKeyConstraint, PrimaryKeyConstraint, Text, UniqueConstraint
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import JSON, Boolean, Column, ForeignKeyConstraint, PrimaryKeyConstraint, Text, UniqueConstraint
 
 revision = "0001"
 down_revision = None
@@ -13,7 +12,6 @@ branch_labels = None
 depends_on = None
 
 Integer = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-Json = sa.JSON().with_variant(postgresql.JSONB(), "postgresql")
 
 
 def upgrade() -> None:
@@ -87,7 +85,7 @@ def _attachments() -> None:
         Column("export_id", Text, nullable=False),
         Column("kind", Text, nullable=False),
         Column("node_name", Text, nullable=False),
-        Column("settings", Json, nullable=False),
+        Column("settings", JSON, nullable=False),
         Column("origin", Text, nullable=False),
         Column("position", Integer, nullable=False),
         Column("created_us", Integer, nullable=False),
@@ -111,7 +109,7 @@ def _events() -> None:
         Column("seq", Integer, autoincrement=False, nullable=False),
         Column("time_us", Integer, nullable=False),
         Column("name", Text, nullable=False),
-        Column("data", Json, nullable=False),
+        Column("data", JSON, nullable=False),
         ForeignKeyConstraint(["service_id"], ["services.id"], name=op.f("fk_events_service_id")),
         PrimaryKeyConstraint("service_id", "seq", name=op.f("pk_events")),
     )
@@ -150,7 +148,7 @@ def _objects() -> None:
         Column("service_id", Text, nullable=False),
         Column("object_id", Text, nullable=False),
         Column("qom_type", Text, nullable=False),
-        Column("properties", Json, nullable=False),
+        Column("properties", JSON, nullable=False),
         Column("position", Integer, nullable=False),
         Column("created_us", Integer, nullable=False),
         ForeignKeyConstraint(["service_id"], ["services.id"], name=op.f("fk_objects_service_id")),
@@ -195,7 +193,7 @@ def _settings() -> None:
         "settings",
         Column("service_id", Text, nullable=False),
         Column("key", Text, nullable=False),
-        Column("value", Json, nullable=False),
+        Column("value", JSON, nullable=False),
         ForeignKeyConstraint(["service_id"], ["services.id"], name=op.f("fk_settings_service_id")),
         PrimaryKeyConstraint("service_id", "key", name=op.f("pk_settings")),
     )
@@ -226,7 +224,7 @@ def _volumes() -> None:
         Column("service_id", Text, nullable=False),
         Column("node_name", Text, nullable=False),
         Column("driver", Text, nullable=False),
-        Column("definition", Json, nullable=False),
+        Column("definition", JSON, nullable=False),
         Column("filename", Text, nullable=True),
         Column("size", Integer, nullable=True),
         Column("origin", Text, nullable=False),
