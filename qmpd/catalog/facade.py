@@ -152,7 +152,8 @@ class Scope:
         except TypeError as error:
             raise TransactionMisuse(f"{self._access.mode.value} within {joined.mode.value}: {error}") from error
         except Exception as error:
-            raise self._in_our_words(error) from error
+            self._tell_fault(error)
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -163,9 +164,10 @@ class Scope:
             else:
                 await self._inner.__aexit__(kind, error, trace)
         except Exception as failure:
-            raise self._in_our_words(failure) from failure
-        if isinstance(error, Exception) and (found := self._in_our_words(error)) is not error:
-            raise found from error
+            self._tell_fault(failure)
+            raise
+        if error is not None:
+            self._tell_fault(error)
 
     async def _enter(self, transaction: Transaction) -> AsyncSession:
         """Enter oslo.db's block; it finds the transaction in the holder, or makes one there."""
@@ -246,9 +248,11 @@ class Scope:
         except TimeoutError as timeout:
             raise CatalogUnavailable("does not answer in time; what was under way has been undone") from timeout
 
-    def _in_our_words(self, error: Exception) -> Exception:
-        """`error`, or what it means if it is a fault of the database."""
-        return translated(error, reading=self._transaction.mode is not Mode.WRITER) or error
+    def _tell_fault(self, error: BaseException) -> None:
+        """Raise `error` in our words, if it is a fault of the database."""
+        found = translated(error, reading=self._transaction.mode is not Mode.WRITER)
+        if found is not None:
+            raise found from error
 
 
 def _innermost(catalog: Catalog) -> Transaction | None:
