@@ -26,6 +26,7 @@ from iotests.differential.transcript import (
     read_file,
 )
 from iotests.harness import Event, Scratch
+from iotests.harness.compatibility import Compatibility
 from tests.soak import count
 
 CORPUS = corpus()
@@ -56,6 +57,14 @@ def test_mistakes_change_nothing(pair: Pair, transcript: Transcript) -> None:
 def test_the_corpus_is_large() -> None:
     assert len(CORPUS) >= 150
     assert len({transcript.name for transcript in CORPUS}) == len(CORPUS)
+
+
+def test_every_command_is_played() -> None:
+    """A new command that QEMU's daemon has as well needs a transcript."""
+    actions = [step.action for transcript in CORPUS for step in transcript.steps]
+    calls = [call for action in actions for call in (action.calls if isinstance(action, Batch) else (action,))]
+    played = {call.name for call in calls if isinstance(call, Call)}
+    assert Compatibility().names("commands", "works", "differs") <= played
 
 
 def written(directory: Path, text: str) -> list[Transcript]:

@@ -15,6 +15,9 @@ _GENERATED = re.compile(r"#block\d+")
 _DROPPED = {"timestamp", "actual-size"}
 """Members that say something about the moment or the host."""
 
+_OF_QOM = {"name", "type", "description", "default-value", "parent", "abstract"}
+"""All members of what tells of a property or a type."""
+
 _FOR_HUMANS = {"desc", "msg", "reason"}
 
 _PROGRESS = (("offset", "len"), ("current-progress", "total-progress"))
@@ -33,12 +36,12 @@ class Normalizer:
         match value:
             case dict():
                 return self._object(value)
-            case list() if value and all(isinstance(item, dict) and item.keys() <= {"name", "type"} for item in value):
+            case list() if value and all(isinstance(item, dict) and _is_of_qom(item) for item in value):
                 return sorted((self.value(item) for item in value), key=lambda item: str(item["name"]))
             case list():
                 return [self.value(item) for item in value]
             case str() if value.startswith("json:"):
-                return {"json:": self.value(json.loads(value.removeprefix("json:")))}
+                return {"json:": _plain(self.value(json.loads(value.removeprefix("json:"))))}
             case str():
                 return self._text(value)
         return value
@@ -60,6 +63,23 @@ class Normalizer:
             elif key not in _DROPPED:
                 found[key] = self.value(value)
         return found
+
+
+def _is_of_qom(members: Mapping[str, Any]) -> bool:
+    """Whether this tells of a property or a type, of which nobody promises the order."""
+    return "name" in members and members.keys() <= _OF_QOM
+
+
+def _plain(value: Any) -> Any:
+    """Options in a file name: QEMU leaves those from its command line as text."""
+    match value:
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case list():
+            return [_plain(item) for item in value]
+        case bool():
+            return "on" if value else "off"
+    return str(value)
 
 
 def _job(members: Mapping[str, Any]) -> dict[str, Any]:

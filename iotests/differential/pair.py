@@ -4,7 +4,9 @@ A server that cannot be emptied is replaced as well, so that no transcript meets
 """
 
 import contextlib
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 
 from iotests.differential.compare import Finding, Verdict, compare
@@ -30,11 +32,13 @@ class Side:
 
     def play(self, transcript: Transcript) -> Recording:
         """Play a transcript and take away what it has left."""
-        server = self._ready()
+        server = self._ready(transcript.options)
         try:
             return Player(server, self.directory).play(transcript)
         finally:
             self._tidy(server)
+            if transcript.options:
+                self.close()
 
     def complaint(self) -> str:
         """What the server has to say about bugs of its own; empty if nothing."""
@@ -53,14 +57,16 @@ class Side:
             self._server.kill()
             self._server = None
 
-    def _ready(self) -> Server:
+    def _ready(self, options: tuple[str, ...]) -> Server:
+        if options:
+            self.close()
         if self._server is None:
             self.directory.mkdir(exist_ok=True)
             self._starts += 1
             kind = SERVER_KINDS[self._kind]
             wrapper = ["env", f"--chdir={self.directory}"]
             name = f"{self._kind}{self._starts}"
-            self._server = kind(self._scratch, name=name, monitors=MONITORS, wrapper=wrapper)
+            self._server = kind(self._scratch, name=name, arguments=options, monitors=MONITORS, wrapper=wrapper)
             self._server.start().qmp.patience = PATIENCE
         return self._server
 
@@ -72,6 +78,9 @@ class Side:
             clean = False
         if not clean:
             self.close()
+        for path in self.directory.glob("*.pid"):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(path.read_text()), signal.SIGTERM)
         for path in self.directory.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)

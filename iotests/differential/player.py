@@ -6,6 +6,7 @@ A server that dies, or does not answer, ends the recording at that step; it is n
 import contextlib
 import json
 import subprocess
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -157,18 +158,20 @@ class Player:
 
     def _tool(self, command: str) -> None:
         """Run a program; one that fails is reported as a trouble of this step."""
-        done = subprocess.run(
-            command,
-            shell=True,
-            cwd=self._directory,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=TOOL_TIMEOUT,
-            text=True,
-        )
+        with tempfile.TemporaryFile() as said:  # no pipe, which what goes on in the background would keep open
+            done = subprocess.run(
+                command,
+                shell=True,
+                cwd=self._directory,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                timeout=TOOL_TIMEOUT,
+            )
+            said.seek(0)
+            words = said.read().decode(errors="replace").strip()
         if done.returncode:
-            raise subprocess.SubprocessError(f"{command}: status {done.returncode}: {done.stdout.strip()}")
+            raise subprocess.SubprocessError(f"{command}: status {done.returncode}: {words}")
 
 
 def _message(call: Call, identifier: str) -> Reply:

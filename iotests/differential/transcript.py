@@ -4,6 +4,7 @@ A file holds any number of transcripts. A line that is indented goes on where th
 
     == name: what it is about
     peer qemu                      play it against a QEMU without a machine; qemu-storage-daemon otherwise
+    options --drive if=none,id=d   start servers of its own for it, with these options
     by-subject                     events about different jobs or nodes may come in any order
     no-negotiation                 leave the session as it is after the greeting
     # a comment
@@ -17,6 +18,7 @@ A file holds any number of transcripts. A line that is indented goes on where th
     session b                      go on in another session, which is made if it is not there yet; the first is `a`
     hangup                         wait until the server closes the session
 
+A program that stays in the background leaves its process id in a file `*.pid`, and is ended with the transcript.
 `DIR/` in the arguments of a command stands for the server's directory, in which `$` runs its programs as well.
 
 What is meant to differ is said behind the step that it is about:
@@ -30,6 +32,7 @@ peer may do the opposite.
 """
 
 import json
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -135,12 +138,7 @@ class Transcript:
     peer: str = "qsd"
     by_subject: bool = False
     negotiate: bool = True
-
-    @property
-    def sessions(self) -> list[str]:
-        """Names of all sessions."""
-        switches = [step.action.session for step in self.steps if isinstance(step.action, Switch)]
-        return sorted({"a", *switches})
+    options: tuple[str, ...] = ()
 
 
 def read_file(path: Path) -> list[Transcript]:
@@ -176,6 +174,8 @@ def _take(transcript: Transcript, line: str, number: int) -> None:
     match word:
         case "peer":
             transcript.peer = rest
+        case "options":
+            transcript.options = tuple(shlex.split(rest))
         case "by-subject":
             transcript.by_subject = True
         case "no-negotiation":
