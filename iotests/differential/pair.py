@@ -131,6 +131,8 @@ def _empty(qmp: QMPClient) -> bool:
         pass
     for name in _objects(qmp):
         _try(qmp, "object-del", id=name)
+    for device in qmp.command("query-chardev"):
+        _try(qmp, "chardev-remove", id=device["label"])  # those of monitors are in use, and stay
     qmp.forget_events()
     return not _nodes(qmp) and not qmp.command("query-jobs") and not qmp.command("query-block-exports")
 
