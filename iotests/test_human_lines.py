@@ -182,7 +182,7 @@ class TestSideBySide:
             "object_add secret,id=s,data=x",
             "object_add qom-type=throttle-group,id=g,x-iops-total=100",
             "qom-get /objects/s format",
-            'qom-set -j /objects/g limits {"iops-total":50}',
+            'qom-set -j /objects/g limits {"iops-total": 50, "iops-total-max": 0}',
             "object_del s",
             "object_del g",
             "qom-list",

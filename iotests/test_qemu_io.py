@@ -352,6 +352,19 @@ class TestBothServers:
         for command in ("remove_break A", "resume A", "break nonsense A"):
             assert answer(server, f'qemu-io d "{command}"'), command
 
+    def test_a_request_at_a_breakpoint(self, launch: Launcher, scratch: Scratch) -> None:
+        """A drive's requests stand still in the background of both."""
+        server = launch_monitor(launch)
+        image = scratch.made_by_qemu_img("q", MIB, "qcow2")
+        options = f"driver=qcow2,file.driver=blkdebug,file.image.driver=file,file.image.filename={image.path}"
+        assert answer(server, f"drive_add 0 if=none,id=d,{options}") == "OK\n"
+        for command in ("break write_aio A", "aio_write -q -P 7 0 64k", "wait_break A", "read -q -P 0 64k 64k"):
+            assert answer(server, f'qemu-io d "{command}"') == "", command
+        for command in ("aio_write -q -P 8 64k 64k", "resume A", "aio_flush", "read -q -P 7 0 64k"):
+            assert answer(server, f'qemu-io d "{command}"') == "", command
+        assert answer(server, "drive_del d") == ""
+        qemu_io(image.path, "read -P 7 0 64k", "read -P 8 64k 64k", image_format="qcow2")
+
     def test_names_and_processors(self, launch: Launcher, scratch: Scratch) -> None:
         server = launch_monitor(launch)
         self.add(server, scratch.disk("d", MIB).path)

@@ -7,6 +7,7 @@ import re
 
 from iotests.harness.servers import Launcher, Server
 
+_REMARKS = re.compile(r"^blkdebug: .*\n", re.MULTILINE)
 _TIMES = re.compile(r"; \d[\d:.]*(?: sec)? \([^)]*\)$", re.MULTILINE)
 _MACHINE_TIMES = re.compile(r"^(\d+,1),[\d:.]+,[\d.]+,[\d.]+$", re.MULTILINE)
 
@@ -19,10 +20,10 @@ def launch_monitor(launch: Launcher, *arguments: str, kind: str | None = None) -
 
 
 def answer(server: Server, line: str) -> str:
-    """What a line has to say, with plain line ends."""
+    """What a line has to say, with plain line ends, and without QEMU's remarks on breakpoints."""
     before = len(server.stderr)
     text: str = server.qmp.command("human-monitor-command", {"command-line": line})
-    return (server.stderr[before:] + text).replace("\r\n", "\n")
+    return _REMARKS.sub("", (server.stderr[before:] + text).replace("\r\n", "\n"))
 
 
 def qemu_io_answer(server: Server, disk: str, command: str) -> str:

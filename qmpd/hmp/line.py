@@ -94,19 +94,25 @@ def split(line: str) -> list[Word]:
     """
     words: list[Word] = []
     position = 0
-    while True:
-        while position < len(line) and line[position].isspace():
-            position += 1
-        if position == len(line):
-            return words
-        start = position
-        if line[position] == '"':
-            text, position = _quoted(line, position + 1)
-            words.append(Word(text, True, start))
-        else:
-            while position < len(line) and not line[position].isspace():
-                position += 1
-            words.append(Word(line[start:position], False, start))
+    while (found := _next_word(line, position)) is not None:
+        word, position = found
+        words.append(word)
+    return words
+
+
+def _next_word(line: str, position: int) -> tuple[Word, int] | None:
+    """The first word from `position` on, and where it ends; None at the end of the line."""
+    while position < len(line) and line[position].isspace():
+        position += 1
+    if position == len(line):
+        return None
+    start = position
+    if line[position] == '"':
+        text, position = _quoted(line, position + 1)
+        return Word(text, True, start), position
+    while position < len(line) and not line[position].isspace():
+        position += 1
+    return Word(line[start:position], False, start), position
 
 
 def _quoted(line: str, position: int) -> tuple[str, int]:
@@ -149,27 +155,24 @@ class _Reader:
         self._positional = [one for one in parameters if one.kind is not Kind.FLAG]
 
     def read(self) -> None:
-        if self._positional and self._positional[0].kind is Kind.REST:
-            self._take_rest(self._positional[0])
-            return
         waiting = list(self._positional)
-        for word in split(self._line[self._start :]):
+        position = self._start
+        while not (waiting and waiting[0].kind is Kind.REST):
+            found = _next_word(self._line, position)
+            if found is None:
+                break
+            word, position = found
             if self._is_flag(word, first=len(waiting) == len(self._positional)):
                 continue
             if not waiting:
                 raise LineError(f"{self._name}: '{word.text}' is more than it takes")
             parameter = waiting.pop(0)
             self.values[parameter.name] = self._converted(parameter, word.text)
+        if waiting and waiting[0].kind is Kind.REST and (rest := self._line[position:].strip()):
+            self.values[waiting.pop(0).name] = rest
         for parameter in waiting:
             if not parameter.optional:
                 raise LineError(f"{self._name}: {parameter.kind} is missing ({parameter.name})")
-
-    def _take_rest(self, parameter: Parameter) -> None:
-        text = self._line[self._start :].strip()
-        if text:
-            self.values[parameter.name] = text
-        elif not parameter.optional:
-            raise LineError(f"{self._name}: {parameter.kind} is missing ({parameter.name})")
 
     def _is_flag(self, word: Word, first: bool) -> bool:
         """Take the word if it is a flag. Where no other word has come yet, one that looks like a flag has to be one."""

@@ -101,6 +101,15 @@ def test_what_is_no_size(text: str) -> None:
         read(RESIZE, f"d {text}")
 
 
+def test_the_rest_of_a_line_behind_words() -> None:
+    parameters = (Parameter("json", Kind.FLAG, letter="j"), Parameter("path", Kind.TEXT), Parameter("value", Kind.REST))
+    arguments = read(parameters, '-j "/a b"  {"c": "d} ')
+    assert (arguments.flag("json"), arguments.text("path"), arguments.text("value")) == (True, "/a b", '{"c": "d}')
+    for line in ("-j /a", "", "-x /a b"):
+        with pytest.raises(LineError):
+            read(parameters, line)
+
+
 def test_the_rest_of_a_line() -> None:
     assert read(OBJECT, '  secret,id=a "b  c ').text("object") == 'secret,id=a "b  c'
     with pytest.raises(LineError):

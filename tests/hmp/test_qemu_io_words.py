@@ -154,5 +154,5 @@ def test_the_table() -> None:
     names = [name for command in COMMANDS for name in (command.name, command.alias) if name]
     assert len(names) == len(set(names))
     for command in COMMANDS:
-        assert command.takes(command.least) is None
-        assert command.least == 0 or command.takes(command.least - 1)
+        assert command.objection_to(command.least) is None
+        assert command.least == 0 or command.objection_to(command.least - 1)

@@ -68,7 +68,7 @@ class IoCommand:
         """The line that tells how it is called."""
         return f"{self.name} {self.arguments} -- {self.summary}"
 
-    def takes(self, count: int) -> str | None:
+    def objection_to(self, count: int) -> str | None:
         """What is wrong with that many words, None if nothing is."""
         if count >= self.least and (self.most is None or count <= self.most):
             return None

@@ -31,7 +31,7 @@ async def _run(io: Io, words: list[str]) -> None:
     command = _find(words[0])
     if command is None:
         raise BadCommand(f'command "{words[0]}" not found; "help" lists those that there are')
-    wrong = command.takes(len(words) - 1)
+    wrong = command.objection_to(len(words) - 1)
     if wrong is not None:
         raise BadCommand(wrong)
     try:
