@@ -310,6 +310,16 @@ class TestBothServers:
         assert qemu_io_answer(server, "n", "read -P 3 0 64k").startswith("read")
         assert answer(server, "drive_del n") == ""
 
+    def test_character_devices(self, launch: Launcher) -> None:
+        server = launch_monitor(launch)
+        server.qmp.command("chardev-add", id="c1", backend={"type": "null", "data": {}})
+        assert "c1: filename=null" in answer(server, "info chardev").splitlines()
+        assert answer(server, "chardev-send-break c1") == ""
+        assert answer(server, "chardev-remove c1") == ""
+        assert "c1" not in answer(server, "info chardev")
+        for line in ("chardev-remove c1", "chardev-send-break c1", "chardev-remove"):
+            assert no_success(answer(server, line))
+
     def test_help(self, launch: Launcher) -> None:
         server = launch_monitor(launch)
         for line in ("help", "?"):

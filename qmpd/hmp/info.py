@@ -159,6 +159,12 @@ async def snapshots(human: Human, arguments: Arguments) -> None:
                 human.say(snapshot_line(snapshot))
 
 
+async def chardev(human: Human, arguments: Arguments) -> None:
+    """Tell of character devices."""
+    for device in await human.execute("query-chardev", {}):
+        human.say(f"{device['label']}: filename={device['filename']}")
+
+
 async def name(human: Human, arguments: Arguments) -> None:
     """Tell the name of the daemon, if it has one."""
     answer = await human.execute("query-name", {})
@@ -196,6 +202,7 @@ INFO: tuple[HumanCommand, ...] = (
     ),
     HumanCommand(("block-jobs",), "", "tells of jobs on disks", block_jobs),
     HumanCommand(("blockstats",), "", "tells what was done to drives", blockstats),
+    HumanCommand(("chardev",), "", "tells of character devices", chardev),
     HumanCommand(("name",), "", "tells the name of the daemon", name),
     HumanCommand(("snapshots",), "", "tells of snapshots inside images", snapshots),
     HumanCommand(("status",), "", "tells whether guests run", status),

@@ -1,4 +1,4 @@
-"""Drives, devices and objects: made, changed and removed."""
+"""Drives, devices, character devices and objects: made, changed and removed."""
 
 from __future__ import annotations
 
@@ -108,6 +108,16 @@ async def device_del(human: Human, arguments: Arguments) -> None:
     await human.execute("device_del", {"id": arguments.text("id")})
 
 
+async def chardev_remove(human: Human, arguments: Arguments) -> None:
+    """Remove a character device."""
+    await human.execute("chardev-remove", {"id": arguments.text("id")})
+
+
+async def chardev_send_break(human: Human, arguments: Arguments) -> None:
+    """Send a break by a character device."""
+    await human.execute("chardev-send-break", {"id": arguments.text("id")})
+
+
 async def qom_list(human: Human, arguments: Arguments) -> None:
     """Tell the properties of an object, or where objects are."""
     path = arguments.maybe("path")
@@ -208,6 +218,8 @@ THINGS = (
         (Parameter("device", Kind.REST),),
     ),
     HumanCommand(("device_del",), "id", "removes a device", device_del, (_ID,)),
+    HumanCommand(("chardev-remove",), "id", "removes a character device", chardev_remove, (_ID,)),
+    HumanCommand(("chardev-send-break",), "id", "sends a break by a character device", chardev_send_break, (_ID,)),
     HumanCommand(
         ("qom-list",),
         "path",
