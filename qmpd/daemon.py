@@ -50,8 +50,10 @@ from qmpd.commands.media import MediaCommands
 from qmpd.commands.mirror import MirrorCommands
 from qmpd.commands.node_options import NodeOptionCommands
 from qmpd.commands.objects import ObjectCommands
+from qmpd.commands.recording import Recording
 from qmpd.commands.run_state import RunStateCommands
 from qmpd.commands.snapshots import SnapshotCommands
+from qmpd.commands.state import StateCommands
 from qmpd.commands.statistics import StatisticsCommands
 from qmpd.commands.transaction import TransactionCommands
 from qmpd.devices.manager import DeviceManager
@@ -73,11 +75,13 @@ from qmpd.options import (
     ObjectOption,
     Option,
     Options,
+    StateOption,
 )
 from qmpd.transaction.engine import TransactionEngine
+from qmpd.wire.session import CAPABILITIES, EVENT_REPLAY
 
 if TYPE_CHECKING:
-    from qmpd.catalog.catalog import Catalog
+    from qmpd.state.state import State
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +122,8 @@ class Daemon:
         self.chardevs = Chardevs(self.spawn)
         self._monitors: list[tuple[MonitorOption, Chardev]] = []
         self._pidfile: PidFile | None = None
-        self.catalog: Catalog | None = None
+        self.state: State | None = None
+        self.recording = Recording()
         self.events = EventBus(check=_check_event if check else None)
         self.dispatcher = Dispatcher(COMMANDS, check_replies=check)
         self._build_block_layer()
@@ -133,9 +138,9 @@ class Daemon:
     def _families(self) -> Iterator[object]:
         """All command families."""
         yield ControlCommands(lambda: self.dispatcher.handlers, self.request_shutdown)
-        yield BlockCommands(self.graph)
-        yield ChildCommands(self.graph)
-        yield NodeOptionCommands(self.graph)
+        yield BlockCommands(self.graph, self.recording)
+        yield ChildCommands(self.graph, self.recording)
+        yield NodeOptionCommands(self.graph, self.recording)
         yield ImageCommands(self.graph, self.jobs)
         yield ChainCommands(self.graph, self.jobs)
         yield SnapshotCommands(self.graph, self.engine)
@@ -144,15 +149,16 @@ class Daemon:
         yield BackupCommands(self.engine)
         yield MirrorCommands(self.graph, self.jobs)
         yield TransactionCommands(self.engine)
-        yield ExportCommands(self.graph, self.exports)
-        yield ObjectCommands(self.graph.objects)
+        yield ExportCommands(self.graph, self.exports, self.recording)
+        yield ObjectCommands(self.graph.objects, self.recording)
         yield DeviceCommands(self.graph, self.devices)
         yield StatisticsCommands(self.graph, self.devices, self.exports)
         yield MediaCommands(self.graph, self.devices)
         yield RunStateCommands(self.graph)
         yield MachineCommands(self.graph.objects, _command_line_options)
-        yield CatalogCommands(lambda: self.catalog)
         yield ChardevCommands(self.chardevs)
+        yield CatalogCommands(lambda: None if self.state is None else self.state.catalog)
+        yield StateCommands(lambda: self.state)
         yield self._human
 
     def _build_block_layer(self) -> None:
@@ -165,6 +171,7 @@ class Daemon:
         self.engine = TransactionEngine(self.graph, self.jobs, self.events, services)
         self.exports = ExportManager(self.graph, self.events)
         self.at_shutdown(Stage.EXPORTS, self.exports.close)
+        self.at_shutdown(Stage.EXPORTS, self._freeze_state)
         self.at_shutdown(Stage.IMAGES, self.pool.close)
         self.at_shutdown(Stage.IMAGES, self.graph.close_all)
         self.at_shutdown(Stage.JOBS, self.jobs.shutdown)
@@ -236,6 +243,8 @@ class Daemon:
                     await self._execute("nbd-server-start", option.arguments)
                 case ExportOption():
                     await self._execute("block-export-add", option.arguments)
+                case StateOption():
+                    await self._restore_state()
         except QMPError as error:
             raise StartError(f"{option.source}: {error.desc}") from error
         except OSError as error:
@@ -257,7 +266,49 @@ class Daemon:
                 self.graph.remove_drive(drive)
                 raise
 
+    async def _open_state(self, option: StateOption) -> None:
+        """Take up the state directory, before anything else is made."""
+        # A daemon without one loads nothing of databases.
+        from qmpd.state.directory import StateDirectoryError
+        from qmpd.state.state import State
+
+        try:
+            state = State(
+                option.path,
+                self._options.catalog,
+                self._options.replica,
+                graph=self.graph,
+                pool=self.pool,
+                job_manager=self.jobs,
+                exports=self.exports,
+                bus=self.events,
+                execute=self._execute,
+            )
+            self.state = state
+            await state.open()
+        except StateDirectoryError as error:
+            raise StartError(f"{option.source}: {error}") from error
+        except QMPError as error:
+            raise StartError(f"{option.source}: {error.desc}") from error
+        self.engine.recorder = self.recording.recorder = state.recorder
+        self.monitor.catalog = state.catalog
+        self.monitor.capabilities = (*CAPABILITIES, EVENT_REPLAY)
+
+    async def _restore_state(self) -> None:
+        """Make again what the last run had."""
+        if self.state is not None:
+            self.recording.recorder = None
+            await self.state.restore()
+            self.recording.recorder = self.state.recorder
+
+    async def _freeze_state(self) -> None:
+        if self.state is not None:
+            self.engine.recorder = self.recording.recorder = None
+            await self.state.freeze()
+
     async def _start(self) -> None:
+        if self._options.state is not None:
+            await self._open_state(self._options.state)
         # Devices last, as in QEMU: they may name drives that the command line makes after them.
         for option in sorted(self._options.steps, key=lambda option: isinstance(option, DeviceOption)):
             await self.apply(option)
@@ -281,11 +332,11 @@ class Daemon:
         except (OSError, ValueError, OverflowError) as error:
             raise StartError(f"{option.source}: {error}") from error
 
-    async def _execute(self, name: str, arguments: dict[str, Any]) -> None:
+    async def _execute(self, name: str, arguments: Mapping[str, Any]) -> None:
         """Run a command as a client would, but for the command line."""
         handler = self.dispatcher.lookup(name)
-        context = RequestContext(next(self.monitor.request_ids), 0, None, time())
-        await self.dispatcher.run_async(handler, context, arguments)
+        context = RequestContext(next(self.monitor.request_ids), 0, None, time(), None, self.monitor.catalog)
+        await self.dispatcher.run_async(handler, context, dict(arguments))
 
     async def _unless_shut_down(self, coro: Coroutine[Any, Any, None]) -> bool:
         """Run `coro`; False when a shutdown was requested before it ended, and it was cancelled."""
@@ -316,6 +367,8 @@ class Daemon:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.events.close()
         self.chardevs.close()
+        if self.state is not None:
+            await self.state.close()
         if self._pidfile is not None:
             self._pidfile.remove()
 

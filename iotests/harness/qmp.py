@@ -37,11 +37,12 @@ class QMPClosed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event; `time` is the server's clock in seconds."""
+    """One event; `time` is the server's clock in seconds, `number` what a server that keeps events gives it."""
 
     name: str
     data: Mapping[str, Any]
     time: float
+    number: int | None = None
 
     def matches(self, name: str, members: Mapping[str, Any]) -> bool:
         """Whether this is event `name` with (at least) these data members."""
@@ -275,7 +276,8 @@ class QMPClient:
         message: dict[str, Any] = json.loads(line)
         if "event" in message:
             stamp = message["timestamp"]
-            event = Event(message["event"], message.get("data", {}), stamp["seconds"] + stamp["microseconds"] / 1e6)
+            time_told = stamp["seconds"] + stamp["microseconds"] / 1e6
+            event = Event(message["event"], message.get("data", {}), time_told, message.get("seq"))
             self.events.append(event)
             self._pending.append(event)
         return message

@@ -78,6 +78,7 @@ __all__ = [
     "CatalogOrigin",
     "CatalogResource",
     "CatalogScope",
+    "StateItemKind",
 ]
 
 
@@ -1398,6 +1399,9 @@ class QMPCapability(QAPIEnum):
     OOB = "oob"
     """commands that overtake others, sent as 'exec-oob'"""
 
+    EVENT_REPLAY = "event-replay"
+    """events come with their sequence numbers; offered by a daemon that keeps them ('--state-dir')"""
+
 
 class MonitorMode(QAPIEnum):
     """What a monitor speaks."""
@@ -1632,3 +1636,22 @@ class CatalogScope(QAPIEnum):
 
     ALL = "all"
     """all daemons of the database together"""
+
+
+class StateItemKind(QAPIEnum):
+    """What a daemon makes again when it starts."""
+
+    OBJECT = "object"
+    """an object of 'object-add'"""
+
+    NODE = "node"
+    """a node of 'blockdev-add'"""
+
+    NBD_SERVER = "nbd-server"
+    """the NBD server"""
+
+    EXPORT = "export"
+    """an export of 'block-export-add'"""
+
+    BITMAP = "bitmap"
+    """a persistent dirty bitmap"""

@@ -576,6 +576,14 @@ if TYPE_CHECKING:
     from qmpd.api.structs.catalog import QObjCatalogSetQuotaArg as QObjCatalogSetQuotaArg
     from qmpd.api.structs.catalog import CatalogPruned as CatalogPruned
     from qmpd.api.structs.catalog import QObjCatalogPruneArg as QObjCatalogPruneArg
+    from qmpd.api.enums import StateItemKind as StateItemKind
+    from qmpd.api.structs.state import StateItem as StateItem
+    from qmpd.api.structs.state import QObjStateRestoreFailedArg as QObjStateRestoreFailedArg
+    from qmpd.api.structs.state import QObjForgetUnrestoredArg as QObjForgetUnrestoredArg
+    from qmpd.api.structs.state import EventTime as EventTime
+    from qmpd.api.structs.state import ReplayedEvent as ReplayedEvent
+    from qmpd.api.structs.state import EventReplay as EventReplay
+    from qmpd.api.structs.state import QObjReplayEventsArg as QObjReplayEventsArg
 
 _HOMES = {
     "QapiErrorClass": "qmpd.api.enums",
@@ -1143,6 +1151,14 @@ _HOMES = {
     "QObjCatalogSetQuotaArg": "qmpd.api.structs.catalog",
     "CatalogPruned": "qmpd.api.structs.catalog",
     "QObjCatalogPruneArg": "qmpd.api.structs.catalog",
+    "StateItemKind": "qmpd.api.enums",
+    "StateItem": "qmpd.api.structs.state",
+    "QObjStateRestoreFailedArg": "qmpd.api.structs.state",
+    "QObjForgetUnrestoredArg": "qmpd.api.structs.state",
+    "EventTime": "qmpd.api.structs.state",
+    "ReplayedEvent": "qmpd.api.structs.state",
+    "EventReplay": "qmpd.api.structs.state",
+    "QObjReplayEventsArg": "qmpd.api.structs.state",
 }
 
 __all__ = [
@@ -1711,6 +1727,14 @@ __all__ = [
     "QObjCatalogSetQuotaArg",
     "CatalogPruned",
     "QObjCatalogPruneArg",
+    "StateItemKind",
+    "StateItem",
+    "QObjStateRestoreFailedArg",
+    "QObjForgetUnrestoredArg",
+    "EventTime",
+    "ReplayedEvent",
+    "EventReplay",
+    "QObjReplayEventsArg",
 ]
 
 

@@ -149,6 +149,9 @@ COMMANDS: Mapping[str, CommandInfo] = MappingProxyType(
         "catalog-query-quotas": CommandInfo("catalog-query-quotas", _MODELS, arg_type="QObjCatalogQueryQuotasArg", ret_type="[CatalogQuota]"),
         "catalog-set-quota": CommandInfo("catalog-set-quota", _MODELS, arg_type="QObjCatalogSetQuotaArg"),
         "catalog-prune": CommandInfo("catalog-prune", _MODELS, arg_type="QObjCatalogPruneArg", ret_type="CatalogPruned"),
+        "query-unrestored": CommandInfo("query-unrestored", _MODELS, ret_type="[StateItem]"),
+        "forget-unrestored": CommandInfo("forget-unrestored", _MODELS, arg_type="QObjForgetUnrestoredArg"),
+        "replay-events": CommandInfo("replay-events", _MODELS, arg_type="QObjReplayEventsArg", ret_type="EventReplay"),
     }
 )
 
@@ -172,5 +175,6 @@ EVENTS: Mapping[str, EventInfo] = MappingProxyType(
         "DEVICE_TRAY_MOVED": EventInfo("DEVICE_TRAY_MOVED", _MODELS, arg_type="QObjDeviceTrayMovedArg"),
         "BLOCK_EXPORT_DELETED": EventInfo("BLOCK_EXPORT_DELETED", _MODELS, arg_type="QObjBlockExportDeletedArg"),
         "DEVICE_DELETED": EventInfo("DEVICE_DELETED", _MODELS, arg_type="QObjDeviceDeletedArg"),
+        "STATE_RESTORE_FAILED": EventInfo("STATE_RESTORE_FAILED", _MODELS, arg_type="QObjStateRestoreFailedArg"),
     }
 )

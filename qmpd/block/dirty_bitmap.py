@@ -30,7 +30,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from mmap import mmap
-from typing import TypedDict
+from typing import Protocol, TypedDict
 
 from bitarray import bitarray
 from bitarray.util import zeros
@@ -48,6 +48,17 @@ MAX_BITS = 1 << 33
 _WORD_BITS = 64
 
 Allocate = Callable[[int], mmap | memoryview | bytearray]
+
+
+class HelperMemory(Protocol):
+    """Gives memory to the bitmaps beside one, its successor and its twin. They must survive what it survives."""
+
+    def make(self, role: str) -> Allocate:
+        """Memory for the helper `role`, all zero."""
+
+    def drop(self, role: str) -> None:
+        """That helper is no more. Harmless if there was none."""
+
 
 
 class BitmapInfo(TypedDict, total=False):
@@ -117,6 +128,7 @@ class DirtyBitmap:
     :param disabled: do not record writes.
     :param allocate: gives the memory for the bits: a writable buffer of so many bytes (a multiple of eight),
         whose contents are taken as the bits; `resize` calls it again. Plain memory when left out.
+    :param helpers: gives the memory of its successor and its twin. Plain memory when left out.
     :raises GenericError: bad granularity, or more bits than `MAX_BITS`.
     """
 
@@ -126,6 +138,7 @@ class DirtyBitmap:
         "_bits",
         "_count",
         "_enabled",
+        "_helpers",
         "_hidden",
         "_locks",
         "_shift",
@@ -150,6 +163,7 @@ class DirtyBitmap:
         persistent: bool = False,
         disabled: bool = False,
         allocate: Allocate | None = None,
+        helpers: HelperMemory | None = None,
     ) -> None:
         check_granularity(granularity)
         self.name = name
@@ -167,6 +181,7 @@ class DirtyBitmap:
         self._store: BitmapStore | None = None
         self._count: int | None = None
         self._allocate = allocate
+        self._helpers = helpers
         self.check_resize(length)
         self._size = self._bits_for(length)
         self._bits = self._new_bits()
@@ -425,7 +440,7 @@ class DirtyBitmap:
         :raises GenericError: it is busy.
         """
         self.check(allow_ro=True, allow_inconsistent=True)
-        successor = DirtyBitmap(None, self.length, self.granularity, disabled=not self._enabled)
+        successor = self._make_helper("successor")
         self._successor = successor
         self._enabled = False
         if self._store is not None:
@@ -435,10 +450,12 @@ class DirtyBitmap:
     def abdicate(self) -> None:
         """End `freeze` after success: the successor's bits and state take the place of the old ones."""
         self.restore(self._end_freeze()._bits)
+        self._drop_helper("successor")
 
     def reclaim(self) -> None:
         """End `freeze` after failure: what was dirty stays so, and what the successor recorded is added."""
         self.merge_from(self._end_freeze())
+        self._drop_helper("successor")
 
     @property
     def has_twin(self) -> bool:
@@ -449,7 +466,7 @@ class DirtyBitmap:
         """Put a hidden twin with the same bits and recording state beside it. Only one, not while frozen."""
         if self._twin is not None or self._successor is not None:
             raise RuntimeError(f"bitmap {self.name!r} has a twin or successor already")
-        twin = DirtyBitmap(None, self.length, self.granularity, disabled=not self._enabled)
+        twin = self._make_helper("twin")
         twin._bits[:] = self._bits
         twin._hidden = True
         self._twin = twin
@@ -459,14 +476,25 @@ class DirtyBitmap:
     def drop_twin(self) -> None:
         """Let the twin go: what was done stays."""
         self._end_twin()
+        self._drop_helper("twin")
 
     def adopt_twin(self) -> None:
         """Become what the twin is: the bitmap as if nothing had been done to it since `make_twin`."""
         twin = self._end_twin()
         self.restore(twin._bits)
         self._set_enabled(twin._enabled)
+        self._drop_helper("twin")
 
     # Inside.
+
+    def _make_helper(self, role: str) -> DirtyBitmap:
+        """A nameless bitmap of the same size that records as this one does."""
+        allocate = None if self._helpers is None else self._helpers.make(role)
+        return DirtyBitmap(None, self.length, self.granularity, disabled=not self._enabled, allocate=allocate)
+
+    def _drop_helper(self, role: str) -> None:
+        if self._helpers is not None:
+            self._helpers.drop(role)
 
     def _bits_for(self, length: int) -> int:
         return -(-length // self.granularity)

@@ -20,6 +20,7 @@ from itertools import islice
 from typing import Any
 
 from qmpd.block.backend import BlockBackend
+from qmpd.block.bitmap_keeper import BitmapKeeper
 from qmpd.block.child import Child, ChildOwner
 from qmpd.block.drive import Drive
 from qmpd.block.drive_throttling import DriveGroups
@@ -55,6 +56,8 @@ class BlockGraph:
     :ivar objects: what clients have made beside nodes, for nodes that name it.
     :ivar run_state: whether guests run.
     :ivar drive_groups: the limits of drives.
+    :ivar bitmap_keeper: keeps the persistent bitmaps of images that cannot store them; None if nobody does.
+    :ivar remembered_names: names that were generated in an earlier run for children of nodes, by node name and role.
     :ivar slow_drivers: those of open nodes that let requests wait for reasons of their own.
     """
 
@@ -62,6 +65,8 @@ class BlockGraph:
         self.pool = pool
         self.events = events
         self.objects = ObjectTree(pool.run)
+        self.bitmap_keeper: BitmapKeeper | None = None
+        self.remembered_names: dict[tuple[str, str], str] = {}
         self.run_state = RunState(events, self._refresh_gates)
         self.drive_groups = DriveGroups(self.objects)
         self.slow_drivers: set[BlockDriver] = set()
@@ -179,8 +184,11 @@ class BlockGraph:
 
     def generate_name(self) -> str:
         """A name for a node that was given none; no client can choose such a name."""
-        self._generated += 1
-        return f"#block{self._generated:03d}"
+        while True:
+            self._generated += 1
+            name = f"#block{self._generated:03d}"
+            if name not in self.nodes and name not in self._opening:
+                return name
 
     # Sections.
 
@@ -389,16 +397,20 @@ class BlockGraph:
         node_name: str | None,
         *,
         monitor_owned: bool = False,
+        remembered_name: str | None = None,
     ) -> BlockNode:
         """Open an image and add its node.
 
         :param options: the driver's branch of `BlockdevOptions`.
         :param node_name: None for a generated name.
+        :param remembered_name: the name that was generated in an earlier run, if it is free.
         :raises GenericError: it cannot be opened; nothing is left behind.
         """
         if node_name is not None:
             self.check_new_name(node_name)
-        name = node_name if node_name is not None else self.generate_name()
+        name = node_name or remembered_name or self.generate_name()
+        if name in self.nodes or name in self._opening:
+            name = self.generate_name()
         node = BlockNode(self, name, driver, node_options)
         node.definition = options
         # The name is taken at once, so that a definition that uses one twice is refused, but nobody finds the node
@@ -418,6 +430,8 @@ class BlockGraph:
         self._add(node, opener.opened_after_file)
         node.bitmaps.resize(node.length)
         node.monitor_owned = monitor_owned
+        if self.bitmap_keeper is not None:
+            await self.bitmap_keeper.opened(node)
         return node
 
     def _add(self, node: BlockNode, opened_after_file: int) -> None:
@@ -452,6 +466,10 @@ class BlockGraph:
             raise GenericError(f"Node '{node.node_name}' has the busy bitmap '{busy[0].name}'")
         node.monitor_owned = False
         self._mark_unused(node)
+
+    def keep_node(self, node: BlockNode) -> None:
+        """Undo `delete_node`, in the same exclusive section."""
+        node.monitor_owned = True
 
     async def close_all(self) -> None:
         """Flush and close every node, whatever uses it. For shutdown."""
@@ -501,6 +519,8 @@ class BlockGraph:
                 },
             )
         finally:
+            if self.bitmap_keeper is not None:
+                await self.bitmap_keeper.closing(node)
             del self.nodes[node.node_name]
             await node.driver.close()
             self._drop_children(node)
@@ -720,7 +740,10 @@ class NodeOpener:
             below = self._graph.lookup(reference)
         else:
             before = len(self._graph.nodes)
-            below = await open_inline(self._graph, reference, inherit or self.flags, protocol=protocol)
+            remembered = self._graph.remembered_names.pop((self.node.node_name, name), None)
+            below = await open_inline(
+                self._graph, reference, inherit or self.flags, protocol=protocol, remembered_name=remembered
+            )
             self.opened_after_file += len(self._graph.nodes) - before if name != "file" else 0
             below.inherits_from, below.inherits_protocol = self.node, protocol
         try:

@@ -61,11 +61,19 @@ async def open_blockdev(graph: BlockGraph, options: BlockdevOptions) -> BlockNod
 
 
 async def open_inline(
-    graph: BlockGraph, options: BlockdevOptions, above: NodeOptions, *, protocol: bool
+    graph: BlockGraph,
+    options: BlockdevOptions,
+    above: NodeOptions,
+    *,
+    protocol: bool,
+    remembered_name: str | None = None,
 ) -> BlockNode:
     """Open a child that is defined in place; it lives as long as it is used.
 
+    :param remembered_name: the name that was generated for it in an earlier run.
     :raises GenericError: it cannot be opened.
     """
     inherited = node_options(options, above, protocol=protocol)
-    return await graph.open_node(make_driver(str(options.driver)), options, inherited, options.node_name)
+    return await graph.open_node(
+        make_driver(str(options.driver)), options, inherited, options.node_name, remembered_name=remembered_name
+    )

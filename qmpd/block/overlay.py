@@ -33,6 +33,11 @@ class Overlay:
         self._top = top
         self._moved: list[Child] | None = None
 
+    @property
+    def node(self) -> BlockNode:
+        """The overlay's node."""
+        return self._top
+
     def check(self) -> None:
         """Pass if `top` can be an overlay.
 

@@ -117,6 +117,15 @@ async def remove(ctx: RequestContext, export_id: str) -> bool:
     return True
 
 
+@writer
+async def forget_command_line(ctx: RequestContext) -> None:
+    """Note that the exports of an earlier run's command line are no more."""
+    query = update(Attachment).where(
+        Attachment.service_id == own(ctx), Attachment.deleted_us.is_(None), Attachment.origin != "client"
+    )
+    await session(ctx).execute(query.values(deleted_us=now_us()))
+
+
 @reader.primary
 async def restorable(ctx: RequestContext) -> list[AttachmentRecord]:
     """The exports that a client made and that are there, in the order in which to make them again."""

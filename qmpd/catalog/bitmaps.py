@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ForeignKey, Index, select, text
+from sqlalchemy import update as sqlalchemy_update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from qmpd.catalog.base import NEVER_AGAIN, PAGE, Base, as_record, now_us, own, page
@@ -159,6 +160,15 @@ async def remove(ctx: RequestContext, uuid: str) -> bool:
         return False
     row.removed_us = now_us()
     return True
+
+
+@writer
+async def forget_transient(ctx: RequestContext) -> None:
+    """Note that the bitmaps of an earlier run that were in memory only are no more."""
+    query = sqlalchemy_update(Bitmap).where(
+        Bitmap.service_id == own(ctx), Bitmap.removed_us.is_(None), Bitmap.persistent.is_(False)
+    )
+    await session(ctx).execute(query.values(removed_us=now_us()))
 
 
 @reader.primary

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ForeignKey, Index, select, text
+from sqlalchemy import update as sqlalchemy_update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from qmpd.catalog.base import NEVER_AGAIN, PAGE, Base, as_record, get_metadata, now_us, own, page, put_metadata
@@ -124,6 +125,15 @@ async def remove(ctx: RequestContext, node_name: str) -> bool:
         return False
     row.deleted_us = now_us()
     return True
+
+
+@writer
+async def forget_command_line(ctx: RequestContext) -> None:
+    """Note that the nodes of an earlier run's command line are no more."""
+    query = sqlalchemy_update(Volume).where(
+        Volume.service_id == own(ctx), Volume.deleted_us.is_(None), Volume.origin != "client"
+    )
+    await session(ctx).execute(query.values(deleted_us=now_us()))
 
 
 @reader.primary

@@ -9,6 +9,7 @@ from qmpd.block.info import DeviceInfoCache, graph_info
 from qmpd.block.opening import open_blockdev
 from qmpd.block.permissions import Perm
 from qmpd.block.resizing import resize
+from qmpd.commands.recording import Recording
 from qmpd.monitor.context import RawJSON, RequestContext
 from qmpd.monitor.dispatcher import command
 
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 class BlockCommands:
     """blockdev-add, blockdev-del, block_resize and the queries about nodes."""
 
-    def __init__(self, graph: BlockGraph) -> None:
+    def __init__(self, graph: BlockGraph, recording: Recording | None = None) -> None:
         self._graph = graph
+        self._recording = recording or Recording()
         self._infos = DeviceInfoCache()
 
     @command("blockdev-add")
@@ -37,7 +39,12 @@ class BlockCommands:
         :raises GenericError: it cannot be opened, or its name is missing or taken.
         """
         async with self._graph.exclusive():
-            await open_blockdev(self._graph, args)
+            node = await open_blockdev(self._graph, args)
+            try:
+                await self._recording.save(ctx)
+            except BaseException:
+                await self._graph.delete_node(node)
+                raise
 
     @command("blockdev-del")
     async def blockdev_del(self, ctx: RequestContext, args: QObjBlockdevDelArg) -> None:
@@ -49,6 +56,11 @@ class BlockCommands:
             node = self._graph.lookup_node(args.node_name)
             node.blockers.check(BlockOp.DELETE)
             await self._graph.delete_node(node)
+            try:
+                await self._recording.save(ctx)
+            except BaseException:
+                self._graph.keep_node(node)
+                raise
 
     @command("block_resize")
     async def block_resize(self, ctx: RequestContext, args: QObjBlockResizeArg) -> None:
@@ -58,6 +70,7 @@ class BlockCommands:
         """
         async with self._graph.exclusive():
             await resize(self._graph, self._graph.lookup_either(args.device, args.node_name), args.size, Perm.RESIZE)
+            self._recording.later()
 
     @command("query-named-block-nodes")
     def query_named_block_nodes(self, ctx: RequestContext, args: QObjQueryNamedBlockNodesArg) -> RawJSON:

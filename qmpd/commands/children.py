@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qmpd.commands.recording import Recording
 from qmpd.errors import GenericError
 from qmpd.monitor.context import RequestContext
 from qmpd.monitor.dispatcher import command
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 class ChildCommands:
     """x-blockdev-change."""
 
-    def __init__(self, graph: BlockGraph) -> None:
+    def __init__(self, graph: BlockGraph, recording: Recording | None = None) -> None:
         self._graph = graph
+        self._recording = recording or Recording()
 
     @command("x-blockdev-change")
     async def change(self, ctx: RequestContext, args: QObjXBlockdevChangeArg) -> None:
@@ -42,6 +44,7 @@ class ChildCommands:
                     quorum.add_child(added)
                 elif args.child is not None:
                     quorum.remove_child(args.child)
+            self._recording.later()
 
 
 def _quorum(node: BlockNode) -> QuorumDriver:

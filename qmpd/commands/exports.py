@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qmpd.commands.addresses import socket_address
+from qmpd.commands.recording import Recording
 from qmpd.errors import GenericError
 from qmpd.export.base import ExportSettings
 from qmpd.export.nbd.export import BitmapReference, NbdSettings
@@ -28,9 +29,10 @@ if TYPE_CHECKING:
 class ExportCommands:
     """nbd-server-start, -stop, -add, -remove, block-export-add, block-export-del, query-block-exports."""
 
-    def __init__(self, graph: BlockGraph, exports: ExportManager) -> None:
+    def __init__(self, graph: BlockGraph, exports: ExportManager, recording: Recording | None = None) -> None:
         self._graph = graph
         self._exports = exports
+        self._recording = recording or Recording()
 
     @command("nbd-server-start")
     async def nbd_server_start(self, ctx: RequestContext, args: QObjNbdServerStartArg) -> None:
@@ -43,7 +45,14 @@ class ExportCommands:
 
             find_server_creds(self._graph.objects.find(args.tls_creds), args.tls_creds)
             raise GenericError("The NBD server does not speak TLS; leave 'tls-creds' out, or listen at a Unix socket")
-        await self._exports.start_nbd_server(socket_address(args.addr), args.max_connections or 0)
+        await self._exports.start_nbd_server(
+            socket_address(args.addr), args.max_connections or 0, {**args.to_json(), "addr": args.addr.to_json()}
+        )
+        try:
+            await self._recording.save(ctx)
+        except BaseException:
+            await self._exports.stop_nbd_server()
+            raise
 
     @command("nbd-server-stop")
     async def nbd_server_stop(self, ctx: RequestContext, args: None) -> None:
@@ -52,6 +61,7 @@ class ExportCommands:
         :raises GenericError: it does not run.
         """
         await self._exports.stop_nbd_server()
+        self._recording.later()
 
     @command("block-export-add")
     async def block_export_add(self, ctx: RequestContext, args: BlockExportOptions) -> None:
@@ -72,7 +82,7 @@ class ExportCommands:
             [_bitmap_reference(bitmap) for bitmap in args.bitmaps or ()],
             bool(args.allocation_depth),
         )
-        await self._exports.add_nbd(settings, nbd)
+        await self._add(ctx, settings, nbd, args.to_json())
 
     @command("block-export-del")
     def block_export_del(self, ctx: RequestContext, args: QObjBlockExportDelArg) -> None:
@@ -93,7 +103,16 @@ class ExportCommands:
         name = args.device if args.name is None else args.name
         settings = ExportSettings(name, node.node_name, writable=bool(args.writable) and not node.read_only)
         bitmaps = [] if args.bitmap is None else [BitmapReference(args.bitmap)]
-        await self._exports.add_nbd(settings, NbdSettings(name, args.description, bitmaps))
+        definition: dict[str, Any] = {
+            "type": "nbd",
+            "id": name,
+            "name": name,
+            "node-name": node.node_name,
+            "writable": settings.writable,
+            **({} if args.description is None else {"description": args.description}),
+            **({} if args.bitmap is None else {"bitmaps": [args.bitmap]}),
+        }
+        await self._add(ctx, settings, NbdSettings(name, args.description, bitmaps), definition)
 
     @command("nbd-server-remove")
     def nbd_server_remove(self, ctx: RequestContext, args: QObjNbdServerRemoveArg) -> None:
@@ -118,11 +137,22 @@ class ExportCommands:
             for export in self._exports.query()
         ]
 
+    async def _add(
+        self, ctx: RequestContext, settings: ExportSettings, nbd: NbdSettings, definition: dict[str, Any]
+    ) -> None:
+        await self._exports.add_nbd(settings, nbd, definition)
+        try:
+            await self._recording.save(ctx)
+        except BaseException:
+            self._exports.remove_hard(settings.export_id)
+            raise
+
     def _remove(self, export_id: str, mode: str | None) -> None:
         if mode == "hard":
             self._exports.remove_hard(export_id)
         else:
             self._exports.remove_safe(export_id)
+        self._recording.later()
 
 
 def _bitmap_reference(bitmap: BlockDirtyBitmapOrStr) -> BitmapReference:

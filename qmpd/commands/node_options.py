@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qmpd.commands.recording import Recording
 from qmpd.errors import GenericError
 from qmpd.monitor.context import RequestContext
 from qmpd.monitor.dispatcher import command
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 class NodeOptionCommands:
     """blockdev-reopen, block-set-write-threshold and x-blockdev-set-iothread."""
 
-    def __init__(self, graph: BlockGraph) -> None:
+    def __init__(self, graph: BlockGraph, recording: Recording | None = None) -> None:
         self._graph = graph
+        self._recording = recording or Recording()
 
     @command("blockdev-reopen")
     async def reopen(self, ctx: RequestContext, args: QObjBlockdevReopenArg) -> None:
@@ -30,6 +32,7 @@ class NodeOptionCommands:
 
         async with self._graph.exclusive():
             await reopen(self._graph, plan(self._graph, args.options))
+            self._recording.later()
 
     @command("block-set-write-threshold")
     def set_write_threshold(self, ctx: RequestContext, args: QObjBlockSetWriteThresholdArg) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from qmpd.commands.recording import Recording
 from qmpd.monitor.context import RequestContext
 from qmpd.monitor.dispatcher import command
 
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 class ObjectCommands:
     """object-add, object-del, qom-list, qom-get, qom-set, qom-list-types, qom-list-properties."""
 
-    def __init__(self, objects: ObjectTree) -> None:
+    def __init__(self, objects: ObjectTree, recording: Recording | None = None) -> None:
         self._objects = objects
+        self._recording = recording or Recording()
 
     @command("object-add")
     async def object_add(self, ctx: RequestContext, args: ObjectOptions) -> None:
@@ -36,6 +38,11 @@ class ObjectCommands:
         properties = args.to_json()
         type_name, object_id = properties.pop("qom-type"), properties.pop("id")
         await self._objects.add(type_name, object_id, properties)
+        try:
+            await self._recording.save(ctx)
+        except BaseException:
+            self._objects.remove(object_id)
+            raise
 
     @command("object-del")
     def object_del(self, ctx: RequestContext, args: QObjObjectDelArg) -> None:
@@ -44,6 +51,7 @@ class ObjectCommands:
         :raises GenericError: there is none, or it is in use.
         """
         self._objects.remove(args.id)
+        self._recording.later()
 
     @command("qom-list")
     def qom_list(self, ctx: RequestContext, args: QObjQomListArg) -> list[dict[str, Any]]:
@@ -75,6 +83,7 @@ class ObjectCommands:
         taking_effect = self._objects.set(args.path, args.property, args.value)
         if taking_effect is not None:
             await taking_effect
+        self._recording.later()
 
     @command("qom-list-types")
     def qom_list_types(self, ctx: RequestContext, args: QObjQomListTypesArg) -> list[dict[str, Any]]:

@@ -7,8 +7,9 @@ away under it. Leans on `qmpd.block`; must never know how one kind of export tal
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 from qmpd.block.drive import GuestBackend
 from qmpd.block.graph import BlockGraph
@@ -33,6 +34,16 @@ class ExportSettings:
     iothread: str | None = None
 
 
+class ClientLog(Protocol):
+    """Is told who uses exports."""
+
+    def connected(self, export_id: str, address: str) -> Any:
+        """A client has chosen an export; what `disconnected` wants."""
+
+    def disconnected(self, token: Any) -> None:
+        """That client has gone."""
+
+
 class ExportBlockBackend(GuestBackend):
     """The backend of an export: error messages name it after that."""
 
@@ -50,6 +61,8 @@ class BlockExport(ABC):
 
     :cvar kind: its type as in the schema's `BlockExportType`.
     :ivar shutting_down: it has been asked to go; it is gone when its clients are.
+    :ivar definition: the `BlockExportOptions` that would make it, as JSON.
+    :ivar client_log: is told who uses it, if anybody wants to know.
     """
 
     kind: ClassVar[str]
@@ -58,6 +71,8 @@ class BlockExport(ABC):
         self.export_id = export_id
         self.backend = backend
         self.shutting_down = False
+        self.definition: Mapping[str, Any] | None = None
+        self.client_log: ClientLog | None = None
 
     @property
     def node_name(self) -> str:

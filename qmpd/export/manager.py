@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from qmpd.block.graph import BlockGraph
 from qmpd.errors import GenericError
 from qmpd.events import EventSink
-from qmpd.export.base import BlockExport, ExportSettings
+from qmpd.export.base import BlockExport, ClientLog, ExportSettings
 from qmpd.export.nbd.export import NbdExport, NbdSettings
 from qmpd.export.nbd.server import NbdServer
 from qmpd.objects.base import UserObject
@@ -39,6 +40,8 @@ class ExportManager:
     """The exports, by id, and the NBD server.
 
     :param events: gets BLOCK_EXPORT_DELETED.
+    :ivar server_definition: the arguments of nbd-server-start that would start the server again, while it runs.
+    :ivar client_log: is told who uses exports that are made from now on.
     """
 
     def __init__(self, graph: BlockGraph, events: EventSink, server: NbdServer | None = None) -> None:
@@ -48,14 +51,20 @@ class ExportManager:
         self._removals: dict[str, asyncio.Task[None]] = {}
         self._threads: dict[str, UserObject] = {}
         self.nbd = server or NbdServer()
+        self.server_definition: Mapping[str, Any] | None = None
+        self.client_log: ClientLog | None = None
 
-    async def start_nbd_server(self, address: Address, max_connections: int = 0) -> None:
+    async def start_nbd_server(
+        self, address: Address, max_connections: int = 0, definition: Mapping[str, Any] | None = None
+    ) -> None:
         """Start the NBD server.
 
         :param max_connections: 0 for any number.
+        :param definition: the arguments of nbd-server-start that would start it again.
         :raises GenericError: it runs already, or cannot listen there.
         """
         await self.nbd.start(address, max_connections)
+        self.server_definition = definition
 
     async def stop_nbd_server(self) -> None:
         """Remove all NBD exports, disconnect all clients, stop listening.
@@ -64,16 +73,21 @@ class ExportManager:
         """
         self.nbd.check_running()
         clients = self.nbd.stop()
+        self.server_definition = None
         await self._remove_all(NbdExport.kind)
         for client in clients:
             await client.wait_closed()
 
-    async def add_nbd(self, settings: ExportSettings, nbd: NbdSettings) -> None:
+    async def add_nbd(
+        self, settings: ExportSettings, nbd: NbdSettings, definition: Mapping[str, Any] | None = None
+    ) -> None:
         """Export a node over NBD.
 
+        :param definition: the arguments of block-export-add that would make it again.
         :raises GenericError: see `NbdExport.open`; or the id is ill-formed or taken, or there is no such I/O thread.
         """
         await self._add(settings, lambda: NbdExport.open(self._graph, self.nbd, settings, nbd))
+        self._exports[settings.export_id].definition = definition
 
     async def _add(self, settings: ExportSettings, make: Callable[[], BlockExport]) -> None:
         export_id = settings.export_id
@@ -87,7 +101,8 @@ class ExportManager:
             if export_id in self._exports:
                 raise GenericError(f"The export id '{export_id}' is in use; choose another 'id'")
             thread = self._find_thread(settings.iothread)
-            self._exports[export_id] = make()
+            export = self._exports[export_id] = make()
+            export.client_log = self.client_log
             if thread is not None:
                 thread.use(f"export '{export_id}'")
                 self._threads[export_id] = thread

@@ -24,8 +24,8 @@ import socket
 import struct
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from typing import Any, Protocol, cast
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from qmpd.chardev.endpoint import Endpoint
 from qmpd.errors import GenericError
@@ -33,6 +33,9 @@ from qmpd.monitor.context import PeerCredentials, RequestContext
 from qmpd.monitor.dispatcher import Dispatcher, Handler, failure
 from qmpd.monitor.events import EventBus
 from qmpd.wire.session import Incoming, Mode, Refused, Request, Session
+
+if TYPE_CHECKING:
+    from qmpd.catalog.catalog import Catalog
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +70,12 @@ class Hub(Protocol):
     def request_ids(self) -> Iterator[int]: ...
 
     @property
+    def catalog(self) -> Catalog | None: ...
+
+    @property
+    def capabilities(self) -> Sequence[str]: ...
+
+    @property
     def negotiation_handlers(self) -> Mapping[str, Handler]: ...
 
     @property
@@ -90,7 +99,7 @@ class Connection(Endpoint):
         self.pretty = pretty
         self.peer: PeerCredentials | None = None
         self._hub = hub
-        self._session = Session(pretty=pretty)
+        self._session = Session(pretty=pretty, offered=hub.capabilities)
         self._handlers = hub.negotiation_handlers
         self._negotiating = True
         self._loop = asyncio.get_running_loop()
@@ -160,6 +169,11 @@ class Connection(Endpoint):
         return any(events & select.POLLHUP for _, events in poll.poll(0))
 
     # -- the monitor's side
+
+    @property
+    def numbered(self) -> bool:
+        """The client wants events with their sequence numbers."""
+        return self._session.numbered
 
     def send_event(self, line: bytes) -> None:
         """Queue an event behind the replies that came before it."""
@@ -346,7 +360,10 @@ class Connection(Endpoint):
             self._hub.events.add(self)
 
     def _context(self) -> RequestContext:
-        return RequestContext(next(self._hub.request_ids), self.session_id, self.peer, time.time(), self._session)
+        hub = self._hub
+        return RequestContext(
+            next(hub.request_ids), self.session_id, self.peer, time.time(), self._session, hub.catalog
+        )
 
     def _overtake(self) -> None:
         """While an asynchronous command runs: answer out-of-band requests, keep the others in order."""

@@ -13,11 +13,11 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import orjson
 
-from qmpd.wire.session import event_line, reformat_pretty
+from qmpd.wire.session import event_line, numbered_line, reformat_pretty
 
 Listener = Callable[[str, Mapping[str, object]], None]
 Check = Callable[[str, object], None]
@@ -45,11 +45,31 @@ RATE_LIMITS: Mapping[str, RateLimit] = {
 disk would otherwise fill every monitor with one event a request."""
 
 
+class Event(NamedTuple):
+    """An event on its way; `line` is its message without a number, `data` is JSON-ready."""
+
+    name: str
+    data: Mapping[str, object]
+    seconds: int
+    microseconds: int
+    line: bytes
+
+
+class EventHistory(Protocol):
+    """Keeps the events that were sent."""
+
+    def append(self, event: Event) -> int:
+        """Keep `event`; answers with its sequence number. Must neither wait nor fail."""
+
+
 class EventReceiver(Protocol):
-    """A session that has been negotiated."""
+    """A session that has been negotiated; `numbered` ones want the sequence number of each event."""
 
     @property
     def pretty(self) -> bool: ...
+
+    @property
+    def numbered(self) -> bool: ...
 
     def send_event(self, line: bytes) -> None: ...
 
@@ -60,15 +80,17 @@ class EventBus:
     :param limits: which events come how often at most.
     :param check: called with each event's name and data before anything else; for tests that hold events
         against the schema.
+    :ivar history: keeps what is sent, and numbers it; None if nobody does.
     """
 
     def __init__(self, limits: Mapping[str, RateLimit] = RATE_LIMITS, check: Check | None = None) -> None:
         self._limits = limits
         self._check = check
+        self.history: EventHistory | None = None
         self._receivers: dict[EventReceiver, None] = {}
         self._listeners: dict[int, Listener] = {}
         self._next_listener = 0
-        self._pending: dict[tuple[str, object], bytes | None] = {}
+        self._pending: dict[tuple[str, object], Event | None] = {}
         self._timers: dict[tuple[str, object], asyncio.TimerHandle] = {}
 
     def add(self, receiver: EventReceiver) -> None:
@@ -95,15 +117,15 @@ class EventBus:
         limit = self._limits.get(name)
         if limit is not None:
             self._emit_limited(name, data, limit)
-        elif self._receivers:
-            self._deliver(_line(name, data))
+        elif self._receivers or self.history is not None:
+            self._deliver(_event(name, data))
 
     def flush(self) -> None:
         """Send what a rate limit holds back: there will be no later."""
         pending, self._pending = self._pending, {}
-        for line in pending.values():
-            if line is not None:
-                self._deliver(line)
+        for event in pending.values():
+            if event is not None:
+                self._deliver(event)
 
     def close(self) -> None:
         """Forget what a rate limit holds back."""
@@ -113,12 +135,12 @@ class EventBus:
         self._pending.clear()
 
     def _emit_limited(self, name: str, data: Mapping[str, object] | None, limit: RateLimit) -> None:
-        line = _line(name, data)
+        event = _event(name, data)
         key = (name, str((data or {}).get(limit.key)) if limit.key else None)
         if key in self._timers:
-            self._pending[key] = line
+            self._pending[key] = event
             return
-        self._deliver(line)
+        self._deliver(event)
         self._start_timer(key, limit.period)
 
     def _start_timer(self, key: tuple[str, object], period: float) -> None:
@@ -127,22 +149,30 @@ class EventBus:
 
     def _period_over(self, key: tuple[str, object], period: float) -> None:
         del self._timers[key]
-        line = self._pending.pop(key, None)
-        if line is not None:
-            self._deliver(line)
+        event = self._pending.pop(key, None)
+        if event is not None:
+            self._deliver(event)
             self._start_timer(key, period)
 
-    def _deliver(self, line: bytes) -> None:
-        tall: bytes | None = None
+    def _deliver(self, event: Event) -> None:
+        number = None if self.history is None else self.history.append(event)
+        lines: dict[tuple[bool, bool], bytes] = {(False, False): event.line}
         for receiver in list(self._receivers):
-            if not receiver.pretty:
-                receiver.send_event(line)
-                continue
-            if tall is None:
-                tall = reformat_pretty(line)
-            receiver.send_event(tall)
+            form = (receiver.pretty, receiver.numbered)
+            line = lines.get(form)
+            if line is None:
+                line = lines[form] = _in_form(event.line, *form, number)
+            receiver.send_event(line)
 
 
-def _line(name: str, data: Mapping[str, object] | None) -> bytes:
+def _event(name: str, data: Mapping[str, object] | None) -> Event:
     seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
-    return event_line(name, data, seconds, nanoseconds // 1000)
+    microseconds = nanoseconds // 1000
+    return Event(name, data or {}, seconds, microseconds, event_line(name, data, seconds, microseconds))
+
+
+def _in_form(line: bytes, pretty: bool, numbered: bool, number: int | None) -> bytes:
+    """An event's message as a session wants it."""
+    if numbered and number is not None:
+        line = numbered_line(line, number)
+    return reformat_pretty(line) if pretty else line

@@ -9,11 +9,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from qmpd.monitor.connection import Connection, Spawn
 from qmpd.monitor.dispatcher import Dispatcher
 from qmpd.monitor.events import EventBus
-from qmpd.wire.session import NEGOTIATION_COMMAND
+from qmpd.wire.session import CAPABILITIES, NEGOTIATION_COMMAND
+
+if TYPE_CHECKING:
+    from qmpd.catalog.catalog import Catalog
 
 CLOSE_SECONDS = 1.0
 """How long a client has, when the daemon ends, to read what was sent to it."""
@@ -26,6 +30,8 @@ class Monitor:
     :param events: the bus that sessions get their events from.
     :param spawn: makes a task of an asynchronous command; the task outlives its session.
     :param version: what the greeting says, as query-version does.
+    :ivar catalog: the daemon's catalog, for the contexts of commands.
+    :ivar capabilities: what greetings offer.
     """
 
     def __init__(self, dispatcher: Dispatcher, events: EventBus, spawn: Spawn, version: object) -> None:
@@ -33,6 +39,8 @@ class Monitor:
         self.events = events
         self.spawn = spawn
         self.version = version
+        self.catalog: Catalog | None = None
+        self.capabilities: tuple[str, ...] = CAPABILITIES
         self.request_ids = itertools.count(1)
         self._session_ids = itertools.count(1)
         handlers = dispatcher.handlers

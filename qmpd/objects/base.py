@@ -73,6 +73,7 @@ class UserObject(QomObject):
 
     :ivar complete: it has been made: what is not meant to change is fixed from now on.
     :ivar users: what uses it, in words for messages.
+    :ivar definition: the properties as clients have given them.
     """
 
     def __init__(self, object_id: str, tree: ObjectTree) -> None:
@@ -80,6 +81,7 @@ class UserObject(QomObject):
         self.tree = tree
         self.complete = False
         self.users: list[str] = []
+        self.definition: dict[str, Any] = {}
 
     async def load(self, offload: Offload) -> None:
         """Read what the properties name, and check it. Called once, with all properties set.

@@ -78,6 +78,7 @@ class ObjectTree:
         finally:
             self._making.remove(object_id)
         made.complete = True
+        made.definition = dict(properties)
         self._objects.below[object_id] = made
         self._root.below["objects"] = self._objects
         return made
@@ -150,7 +151,11 @@ class ObjectTree:
         found = _property(owner, name)
         if found.set is None:
             raise GenericError(f"Property '{owner.type_name}.{name}' is not writable")
-        return _change(owner, name, _validated(found, value))
+        valid = _validated(found, value)
+        change = _change(owner, name, valid)
+        if isinstance(owner, UserObject):
+            owner.definition[name] = valid
+        return change
 
     def _resolve_one(self, path: str) -> QomObject:
         try:

@@ -21,6 +21,7 @@ from qmpd.options.model import (
     Option,
     OptionError,
     Options,
+    StateOption,
 )
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     "Option",
     "OptionError",
     "Options",
+    "StateOption",
     "parse_options",
 ]

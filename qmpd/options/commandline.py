@@ -19,14 +19,15 @@ from qmpd.options.commands import (
     read_nbd_server,
     read_object,
 )
-from qmpd.options.model import DriveOption, Option, OptionError, Options
+from qmpd.options.model import DriveOption, Option, OptionError, Options, StateOption
 from qmpd.options.usage import USAGE
 
 Reader = Callable[[str], Option | list[Option]]
 """Reads an option's value; raises `ValueError`."""
 
 _HELP = {"chardev": chardev_help, "device": device_help, "object": object_help}
-_SETTINGS = ("pidfile", "trace")
+_CATALOG = ("catalog", "catalog-replica")
+_SETTINGS = ("pidfile", "trace", *_CATALOG)
 _WITHOUT_VALUE = ("daemonize", "help", "version")
 _SHORT = {"h": "help", "V": "version", "T": "trace"}
 
@@ -41,6 +42,7 @@ def parse_options(words: Sequence[str], version: str) -> Options:
     steps: list[Option] = []
     daemonize = False
     pidfile: str | None = None
+    catalog: dict[str, str] = {}
     for name, value in _split(words, (*readers, *_SETTINGS)):
         if name == "help":
             return Options(answer=USAGE)
@@ -52,10 +54,26 @@ def parse_options(words: Sequence[str], version: str) -> Options:
             daemonize = True
         elif name == "pidfile":
             pidfile = value
+        elif name in _CATALOG:
+            catalog[name] = value
         elif name in readers:
             read = _located(name, value, readers[name])
             steps += read if isinstance(read, list) else [read]
-    return Options(tuple(steps), daemonize, pidfile)
+    return Options(
+        tuple(steps), daemonize, pidfile, _state_of(steps, catalog), *(catalog.get(name) for name in _CATALOG)
+    )
+
+
+def _state_of(steps: Sequence[Option], catalog: Mapping[str, str]) -> StateOption | None:
+    """The state directory; there may be one, and the catalog needs it."""
+    found = [step for step in steps if isinstance(step, StateOption)]
+    if len(found) > 1:
+        raise OptionError(f"{found[1].source}: there can be only one state directory")
+    if catalog and not found:
+        raise OptionError(f"--{next(iter(catalog))}: needs --state-dir, which says whose entries are this daemon's")
+    if "catalog-replica" in catalog and "catalog" not in catalog:
+        raise OptionError("--catalog-replica: needs --catalog, of which it is a standby")
+    return found[0] if found else None
 
 
 def option_names() -> list[str]:
@@ -75,6 +93,7 @@ def _readers() -> Mapping[str, Reader]:
         "drive": lambda text: DriveOption(f"--drive {text}", text),
         "nbd-server": read_nbd_server,
         "export": read_export,
+        "state-dir": lambda text: StateOption(f"--state-dir {text}", text),
     }
 
 

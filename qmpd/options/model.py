@@ -77,6 +77,14 @@ class ExportOption:
     arguments: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class StateOption:
+    """`--state-dir`: what the last run had is made again at its place among the options."""
+
+    source: str
+    path: str
+
+
 Option = (
     ChardevOption
     | MonitorOption
@@ -86,6 +94,7 @@ Option = (
     | DeviceOption
     | NbdServerOption
     | ExportOption
+    | StateOption
 )
 
 
@@ -96,10 +105,16 @@ class Options:
     :param steps: what is to be built, in order.
     :param daemonize: go to the background when everything is up.
     :param pidfile: where the process id is written, or None.
+    :param state: the state directory, or None.
+    :param catalog: the URL of the catalog, None for one in the state directory.
+    :param replica: the URL of a standby of it, or None.
     :param answer: text to print instead of running (`--help`, `--version`), or None.
     """
 
     steps: tuple[Option, ...] = ()
     daemonize: bool = False
     pidfile: str | None = None
+    state: StateOption | None = None
+    catalog: str | None = None
+    replica: str | None = None
     answer: str | None = None

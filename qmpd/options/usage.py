@@ -53,6 +53,14 @@ A storage daemon that speaks QMP.
                          start the NBD server
   --export [type=]nbd,id=<id>,node-name=<name>[,name=<name>][,writable=on|off]
                          export a block node
+  --state-dir <directory>
+                         keep nodes, exports, bitmaps, jobs and events in a
+                         directory; at this place among the options, make again
+                         what the last run had
+  --catalog <URL>        keep them in PostgreSQL (postgresql://...) instead of a
+                         file in the state directory
+  --catalog-replica <URL>
+                         a standby of that database, for queries
   --daemonize            go to the background once everything is up
   --pidfile <path>       write the process id to a file, and lock it
 

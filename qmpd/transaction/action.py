@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from qmpd.transaction.env import TransactionEnv
+from qmpd.transaction.outcome import Demand, Fact
 
 if TYPE_CHECKING:
     from qmpd.block.node import BlockNode
@@ -39,6 +40,14 @@ class TransactionAction(ABC):
 
     def nodes(self) -> Sequence[BlockNode]:
         """The nodes to be drained. What does not exist is left out: `prepare` reports it."""
+        return ()
+
+    def demand(self) -> Demand:
+        """What the action will use of what may be limited, as far as that can be told before `prepare`."""
+        return Demand()
+
+    def outcome(self) -> Sequence[Fact]:
+        """What has happened if the transaction commits, for the record; asked after `prepare` of all actions."""
         return ()
 
     @abstractmethod

@@ -3,6 +3,7 @@
 The order of things is the point of this module:
 
     build all, refuse what cannot be grouped      nothing has been touched
+    ask the recorder whether it may be            may fail, may wait; nothing stands still as yet
     hold the graph, drain all nodes of all actions
         prepare in order                          may fail, may wait
         record                                    may fail, may wait; the last thing that does
@@ -23,16 +24,17 @@ import importlib
 import inspect
 import logging
 import pkgutil
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from qmpd.block.unbroken import see_through
 from qmpd.errors import GenericError, os_error_text
 from qmpd.transaction import kinds as kinds_package
 from qmpd.transaction.action import TransactionAction
 from qmpd.transaction.env import CompletionMode, TransactionEnv
+from qmpd.transaction.outcome import Demand, Fact
 
 if TYPE_CHECKING:
     from qmpd.block.graph import BlockGraph
@@ -43,8 +45,27 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-Recorder = Callable[[TransactionEnv, Sequence[TransactionAction]], Awaitable[None]]
-"""Stores the outcome of prepared actions durably; if it raises, the transaction aborts."""
+class Record(Protocol):
+    """The record of one transaction."""
+
+    async def store(self, facts: Sequence[Fact]) -> None:
+        """All actions are prepared: store their outcome durably.
+
+        :raises QMPError: it cannot be stored; the transaction aborts.
+        """
+
+    def abandon(self) -> None:
+        """The transaction has not happened. Plain, cannot fail; without effect once `store` has succeeded."""
+
+
+class Recorder(Protocol):
+    """Keeps a durable record of what transactions do, and of limits to that."""
+
+    async def begin(self, env: TransactionEnv, demand: Demand) -> Record:
+        """A transaction is asked for; nothing stands still as yet.
+
+        :raises QMPError: there is not as much as it wants, or no record can be kept. Then it does not happen.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +83,7 @@ class ActionRequest:
 class TransactionEngine:
     """Runs transactions, one at a time.
 
-    :param recorder: stores the outcome; without one nothing is stored.
+    :param recorder: keeps a record; without one nothing is stored. May be set later.
     :param kinds: the action kinds by name; by default those found in `qmpd.transaction.kinds`.
     """
 
@@ -80,7 +101,7 @@ class TransactionEngine:
         self._jobs = jobs
         self._events = events
         self._services = services
-        self._recorder = recorder
+        self.recorder = recorder
         self._kinds = discover_kinds(kinds_package) if kinds is None else kinds
 
     @property
@@ -97,8 +118,14 @@ class TransactionEngine:
         """
         env = self._make_env(completion_mode, context)
         actions = [self._build(request, env) for request in requests]
-        async with self._graph.exclusive(), self._graph.drained(_nodes_of(actions)):
-            await self._carry_out(actions, env)
+        record = await self._begin_record(env, actions)
+        try:
+            async with self._graph.exclusive(), self._graph.drained(_nodes_of(actions)):
+                await self._carry_out(actions, env, record)
+        except BaseException:
+            if record is not None:
+                record.abandon()
+            raise
         return actions
 
     async def run_single(self, kind: str, data: Any, context: RequestContext) -> TransactionAction:
@@ -130,13 +157,23 @@ class TransactionEngine:
             )
         return cls(request.data, env)
 
-    async def _carry_out(self, actions: Sequence[TransactionAction], env: TransactionEnv) -> None:
+    async def _begin_record(self, env: TransactionEnv, actions: Sequence[TransactionAction]) -> Record | None:
+        if self.recorder is None:
+            return None
+        return await self.recorder.begin(env, sum((action.demand() for action in actions), Demand()))
+
+    async def _carry_out(
+        self, actions: Sequence[TransactionAction], env: TransactionEnv, record: Record | None
+    ) -> None:
         begun: list[TransactionAction] = []
+        late_cancellation: asyncio.CancelledError | None = None
         try:
             for action in actions:
                 begun.append(action)
                 await _prepare(action)
-            late_cancellation = await self._record(env, actions)
+            if record is not None:
+                # Whatever happens to the caller's task; a cancellation that comes too late is told in the end.
+                late_cancellation = await see_through(_stored(record, actions))
         except BaseException:
             _undo(begun, env)
             raise
@@ -149,14 +186,6 @@ class TransactionEngine:
         if late_cancellation is not None:
             raise late_cancellation
 
-    async def _record(
-        self, env: TransactionEnv, actions: Sequence[TransactionAction]
-    ) -> asyncio.CancelledError | None:
-        """Record, whatever happens to the caller's task; return a cancellation that came too late."""
-        if self._recorder is None:
-            return None
-        return await see_through(_recorded(self._recorder, env, actions))
-
 
 async def _prepare(action: TransactionAction) -> None:
     try:
@@ -165,9 +194,9 @@ async def _prepare(action: TransactionAction) -> None:
         raise GenericError(f"Action '{action.kind}' failed: {os_error_text(error)}") from error
 
 
-async def _recorded(recorder: Recorder, env: TransactionEnv, actions: Sequence[TransactionAction]) -> None:
+async def _stored(record: Record, actions: Sequence[TransactionAction]) -> None:
     try:
-        await recorder(env, actions)
+        await record.store([fact for action in actions for fact in action.outcome()])
     except OSError as error:
         raise GenericError(f"The transaction could not be recorded: {os_error_text(error)}") from error
 

@@ -11,7 +11,7 @@ request ahead of it may change the mode.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 
 from qmpd.errors import CommandNotFound, ErrorClass, GenericError, QMPError
@@ -20,7 +20,10 @@ from qmpd.wire.framing import Framer
 from qmpd.wire.lenient import MAX_NESTING, Malformed
 
 CAPABILITIES = ("oob",)
-"""The capabilities that the greeting offers."""
+"""The capabilities that every greeting offers."""
+
+EVENT_REPLAY = "event-replay"
+"""The capability of a server that keeps events: they come with their sequence numbers."""
 
 NEGOTIATION_COMMAND = "qmp_capabilities"
 
@@ -71,19 +74,25 @@ class Session:
 
     :param pretty: write replies and events over several lines, for human eyes.
     :param framer: how bytes become JSON values; a test may set other limits.
+    :param offered: the capabilities that the greeting offers.
+    :ivar numbered: events are wanted with their sequence numbers.
     """
 
-    __slots__ = ("_framer", "mode", "oob", "pretty")
+    __slots__ = ("_framer", "mode", "numbered", "offered", "oob", "pretty")
 
-    def __init__(self, *, pretty: bool = False, framer: Framer | None = None) -> None:
+    def __init__(
+        self, *, pretty: bool = False, framer: Framer | None = None, offered: Sequence[str] = CAPABILITIES
+    ) -> None:
         self._framer = framer or Framer()
+        self.offered = offered
+        self.numbered = False
         self.mode = Mode.NEGOTIATION
         self.oob = False
         self.pretty = pretty
 
     def greeting(self, version: object) -> bytes:
         """The first line to the client; `version` is what query-version returns."""
-        return self._line({"QMP": {"version": version, "capabilities": list(CAPABILITIES)}})
+        return self._line({"QMP": {"version": version, "capabilities": list(self.offered)}})
 
     def negotiate(self, enable: Iterable[str]) -> None:
         """Carry out `qmp_capabilities`.
@@ -94,9 +103,11 @@ class Session:
         if self.mode is Mode.COMMAND:
             raise CommandNotFound("Capabilities negotiation is already over; 'qmp_capabilities' is used once")
         wanted = set(enable)
-        for capability in sorted(wanted.difference(CAPABILITIES)):
-            raise GenericError(f"Capability {capability!r} in member 'enable' is unknown; 'oob' is available")
+        for capability in sorted(wanted.difference(self.offered)):
+            available = ", ".join(repr(name) for name in self.offered)
+            raise GenericError(f"Capability {capability!r} in member 'enable' is not available; there are {available}")
         self.oob = "oob" in wanted
+        self.numbered = EVENT_REPLAY in wanted
         self.mode = Mode.COMMAND
 
     def receive(self, data: bytes) -> list[Incoming]:
@@ -185,6 +196,11 @@ def event_line(name: str, data: object, seconds: int, microseconds: int) -> byte
     if not data:
         return stamp + b"}\r\n"
     return b'%b, "data": %b}\r\n' % (stamp, encode(data))
+
+
+def numbered_line(line: bytes, number: int) -> bytes:
+    """The line of an event, with its sequence number."""
+    return b'%b, "seq": %d}\r\n' % (line.rstrip()[:-1], number)
 
 
 def _check_odd(value: dict[str, object], id_text: bytes | None) -> Incoming:

@@ -11,8 +11,9 @@ from qmpd.monitor.events import EventBus, RateLimit
 
 
 class Receiver:
-    def __init__(self, pretty: bool = False) -> None:
+    def __init__(self, pretty: bool = False, numbered: bool = False) -> None:
         self.pretty = pretty
+        self.numbered = numbered
         self.lines: list[bytes] = []
 
     def send_event(self, line: bytes) -> None:
@@ -128,3 +129,42 @@ def test_events_are_checked_when_asked() -> None:
     bus.emit("X", {"n": 1})
     with pytest.raises(ValueError, match="X"):
         bus.emit("X", {"n": 2})
+
+
+class History:
+    """Keeps the names of events."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def append(self, event: events_module.Event) -> int:
+        self.names.append(event.name)
+        return len(self.names)
+
+
+def test_numbers_are_told_to_those_who_want_them() -> None:
+    bus = EventBus()
+    bus.history = history = History()
+    bus.emit("STOP")
+    plain, numbered, tall = Receiver(), Receiver(numbered=True), Receiver(pretty=True, numbered=True)
+    for receiver in (plain, numbered, tall):
+        bus.add(receiver)
+    bus.emit("RESUME", {"n": 1})
+    assert history.names == ["STOP", "RESUME"]
+    assert "seq" not in json.loads(plain.lines[0])
+    for receiver in (numbered, tall):
+        assert json.loads(receiver.lines[0])["seq"] == 2
+        assert json.loads(receiver.lines[0])["data"] == {"n": 1}
+    assert len(tall.lines[0].splitlines()) > 3
+
+
+def test_only_what_is_sent_gets_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(events_module.asyncio, "get_running_loop", lambda: clock)
+    bus = EventBus({"A": RateLimit(1.0)})
+    bus.history = history = History()
+    for number in range(5):
+        bus.emit("A", {"n": number})
+    assert history.names == ["A"]
+    clock.turn()
+    assert history.names == ["A", "A"]

@@ -224,7 +224,7 @@ SENTENCES: list[tuple[str, Any, str]] = [
     ("transaction", {"actions": [], "properties": {"completion-mode": "all"}},
      "parameter 'properties.completion-mode' must be one of 'individual' or 'grouped', not 'all'"),
     ("qmp_capabilities", {"enable": ["oob", "x\ny" * 100]},
-     "parameter 'enable[1]' must be 'oob', not '" + ("x\\ny" * 100)[:80] + "...'"),
+     "parameter 'enable[1]' must be one of 'oob' or 'event-replay', not '" + ("x\\ny" * 100)[:80] + "...'"),
 ]  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from qmpd.transaction.action import TransactionAction
 from qmpd.transaction.engine import ActionRequest, TransactionEngine, discover_kinds
 from qmpd.transaction.env import CompletionMode, TransactionEnv
 from qmpd.transaction.kinds.abort import AbortAction
+from qmpd.transaction.outcome import Demand
 from tests.jobs.fakes import Node, Work, World
 
 CONTEXT = RequestContext(request_id=1, session_id=1, peer=None, time=0.0)
@@ -60,6 +61,12 @@ class Step(TransactionAction):
     def nodes(self) -> Sequence[Any]:
         node = self.stage.disks.get(self.name)
         return () if node is None else (node,)
+
+    def demand(self) -> Demand:
+        return Demand(jobs=1)
+
+    def outcome(self) -> Sequence[Any]:
+        return [self.data]
 
     def told(self, step: str) -> None:
         assert self.stage.graph.held
@@ -253,13 +260,22 @@ class Recorder:
         self.begun = asyncio.Event()
         self.failure = failure
         self.recorded: list[Any] = []
+        self.demand = Demand()
+        self.abandoned = 0
 
-    async def __call__(self, env: TransactionEnv, actions: Sequence[TransactionAction]) -> None:
+    async def begin(self, env: TransactionEnv, demand: Demand) -> Recorder:
+        self.demand = demand
+        return self
+
+    async def store(self, facts: Sequence[Any]) -> None:
         self.begun.set()
         await self.gate.wait()
         if self.failure is not None:
             raise self.failure
-        self.recorded = [action.data for action in actions]
+        self.recorded = list(facts)
+
+    def abandon(self) -> None:
+        self.abandoned += 1
 
 
 async def test_the_outcome_is_recorded_before_it_is_final() -> None:
@@ -271,7 +287,21 @@ async def test_the_outcome_is_recorded_before_it_is_final() -> None:
     recorder.gate.set()
     await running
     assert recorder.recorded == ["a", "b"]
+    assert recorder.demand == Demand(jobs=2) and recorder.abandoned == 0
     assert stage.log == told(prepare="ab", commit="ab", clean="ab")
+
+
+async def test_what_is_refused_before_anything_stands_still_does_not_begin() -> None:
+    recorder = Recorder()
+
+    async def refuse(env: TransactionEnv, demand: Demand) -> Recorder:
+        raise GenericError("over quota")
+
+    recorder.begin = refuse  # type: ignore[method-assign]
+    stage = Stage(recorder)
+    with pytest.raises(GenericError, match="over quota"):
+        await stage.run("a", "b")
+    assert stage.log == []
 
 
 @pytest.mark.parametrize(
@@ -285,6 +315,7 @@ async def test_what_cannot_be_recorded_does_not_happen(failure: Exception, text:
     with pytest.raises(GenericError, match=text):
         await stage.run("a", "b")
     assert stage.log == told(prepare="ab", abort="ba", clean="ab")
+    assert recorder.abandoned == 1
     with pytest.raises(GenericError, match=text):
         await stage.run()
 

@@ -110,6 +110,13 @@ class RawDriver(BlockDriver):
         if self.length != before:
             self.node.refresh_length()
 
+    def check_can_store_bitmap(self, name: str, length: int, granularity: int) -> None:
+        keeper = self.node.graph.bitmap_keeper
+        if keeper is None:
+            super().check_can_store_bitmap(name, length, granularity)
+        else:
+            keeper.check(self.node)
+
     def _take_length(self) -> None:
         rest = max(self.below.length - self._offset, 0)
         self.length = self._size if self._size is not None else rest // SECTOR * SECTOR

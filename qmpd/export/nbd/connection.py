@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -100,6 +101,19 @@ class NbdConnection:
         """Greet the client and begin to listen to it."""
         self._outbox.put(Negotiation.greeting)
         self._go_on()
+
+    @property
+    def peer(self) -> str:
+        """Who is at the other end: a host and port, or a process of this host."""
+        try:
+            if self._socket.family == socket.AF_UNIX:
+                size = struct.calcsize("3i")
+                pid, uid, _ = struct.unpack("3i", self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+                return f"unix:pid={pid},uid={uid}"
+            host, port, *_ = self._socket.getpeername()
+        except OSError:
+            return ""
+        return f"{host}:{port}"
 
     @property
     def finished(self) -> bool:

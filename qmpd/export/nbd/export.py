@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from qmpd.block.chain import top_of_guards
 from qmpd.block.dirty_bitmap import DirtyBitmap
@@ -93,6 +93,7 @@ class NbdExport(BlockExport):
         )
         self._server = server
         self._clients: set[NbdConnection] = set()
+        self._logged: dict[NbdConnection, Any] = {}
         server.add(self)
 
     @classmethod
@@ -151,10 +152,14 @@ class NbdExport(BlockExport):
     def connected(self, connection: NbdConnection) -> None:
         """A client has chosen this export."""
         self._clients.add(connection)
+        if self.client_log is not None:
+            self._logged[connection] = self.client_log.connected(self.export_id, connection.peer)
 
     def disconnected(self, connection: NbdConnection) -> None:
         """A client has gone, and so has everything it had in flight."""
         self._clients.discard(connection)
+        if self.client_log is not None and connection in self._logged:
+            self.client_log.disconnected(self._logged.pop(connection))
 
     def withdraw(self) -> None:
         """Let no new client find it, and send away those it has."""

@@ -10,10 +10,12 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from qmpd.block.blockers import BlockOp
+from qmpd.block.dirty_bitmap import DirtyBitmap
 from qmpd.block.node import BlockNode
 from qmpd.errors import GenericError
 from qmpd.jobs.backup import BackupJob, BackupSettings, BitmapMode
 from qmpd.transaction.action import TransactionAction
+from qmpd.transaction.outcome import BackupStarts, Demand, Fact
 
 if TYPE_CHECKING:
     from qmpd.api.models import BackupCommon
@@ -89,6 +91,7 @@ class BackupAction(TransactionAction):
 
     data: BackupCommon
     _job: BackupJob | None = None
+    _nodes: tuple[BlockNode, BlockNode] | None = None
 
     def nodes(self) -> list[BlockNode]:
         found = (self.env.graph.find(name) for name in self._node_names())
@@ -124,6 +127,29 @@ class BackupAction(TransactionAction):
                 "source and target of a backup have to be of the same size"
             )
         self._job = BackupJob.create(settings, self.env.jobs, self.env.graph, source, target, self.env.group)
+
+        self._nodes = source, target
+
+    def demand(self) -> Demand:
+        """A job, and what it will have to copy, at most."""
+        source = self.env.graph.find(self.data.device)
+        if source is None:
+            return Demand(jobs=1)
+        bitmap = self._bitmap_of(source)
+        return Demand(jobs=1, backup_bytes=source.length if bitmap is None else min(bitmap.count, source.length))
+
+    def outcome(self) -> list[Fact]:
+        """A backup that starts."""
+        if self._job is None or self._nodes is None:
+            return []
+        source, target = self._nodes
+        return [BackupStarts(self._job, source, target, str(self.data.sync), self._bitmap_of(source), self.demand())]
+
+    def _bitmap_of(self, source: BlockNode) -> DirtyBitmap | None:
+        """The bitmap that tells what to copy."""
+        if str(self.data.sync) not in _BITMAP_SYNCS or self.data.bitmap is None:
+            return None
+        return source.bitmaps.find(self.data.bitmap)
 
     def _job_id(self) -> str:
         if self.data.job_id is not None:

@@ -11,6 +11,7 @@ from qmpd.block.dirty_bitmap import BitmapStore, DirtyBitmap, check_granularity,
 from qmpd.errors import GenericError
 from qmpd.transaction.action import TransactionAction
 from qmpd.transaction.kinds.bitmap_action import found_nodes
+from qmpd.transaction.outcome import BitmapBegins, Demand, Fact
 
 if TYPE_CHECKING:
     from qmpd.api.models import BlockDirtyBitmapAdd
@@ -37,7 +38,7 @@ class BitmapAdd(TransactionAction):
         """
         node = self.env.graph.lookup(self.data.node)
         node.bitmaps.check_name(self.data.name)
-        bitmap = self._make(node)
+        bitmap = await self._make(node)
         node.bitmaps.add(bitmap)
         self._added = node.bitmaps, bitmap
 
@@ -50,10 +51,24 @@ class BitmapAdd(TransactionAction):
     def abort(self) -> None:
         """Take it away."""
         if self._added is not None:
-            store, bitmap = self._added
-            store.discard(bitmap)
+            self._take_away()
 
-    def _make(self, node: BlockNode) -> DirtyBitmap:
+    def outcome(self) -> list[Fact]:
+        """A bitmap with nothing dirty in it."""
+        return [BitmapBegins(self._added[1])] if self._added is not None else []
+
+    def demand(self) -> Demand:
+        """One bitmap."""
+        return Demand(bitmaps=1)
+
+    def _take_away(self) -> None:
+        assert self._added is not None
+        store, bitmap = self._added
+        store.discard(bitmap)
+        if self.env.graph.bitmap_keeper is not None:
+            self.env.graph.bitmap_keeper.discard(bitmap)
+
+    async def _make(self, node: BlockNode) -> DirtyBitmap:
         data = self.data
         granularity = data.granularity
         if granularity is None:
@@ -61,6 +76,9 @@ class BitmapAdd(TransactionAction):
         check_granularity(granularity)
         if data.persistent:
             node.driver.check_can_store_bitmap(data.name, node.length, granularity)
+            keeper = self.env.graph.bitmap_keeper
+            if keeper is not None and not node.driver.supports_persistent_bitmaps:
+                return await keeper.make(node, data.name, granularity, disabled=bool(data.disabled))
         try:
             return DirtyBitmap(
                 data.name,
@@ -74,7 +92,6 @@ class BitmapAdd(TransactionAction):
 
     def _settle(self, succeeded: bool) -> None:
         assert self._added is not None
-        store, bitmap = self._added
-        bitmap.unlock()
+        self._added[1].unlock()
         if not succeeded:
-            store.discard(bitmap)
+            self._take_away()

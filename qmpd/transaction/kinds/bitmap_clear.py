@@ -11,6 +11,7 @@ from bitarray import bitarray
 
 from qmpd.block.dirty_bitmap import DirtyBitmap
 from qmpd.transaction.kinds.bitmap_action import BitmapChange, found_nodes
+from qmpd.transaction.outcome import BitmapBegins, Fact
 
 if TYPE_CHECKING:
     from qmpd.api.models import BlockDirtyBitmap
@@ -38,6 +39,10 @@ class BitmapClear(BitmapChange):
         bitmap.check()
         self.keep(bitmap)
         self._bits = bitmap.take()
+
+    def outcome(self) -> list[Fact]:
+        """A bitmap with nothing dirty in it."""
+        return [BitmapBegins(self._bitmap)] if self._bitmap is not None else []
 
     def undo(self, bitmap: DirtyBitmap) -> None:
         """Put the bits back."""

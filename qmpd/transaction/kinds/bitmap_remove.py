@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from qmpd.block.dirty_bitmap import BitmapStore, DirtyBitmap
 from qmpd.transaction.action import TransactionAction
 from qmpd.transaction.kinds.bitmap_action import found_nodes
+from qmpd.transaction.outcome import BitmapEnds, Fact
 
 if TYPE_CHECKING:
     from qmpd.api.models import BlockDirtyBitmap
@@ -47,13 +48,19 @@ class BitmapRemove(TransactionAction):
         if bitmap.persistent:
             await node.driver.forget_bitmap(self.data.name)
 
+    def outcome(self) -> list[Fact]:
+        """A bitmap less; in a group that is not certain as yet."""
+        if self._removing is None or self.env.group is not None:
+            return []
+        return [BitmapEnds(self._removing[1])]
+
     def commit(self) -> None:
         """It goes; in a group it hides and records on, until further notice."""
         assert self._removing is not None
         store, bitmap = self._removing
         if self.env.group is None:
             bitmap.unlock()
-            store.discard(bitmap)
+            self._discard(store, bitmap)
             return
         bitmap.hide()
         self.env.group.on_settled(self._settle)
@@ -68,6 +75,11 @@ class BitmapRemove(TransactionAction):
         store, bitmap = self._removing
         bitmap.unlock()
         if succeeded:
-            store.discard(bitmap)
+            self._discard(store, bitmap)
         else:
             bitmap.unhide()
+
+    def _discard(self, store: BitmapStore, bitmap: DirtyBitmap) -> None:
+        store.discard(bitmap)
+        if self.env.graph.bitmap_keeper is not None:
+            self.env.graph.bitmap_keeper.discard(bitmap)

@@ -19,6 +19,7 @@ from qmpd.block.overlay import Overlay
 from qmpd.block.reopen import set_read_only
 from qmpd.errors import GenericError
 from qmpd.transaction.action import TransactionAction
+from qmpd.transaction.outcome import Fact, SnapshotTaken
 
 if TYPE_CHECKING:
     from qmpd.block.node import BlockNode
@@ -61,6 +62,12 @@ class ExternalSnapshot(TransactionAction):
         overlay.check()
         overlay.put_on()
         self._base, self._overlay = base, overlay
+
+    def outcome(self) -> list[Fact]:
+        """A snapshot."""
+        if self._base is None or self._overlay is None:
+            return []
+        return [SnapshotTaken(self._base, overlay=self._overlay.node)]
 
     def abort(self) -> None:
         """Take the overlay off again."""

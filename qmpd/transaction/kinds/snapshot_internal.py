@@ -13,6 +13,7 @@ from qmpd.block.chain import check_is_root
 from qmpd.errors import GenericError, os_error_text
 from qmpd.transaction.action import TransactionAction
 from qmpd.transaction.kinds.bitmap_action import found_nodes
+from qmpd.transaction.outcome import Fact, SnapshotTaken
 
 if TYPE_CHECKING:
     from qmpd.api.models import BlockdevSnapshotInternal
@@ -61,6 +62,10 @@ class SnapshotInternal(TransactionAction):
         except Corruption as corruption:
             await driver.report(corruption, changing=True)
             raise GenericError(f"The image of node '{node.node_name}' is damaged: {corruption}") from corruption
+
+    def outcome(self) -> list[Fact]:
+        """A snapshot."""
+        return [SnapshotTaken(self.env.graph.lookup(self.data.device), name=self.data.name)]
 
     def commit(self) -> None:
         """The header write."""

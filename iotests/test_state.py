@@ -1,0 +1,552 @@
+"""The state directory: what comes back after a restart, what is told of what does not, and who may use it."""
+
+import contextlib
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from iotests.harness import Launcher, QMPClient, Scratch, Server
+from iotests.harness.backups import SLOW, await_first_chunk, volume
+from iotests.harness.images import KIB, MIB
+from iotests.harness.tools import qemu_img, qemu_io, run
+
+pytestmark = pytest.mark.qmpd_only("qemu-storage-daemon keeps no state")
+
+_QUERIES = ("query-named-block-nodes", "query-block-exports", "query-block", "query-jobs")
+
+
+class Place:
+    """A state directory, and the daemons that use it, one after the other."""
+
+    def __init__(self, launch: Launcher, scratch: Scratch) -> None:
+        self.path = scratch / "state"
+        self.nbd = scratch / "nbd.sock"
+        self._launch = launch
+        self._runs = 0
+
+    def start(self, *arguments: str) -> Server:
+        """The next daemon."""
+        self._runs += 1
+        return self._launch("--state-dir", str(self.path), *arguments, name=f"run{self._runs}")
+
+    def serve(self, server: Server) -> None:
+        """Start its NBD server."""
+        server.qmp.command("nbd-server-start", addr={"type": "unix", "data": {"path": str(self.nbd)}})
+
+    def uri(self, name: str) -> str:
+        """Where an export is found, in any run."""
+        return f"nbd+unix:///{name}?socket={self.nbd}"
+
+    def export(self, server: Server, node: str) -> str:
+        """Export a node for writing; its URI."""
+        options = {"type": "nbd", "id": f"export-{node}", "node-name": node, "name": node, "writable": True}
+        server.qmp.command("block-export-add", options)
+        return self.uri(node)
+
+
+@pytest.fixture
+def place(launch: Launcher, scratch: Scratch) -> Place:
+    return Place(launch, scratch)
+
+
+def look(server: Server) -> dict[str, Any]:
+    """What queries tell, but for the space that files take.
+
+    Bitmaps come by name: those that images store change their places once, as with QEMU.
+    """
+    answers = {name: server.qmp.command(name) for name in _QUERIES}
+    answers["objects"] = objects_of(server)
+    for node in answers["query-named-block-nodes"]:
+        _forget_sizes(node["image"])
+        node.get("dirty-bitmaps", []).sort(key=lambda bitmap: bitmap["name"])
+    return answers
+
+
+def objects_of(server: Server) -> list[dict[str, str]]:
+    """The objects that clients have made. What they are below comes with the first one, and stays."""
+    if not any(found["name"] == "objects" for found in server.qmp.command("qom-list", path="/")):
+        return []
+    found: list[dict[str, str]] = server.qmp.command("qom-list", path="/objects")
+    return [one for one in found if one["name"] != "type"]
+
+
+def _forget_sizes(image: dict[str, Any]) -> None:
+    """Leave out what the closing of an image changes: its size on disk, and the bitmaps that it stores then."""
+    for name in ("actual-size", "virtual-size") if image["format"] == "file" else ("actual-size",):
+        image.pop(name, None)
+    image.get("format-specific", {}).get("data", {}).pop("bitmaps", None)
+    if "backing-image" in image:
+        _forget_sizes(image["backing-image"])
+
+
+def replay(client: QMPClient, since: int) -> list[dict[str, Any]]:
+    """All events after number `since`."""
+    found: list[dict[str, Any]] = []
+    while True:
+        part = client.command("replay-events", since=since, limit=7)
+        found += part["events"]
+        if not part["events"] or part["events"][-1]["seq"] == part["last"]:
+            return found
+        since = part["events"][-1]["seq"]
+
+
+@contextlib.contextmanager
+def database_locked(place: Place) -> Iterator[None]:
+    """Somebody else writes to the catalog, and does not come to an end."""
+    connection = sqlite3.connect(place.path / "catalog.sqlite", isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+        connection.close()
+
+
+class TestRestart:
+    """A daemon that ended in order."""
+
+    def test_everything_comes_back(self, place: Place, scratch: Scratch) -> None:
+        """A hundred nodes, twenty exports, forty bitmaps, on raw and qcow2; queries are equal before and after."""
+        server = place.start()
+        server.qmp.command("object-add", qom_type="throttle-group", id="limits", limits={"iops-total": 100_000})
+        names = self._make_nodes(server, scratch)
+        place.serve(server)
+        for name in names[:20]:
+            place.export(server, name)
+        for number in range(40):
+            options = {"node": names[number % 20], "name": f"b{number}", "persistent": True}
+            server.qmp.command("block-dirty-bitmap-add", options, disabled=number % 5 == 0)
+        for number in range(20):
+            qemu_io(place.uri(names[number]), f"write -P {number + 1} {number * 64}k 64k")
+        before = look(server)
+        assert len(before["query-named-block-nodes"]) == 100 and len(before["query-block-exports"]) == 20
+        assert server.terminate() == 0
+        server = place.start()
+        after = look(server)
+        for one, other in zip(after.pop("query-named-block-nodes"), before.pop("query-named-block-nodes"), strict=True):
+            assert one == other
+        assert after == before
+        assert server.qmp.command("query-unrestored") == []
+        for number in range(20):
+            qemu_io(place.uri(names[number]), f"read -P {number + 1} {number * 64}k 64k")
+
+    def _make_nodes(self, server: Server, scratch: Scratch) -> list[str]:
+        """Raw and qcow2 disks by turns, some of them with a base, a filter, or names that are generated; 100 nodes."""
+        names = []
+        for number in range(25):
+            path = scratch / f"d{number}.img"
+            if number % 2:
+                qemu_img("create", "-q", "-f", "qcow2", path, "2M")
+            else:
+                scratch.disk(f"d{number}", 2 * MIB)
+            file = {"driver": "file", "filename": str(path)}
+            driver = "qcow2" if number % 2 else "raw"
+            server.qmp.command("blockdev-add", driver=driver, node_name=f"disk{number}", file=file)
+            names.append(f"disk{number}")
+        for number in range(25):
+            server.qmp.command("blockdev-add", driver="null-co", node_name=f"null{number}", size=MIB)
+        for number in range(25):
+            options = {"throttle-group": "limits", "file": f"disk{number}"}
+            server.qmp.command("blockdev-add", options, driver="throttle", node_name=f"slow{number}")
+        return names
+
+    def test_chains_go_on(self, place: Place, scratch: Scratch) -> None:
+        """Full backup, restart, increment, restart, increment: for raw and for qcow2."""
+        server = place.start()
+        place.serve(server)
+        for kind in ("raw", "qcow2"):
+            qemu_img("create", "-q", "-f", kind, scratch / f"{kind}.img", "4M")
+            file = {"driver": "file", "filename": str(scratch / f"{kind}.img")}
+            server.qmp.command("blockdev-add", driver=kind, node_name=kind, file=file)
+            place.export(server, kind)
+            qemu_io(place.uri(kind), "write -P 1 0 4M")
+        self._backup(server, scratch, 0)
+        for number in (1, 2):
+            for kind in ("raw", "qcow2"):
+                qemu_io(place.uri(kind), f"write -P {number + 1} {number}M 200k")
+            assert server.terminate() == 0
+            server = place.start()
+            for kind in ("raw", "qcow2"):
+                qemu_io(place.uri(kind), f"write -P {number + 5} {number * 512}k 70k")
+            self._backup(server, scratch, number)
+        server.qmp.command("block-export-del", id="export-raw", mode="hard")
+        for kind in ("raw", "qcow2"):
+            disk = f"driver={kind},file.driver=file,file.filename={scratch / f'{kind}.img'}"
+            top = f"driver=qcow2,file.driver=file,file.filename={scratch / f'{kind}-2.qcow2'}"
+            output = run("qemu-img", "compare", "-U", "--image-opts", disk, top)
+            assert "Images are identical" in output
+        outcomes(server)
+        for kind in ("raw", "qcow2"):
+            chain = server.qmp.command("catalog-query-backups", node_name=kind)
+            assert [backup["sync"] for backup in chain] == ["incremental", "incremental", "full"]
+            assert [backup.get("parent") for backup in chain] == [chain[1]["id"], chain[2]["id"], None]
+            assert {backup["chain"] for backup in chain} == {chain[2]["id"]}
+            assert {backup["outcome"] for backup in chain} == {"completed"}
+
+    def _backup(self, server: Server, scratch: Scratch, number: int) -> None:
+        """A grouped backup of both disks, full at first, each into an overlay of the one before."""
+        actions: list[tuple[str, dict[str, Any]]] = []
+        for kind in ("raw", "qcow2"):
+            target = scratch / f"{kind}-{number}.qcow2"
+            below = ("-F", "qcow2", "-b", str(scratch / f"{kind}-{number - 1}.qcow2")) if number else ()
+            qemu_img("create", "-q", "-f", "qcow2", *below, target, "4M")
+            node = f"{kind}-{number}"
+            file = {"driver": "file", "filename": str(target)}
+            server.qmp.command("blockdev-add", driver="qcow2", node_name=node, file=file)
+            job = {"job-id": f"job-{kind}", "device": kind, "target": node}
+            if number:
+                actions.append(("blockdev-backup", {**job, "sync": "incremental", "bitmap": "since"}))
+            else:
+                actions.append(("block-dirty-bitmap-add", {"node": kind, "name": "since", "persistent": True}))
+                actions.append(("blockdev-backup", {**job, "sync": "full"}))
+        server.transaction(*actions, grouped=True)
+        for kind in ("raw", "qcow2"):
+            server.qmp.wait_job(f"job-{kind}", "null")
+            (end,) = server.qmp.seen("BLOCK_JOB_COMPLETED", device=f"job-{kind}")[-1:]
+            assert "error" not in end.data
+            server.qmp.command("blockdev-del", node_name=f"{kind}-{number}")
+
+    def test_snapshots_come_back_as_overlays(self, place: Place, scratch: Scratch) -> None:
+        """The disk is what it is in the end, not what it was when it was added."""
+        server = place.start()
+        qemu_img("create", "-q", "-f", "qcow2", scratch / "base.img", "4M")
+        file = {"driver": "file", "filename": str(scratch / "base.img")}
+        server.qmp.command("blockdev-add", driver="qcow2", node_name="base", file=file)
+        place.serve(server)
+        place.export(server, "base")
+        qemu_io(place.uri("base"), "write -P 1 0 1M")
+        server.transaction(
+            (
+                "blockdev-snapshot-sync",
+                {"node-name": "base", "snapshot-file": str(scratch / "top.img"), "snapshot-node-name": "top"},
+            )
+        )
+        qemu_io(place.uri("base"), "write -P 2 512k 1M")
+        before = look(server)
+        assert server.terminate() == 0
+        server = place.start()
+        assert look(server) == before
+        qemu_io(place.uri("base"), "read -P 1 0 512k", "read -P 2 512k 1M")
+        qemu_io(place.uri("base"), "write -P 3 0 64k")
+        assert server.terminate() == 0
+        qemu_io(scratch / "base.img", "read -P 1 0 1M", image_format="qcow2")
+
+    def test_what_is_gone_stays_gone(self, place: Place, scratch: Scratch) -> None:
+        server = place.start()
+        for name in ("a", "b"):
+            server.add_raw(scratch.disk(name), name)
+            server.qmp.command("block-dirty-bitmap-add", node=name, name="bits", persistent=True)
+        server.qmp.command("object-add", qom_type="iothread", id="thread")
+        place.serve(server)
+        place.export(server, "a")
+        server.qmp.command("block-dirty-bitmap-remove", node="b", name="bits")
+        server.qmp.command("block-export-del", id="export-a")
+        server.qmp.wait_event("BLOCK_EXPORT_DELETED")
+        server.qmp.command("blockdev-del", node_name="a")
+        server.qmp.command("object-del", id="thread")
+        server.qmp.command("nbd-server-stop")
+        assert server.terminate() == 0
+        server = place.start()
+        nodes = server.qmp.command("query-named-block-nodes")
+        assert {node["node-name"] for node in nodes if not node["node-name"].startswith("#")} == {"b"}
+        assert not any(node.get("dirty-bitmaps") for node in nodes)
+        assert server.qmp.command("query-block-exports") == []
+        assert objects_of(server) == []
+        place.serve(server)
+
+    def test_a_bitmap_waits_for_its_image(self, place: Place, scratch: Scratch) -> None:
+        """As in qcow2: a disk that is closed and opened again, under any name, has its bitmaps, in any run."""
+        disk = scratch.disk("disk")
+        server = place.start()
+        server.add_raw(disk, "one")
+        server.qmp.command("block-dirty-bitmap-add", node="one", name="bits", persistent=True)
+        place.serve(server)
+        qemu_io(place.export(server, "one"), "write 1M 64k")
+        server.qmp.command("block-export-del", id="export-one")
+        server.qmp.wait_event("BLOCK_EXPORT_DELETED")
+        server.qmp.command("blockdev-del", node_name="one")
+        server.add_raw(disk, "two")
+        assert server.bitmaps("two")["bits"]["count"] == 64 * KIB
+        server.qmp.command("blockdev-del", node_name="two")
+        assert server.terminate() == 0
+        server = place.start()
+        server.add_raw(disk, "three")
+        assert server.bitmaps("three")["bits"]["count"] == 64 * KIB
+
+    def test_an_image_that_was_changed_meanwhile(self, place: Place, scratch: Scratch) -> None:
+        """Nobody has noted that write: the bitmap must not pretend to know."""
+        disk = scratch.disk("disk")
+        server = place.start()
+        server.add_raw(disk, "disk")
+        server.qmp.command("block-dirty-bitmap-add", node="disk", name="bits", persistent=True)
+        assert server.terminate() == 0
+        qemu_io(disk.path, "write -P 9 0 64k")
+        server = place.start()
+        bitmap = server.bitmaps("disk")["bits"]
+        assert bitmap["inconsistent"] and not bitmap["recording"]
+        server.qmp.command("block-dirty-bitmap-remove", node="disk", name="bits")
+        server.qmp.command("block-dirty-bitmap-add", node="disk", name="bits", persistent=True)
+
+    def test_the_command_line_is_not_repeated(self, place: Place, scratch: Scratch) -> None:
+        """What options make is made by them again, or not at all."""
+        disk = scratch.disk("disk")
+        options = ("--blockdev", f"driver=raw,node-name=d,file.driver=file,file.filename={disk.path}")
+        server = place.start(*options)
+        server.qmp.command("block-dirty-bitmap-add", node="d", name="bits", persistent=True)
+        assert server.terminate() == 0
+        server = place.start(*options)
+        assert "bits" in server.bitmaps("d")
+        assert server.qmp.command("query-unrestored") == []
+        assert server.terminate() == 0
+        server = place.start()
+        assert server.node_names() == set()
+
+
+class TestUnrestored:
+    """What cannot be made again keeps nobody from starting."""
+
+    def test_an_image_is_gone(self, place: Place, scratch: Scratch) -> None:
+        disk = scratch.disk("disk")
+        server = place.start()
+        server.add_raw(scratch.disk("other"), "other")
+        server.add_raw(disk, "disk")
+        place.serve(server)
+        place.export(server, "disk")
+        assert server.terminate() == 0
+        disk.path.rename(scratch / "elsewhere")
+        server = place.start()
+        found = server.qmp.command("query-unrestored")
+        assert [(item["kind"], item["name"]) for item in found] == [("node", "disk"), ("export", "export-disk")]
+        assert "disk.img" in found[0]["reason"]
+        told = [event for event in replay(server.qmp, 0) if event["event"] == "STATE_RESTORE_FAILED"]
+        assert [event["data"] for event in told] == found
+        assert "other" in server.node_names()
+        # The next start tries again.
+        assert server.terminate() == 0
+        (scratch / "elsewhere").rename(disk.path)
+        server = place.start()
+        assert server.qmp.command("query-unrestored") == []
+        assert [export["id"] for export in server.qmp.command("query-block-exports")] == ["export-disk"]
+
+    def test_giving_it_up(self, place: Place, scratch: Scratch) -> None:
+        disk = scratch.disk("disk")
+        server = place.start()
+        server.add_raw(disk, "disk")
+        assert server.terminate() == 0
+        disk.path.unlink()
+        server = place.start()
+        server.qmp.refused("forget-unrestored", kind="export", name="disk")
+        server.qmp.command("forget-unrestored", kind="node", name="disk")
+        assert server.qmp.command("query-unrestored") == []
+        assert server.terminate() == 0
+        assert place.start().qmp.command("query-unrestored") == []
+
+    def test_a_second_daemon(self, place: Place, scratch: Scratch, launch: Launcher) -> None:
+        server = place.start()
+        done = subprocess.run(
+            [*server.program(), "--state-dir", str(place.path)], capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 1 and f"process id {server.pid}" in done.stderr
+
+    def test_no_state_directory(self, launch: Launcher) -> None:
+        server = launch()
+        assert server.qmp.command("query-unrestored") == []
+        for name, arguments in (("replay-events", {"since": 0}), ("catalog-query-jobs", {})):
+            assert "--state-dir" in server.qmp.refused(name, arguments)
+        assert server.qmp.greeting["capabilities"] == ["oob"]
+
+
+class TestKilled:
+    """The process is killed; the host goes on."""
+
+    @pytest.mark.parametrize("during", ["nothing", "a backup", "a group"])
+    def test_changes_stay_tracked(self, place: Place, scratch: Scratch, during: str) -> None:
+        server = place.start()
+        disk = volume(server, scratch, "disk")
+        place.serve(server)
+        uri = place.export(server, "disk")
+        server.qmp.command("block-dirty-bitmap-add", node="disk", name="bits", persistent=True)
+        qemu_io(uri, "write 0 64k")
+        if during != "nothing":
+            qemu_io(uri, "write 512k 512k")
+            clear = [("block-dirty-bitmap-clear", {"node": "disk", "name": "bits"})] if during == "a group" else []
+            sync = {"sync": "full"} if clear else {"sync": "incremental", "bitmap": "bits"}
+            server.transaction(
+                *clear, ("blockdev-backup", {**disk.backup(speed=SLOW), **sync}), grouped=during == "a group"
+            )
+            await_first_chunk(server, disk.job)
+        qemu_io(uri, "write 2M 64k")
+        server.kill()
+        server = place.start()
+        bitmap = server.bitmaps("disk")["bits"]
+        assert bitmap["recording"] and not bitmap.get("inconsistent") and not bitmap["busy"]
+        expected = 2 * 64 * KIB + (512 * KIB if during != "nothing" else 0)
+        assert bitmap["count"] == expected
+        assert outcomes(server) == (["lost"] if during != "nothing" else [])
+        server.qmp.command("block-dirty-bitmap-add", node="disk", name="again", persistent=True)
+
+
+class TestEvents:
+    """Events are numbered, and told again."""
+
+    def test_what_was_missed(self, place: Place, scratch: Scratch) -> None:
+        """A client leaves during a grouped backup; after a restart it learns exactly what it has missed."""
+        server = place.start()
+        disks = [volume(server, scratch, name, seed=number) for number, name in enumerate(("a", "b"))]
+        client = server.connect(negotiate=False)
+        assert "event-replay" in client.greeting["capabilities"]
+        client.command("qmp_capabilities", enable=["event-replay"])
+        server.transaction(*[("blockdev-backup", disk.backup(speed=SLOW)) for disk in disks], grouped=True)
+        client.wait_job("job-a", "running")
+        client.command("query-version")
+        known = [event.number or 0 for event in client.events]
+        assert known == list(range(1, len(known) + 1))
+        client.close()
+        everything = list(server.qmp.events)
+        for disk in disks:
+            server.qmp.command("block-job-set-speed", device=disk.job, speed=0)
+        for disk in disks:
+            server.qmp.wait_job(disk.job, "null")
+        everything = list(server.qmp.events)
+        assert server.terminate() == 0
+        server = place.start()
+        client = server.connect(negotiate=False)
+        client.command("qmp_capabilities", enable=["event-replay"])
+        missed = replay(client, known[-1])
+        assert [event["seq"] for event in missed] == list(range(known[-1] + 1, known[-1] + 1 + len(missed)))
+        told = [(event["event"], event.get("data", {})) for event in missed]
+        assert told == [(event.name, event.data) for event in everything[len(known) :]]
+        # What comes now goes on with the next number.
+        server.qmp.command("blockdev-del", node_name="a-target")
+        server.qmp.command("stop")
+        assert client.wait_event("STOP").number == (missed[-1]["seq"] if missed else known[-1]) + 1
+
+    def test_others_see_plain_events(self, place: Place) -> None:
+        server = place.start()
+        server.qmp.command("stop")
+        assert server.qmp.wait_event("STOP").number is None
+
+    def test_bad_numbers(self, place: Place) -> None:
+        qmp = place.start().qmp
+        for arguments in ({"since": -1}, {"since": 0, "limit": 0}, {"since": 0, "limit": 1_000_000}):
+            qmp.refused("replay-events", arguments)
+        assert qmp.command("replay-events", since=1_000_000)["events"] == []
+
+
+class TestCatalogFails:
+    """The database does not take what is to be stored: then it does not happen."""
+
+    def test_a_transaction(self, place: Place, scratch: Scratch) -> None:
+        server = place.start()
+        disk = volume(server, scratch, "disk")
+        place.serve(server)
+        uri = place.export(server, "disk")
+        actions = [
+            ("block-dirty-bitmap-add", {"node": "disk", "name": "bits", "persistent": True}),
+            ("blockdev-backup", disk.backup()),
+        ]
+        before = look(server)
+        with database_locked(place):
+            desc = server.qmp.refused(
+                "transaction",
+                actions=[{"type": kind, "data": data} for kind, data in actions],
+                properties={"completion-mode": "grouped"},
+            )
+            assert "catalog" in desc
+            assert look(server) == before
+            assert list((place.path / "bitmaps").iterdir()) == []
+            qemu_io(uri, "write 0 64k")
+        server.transaction(*actions, grouped=True)
+        server.qmp.wait_job(disk.job, "null")
+        assert outcomes(server) == ["completed"]
+
+    def test_single_commands(self, place: Place, scratch: Scratch) -> None:
+        server = place.start()
+        server.add_raw(scratch.disk("a"), "a")
+        disk = scratch.disk("b")
+        place.serve(server)
+        before = look(server)
+        with database_locked(place):
+            file = {"driver": "file", "filename": str(disk.path)}
+            server.qmp.refused("blockdev-add", driver="raw", node_name="b", file=file)
+            server.qmp.refused("blockdev-del", node_name="a")
+            server.qmp.refused("object-add", qom_type="throttle-group", id="t")
+            server.qmp.refused("block-export-add", type="nbd", id="e", node_name="a")
+            server.qmp.wait_event("BLOCK_EXPORT_DELETED")
+            assert look(server) == before
+        server.add_raw(disk, "b")
+        server.qmp.command("blockdev-del", node_name="a")
+
+    def test_jobs_end_all_the_same(self, place: Place, scratch: Scratch) -> None:
+        """What has happened is stored when the database works again."""
+        server = place.start()
+        disk = volume(server, scratch, "disk")
+        server.transaction(("blockdev-backup", disk.backup(speed=SLOW)))
+        with database_locked(place):
+            server.qmp.command("block-job-set-speed", device=disk.job, speed=0)
+            server.qmp.wait_job(disk.job, "null")
+            assert server.qmp.command("query-block-jobs") == []
+        assert outcomes(server) == ["completed"]
+        assert replay(server.qmp, 0)[-1]["data"] == {"id": disk.job, "status": "null"}
+
+
+class TestQuotas:
+    """Limits hold for transactions as a whole."""
+
+    def test_jobs_at_a_time(self, place: Place, scratch: Scratch) -> None:
+        server = place.start()
+        disks = [volume(server, scratch, name) for name in ("a", "b")]
+        server.qmp.command("catalog-set-quota", resource="jobs", limit=1)
+        both = [("blockdev-backup", disk.backup(speed=SLOW)) for disk in disks]
+        actions = [{"type": kind, "data": data} for kind, data in both]
+        desc = server.qmp.refused("transaction", actions=actions)
+        assert "'jobs'" in desc
+        assert server.qmp.command("query-jobs") == []
+        server.transaction(both[0])
+        server.qmp.refused("blockdev-backup", both[1][1])
+        server.qmp.command("block-job-cancel", device="job-a", force=True)
+        server.qmp.wait_job("job-a", "null")
+        assert_in_use(server, "jobs", 0)
+        server.transaction(both[1])
+        assert_in_use(server, "jobs", 1)
+
+    def test_bitmaps_and_bytes(self, place: Place, scratch: Scratch) -> None:
+        server = place.start()
+        disk = volume(server, scratch, "disk", 4 * MIB)
+        server.qmp.command("catalog-set-quota", resource="bitmaps", limit=1)
+        server.qmp.command("catalog-set-quota", resource="backup-bytes", limit=6 * MIB)
+        server.qmp.command("block-dirty-bitmap-add", node="disk", name="one")
+        assert "'bitmaps'" in server.qmp.refused("block-dirty-bitmap-add", node="disk", name="two")
+        server.qmp.command("block-dirty-bitmap-remove", node="disk", name="one")
+        server.qmp.command("block-dirty-bitmap-add", node="disk", name="two")
+        disk.run()
+        assert_in_use(server, "backup-bytes", 4 * MIB)
+        assert "'backup-bytes'" in server.qmp.refused("blockdev-backup", disk.backup())
+        assert_in_use(server, "bitmaps", 1)
+
+
+def outcomes(server: Server) -> list[str]:
+    """How all jobs have ended; that is stored a little later than it is told."""
+    while True:
+        found = [job["outcome"] for job in server.qmp.command("catalog-query-jobs")]
+        if "running" not in found:
+            return found
+        server.check()
+
+
+def assert_in_use(server: Server, resource: str, amount: int) -> None:
+    """Wait until so much of a resource is in use; what has ended is noted a little later."""
+    while True:
+        quotas = server.qmp.command("catalog-query-quotas")
+        if next(quota["in-use"] for quota in quotas if quota["resource"] == resource) == amount:
+            return
+        server.check()
+
+
+def test_the_directory_is_its_owners_alone(place: Place) -> None:
+    place.start()
+    for file in (place.path, *place.path.rglob("*")):
+        assert file.stat().st_mode & 0o077 == 0, file

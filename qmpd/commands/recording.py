@@ -1,0 +1,40 @@
+"""How commands have what they change recorded: by whoever keeps the daemon's state, if anybody does."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from qmpd.monitor.context import RequestContext
+
+
+class Recorder(Protocol):
+    """Stores what the daemon is made of."""
+
+    async def save(self, context: RequestContext) -> None:
+        """Store it as it is now; the last step of a command that may fail.
+
+        :raises QMPError: it could not be stored; the command has to undo what it has done.
+        """
+
+    def later(self) -> None:
+        """Store it soon. Plain, cannot fail; for what cannot be undone."""
+
+
+class Recording:
+    """Hands on to the recorder, as long as there is one.
+
+    :ivar recorder: None without a state directory.
+    """
+
+    def __init__(self) -> None:
+        self.recorder: Recorder | None = None
+
+    async def save(self, context: RequestContext) -> None:
+        """As `Recorder.save`; nothing if nobody records."""
+        if self.recorder is not None:
+            await self.recorder.save(context)
+
+    def later(self) -> None:
+        """As `Recorder.later`; nothing if nobody records."""
+        if self.recorder is not None:
+            self.recorder.later()

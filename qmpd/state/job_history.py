@@ -1,0 +1,138 @@
+"""How jobs, groups and backups end, and what clients of exports come and go: told by events, stored a little later.
+
+Backups that a transaction starts are in the catalog from the moment at which it is recorded; other jobs are noted when
+they begin to run. Leans on the event bus for what happens, and on the journal for storing it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from qmpd.catalog import attachments, backups, groups, jobs, quotas
+from qmpd.catalog.quotas import Resource
+from qmpd.jobs.block_job import BlockJob
+
+if TYPE_CHECKING:
+    from qmpd.jobs.job import Job
+    from qmpd.jobs.manager import JobManager
+    from qmpd.monitor.context import RequestContext
+    from qmpd.state.journal import Journal
+    from qmpd.transaction.outcome import Demand
+
+_log = logging.getLogger(__name__)
+
+COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
+
+
+@dataclasses.dataclass(eq=False, slots=True)
+class GroupRun:
+    """A group that runs: which of its jobs have not ended, and the worst outcome so far."""
+
+    uuid: str
+    running: int
+    outcome: str = COMPLETED
+
+    def ended(self, outcome: str) -> bool:
+        """One has ended; True when it was the last."""
+        self.running -= 1
+        if outcome == FAILED or (outcome == CANCELLED and self.outcome != FAILED):
+            self.outcome = outcome
+        return not self.running
+
+
+@dataclasses.dataclass(eq=False, slots=True)
+class JobRun:
+    """A job that runs, and its rows in the catalog.
+
+    :ivar row: None until it has been stored.
+    :ivar demand: what it was expected to use.
+    """
+
+    row: int | None = None
+    backup_row: int | None = None
+    group: GroupRun | None = None
+    demand: Demand | None = None
+
+
+class JobHistory:
+    """Watches jobs and clients."""
+
+    def __init__(self, journal: Journal, manager: JobManager) -> None:
+        self._journal = journal
+        self._manager = manager
+        self._runs: dict[Job, JobRun] = {}
+
+    def began(self, runs: Mapping[Job, JobRun]) -> None:
+        """A transaction that starts these jobs has been recorded."""
+        self._runs.update(runs)
+
+    def heard(self, name: str, data: Mapping[str, object]) -> None:
+        """A listener of the event bus."""
+        if name != "JOB_STATUS_CHANGE":
+            return
+        job = self._manager.find(str(data["id"]))
+        if job is None:
+            return
+        if data["status"] == "running" and job not in self._runs:
+            self._note_start(job)
+        elif data["status"] == "concluded":
+            self._note_end(job)
+
+    # Clients of exports.
+
+    def connected(self, export_id: str, address: str) -> list[int]:
+        """A client has connected; what `disconnected` wants."""
+        number: list[int] = []
+
+        async def store(context: RequestContext) -> None:
+            number[:] = [await attachments.connected(context, export_id, address)]
+
+        self._journal.put(store)
+        return number
+
+    def disconnected(self, number: list[int]) -> None:
+        """A client has gone."""
+
+        async def store(context: RequestContext) -> None:
+            if number:
+                await attachments.disconnected(context, number[0])
+
+        self._journal.put(store)
+
+    # Jobs.
+
+    def _note_start(self, job: Job) -> None:
+        run = self._runs[job] = JobRun()
+        device = job.device if isinstance(job, BlockJob) else None
+        speed = job.speed if isinstance(job, BlockJob) else 0
+
+        async def store(context: RequestContext) -> None:
+            run.row = await jobs.begin(context, job.job_id, job.job_type, device=device, speed=speed)
+
+        self._journal.put(store)
+
+    def _note_end(self, job: Job) -> None:
+        run = self._runs.pop(job, None)
+        if run is None:
+            # It ended before it ran, as a member of a group that came to nothing.
+            return
+        outcome = COMPLETED if job.error is None else CANCELLED if job.cancelled else FAILED
+        error, done, total = job.error, job.progress.current, job.progress.total
+        group = run.group if run.group is not None and run.group.ended(outcome) else None
+        settled = None if group is None else (group.uuid, group.outcome)
+
+        async def store(context: RequestContext) -> None:
+            if run.row is not None:
+                await jobs.end(context, run.row, outcome, error=error, offset=done, len=total)
+            if run.backup_row is not None:
+                await backups.end(context, run.backup_row, outcome, copied=done, error=error)
+            if run.demand is not None:
+                await quotas.release(context, Resource.JOBS, run.demand.jobs)
+                await quotas.release(context, Resource.BACKUP_BYTES, run.demand.backup_bytes - done)
+            if settled is not None:
+                await groups.settle(context, *settled)
+
+        self._journal.put(store)

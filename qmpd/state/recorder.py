@@ -1,0 +1,460 @@
+"""Stores what commands and transactions change, as the last step of theirs that may fail.
+
+What is to be stored is the difference between the configuration as it is and the one that was stored last, so it does
+not matter which command changed what; a QMP transaction adds the jobs that it starts and the limits that it uses, all
+in one database transaction. Changes that nobody can refuse any more (a job that ends changes the graph) are stored a
+little later (`later`).
+
+Nothing is asked of the database while disks stand still that was not asked before: `begin` finds out whether it
+answers, and takes what is limited, so that only a database that fails in between is felt by guests, for as long as a
+transaction of the catalog may take.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from qmpd.block.dirty_bitmap import DirtyBitmap
+from qmpd.catalog import (
+    attachments,
+    backups,
+    bitmaps,
+    groups,
+    jobs,
+    objects,
+    quotas,
+    services,
+    settings,
+    snapshots,
+    volumes,
+)
+from qmpd.catalog.errors import CatalogUnavailable
+from qmpd.catalog.facade import writer
+from qmpd.catalog.quotas import Resource
+from qmpd.state.configuration import BitmapState, Configuration
+from qmpd.state.job_history import GroupRun, JobRun
+from qmpd.transaction.env import CompletionMode
+from qmpd.transaction.outcome import BackupStarts, BitmapBegins, BitmapEnds, Demand, Fact, SnapshotTaken
+
+if TYPE_CHECKING:
+    from qmpd.block.graph import BlockGraph
+    from qmpd.catalog.bitmaps import BitmapRecord
+    from qmpd.catalog.catalog import Catalog
+    from qmpd.jobs.job import Job
+    from qmpd.monitor.context import RequestContext
+    from qmpd.state.bitmap_files import BitmapFiles, KeptBitmap
+    from qmpd.state.configuration import Observer
+    from qmpd.state.job_history import JobHistory
+    from qmpd.state.journal import Journal
+    from qmpd.transaction.env import TransactionEnv
+
+_log = logging.getLogger(__name__)
+
+SERVER = "nbd-server"
+"""The setting that holds the arguments of nbd-server-start."""
+RETRY_SECONDS = 1.0
+
+_NOTHING = Configuration({}, {}, None, {}, {})
+
+
+class StateRecorder:
+    """Knows what is stored, and stores what differs from it; a `Recorder` of transactions.
+
+    :ivar limited: some quota is set, so what is limited has to be reserved before.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        journal: Journal,
+        graph: BlockGraph,
+        observer: Observer,
+        files: BitmapFiles,
+        history: JobHistory,
+    ) -> None:
+        self.catalog = catalog
+        self.limited = False
+        self._journal = journal
+        self._graph = graph
+        self._observer = observer
+        self._files = files
+        self._history = history
+        self._stored = _NOTHING
+        self._lock = asyncio.Lock()
+        self._uuids: WeakKeyDictionary[DirtyBitmap, str] = WeakKeyDictionary()
+        self._in_images: dict[tuple[str, str], str] = {}
+        self._in_database: set[str] = set()
+        self._charged: set[str] = set()
+        self._on_command_line: set[str] = set()
+        self._position = 0
+        self._later: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def load(self, known: Sequence[BitmapRecord]) -> None:
+        """Take over what the catalog knows of persistent bitmaps."""
+        for record in known:
+            self._in_database.add(record.uuid)
+            if record.storage == "image" and record.image is not None:
+                self._in_images[record.image, record.name] = record.uuid
+
+    # Commands.
+
+    async def save(self, context: RequestContext) -> None:
+        """Store the configuration as it is now.
+
+        :raises CatalogUnavailable: it could not be stored; undo what has changed it.
+        """
+        async with self._lock, self._tentatively():
+            wanted = self._observer.look()
+            async with writer.using(context):
+                await self._store_difference(context, wanted)
+            self._stored = wanted
+
+    def later(self) -> None:
+        """Store the configuration as it will be when nobody is changing the graph. Plain, cannot fail."""
+        if not self._closed and (self._later is None or self._later.done()):
+            self._later = asyncio.get_running_loop().create_task(self._save_later())
+
+    async def close(self) -> None:
+        """Store what `later` has put off, once more if need be; nothing is stored from now on."""
+        later, self._later = self._later, None
+        self._closed = True
+        if later is not None:
+            later.cancel()
+            await asyncio.gather(later, return_exceptions=True)
+        try:
+            await self.save(self.catalog.context())
+        except CatalogUnavailable as error:
+            _log.warning("the last changes are not stored: %s", error.desc)
+
+    async def _save_later(self) -> None:
+        # One round trip through the loop: whoever asked may be in the middle of something.
+        await asyncio.sleep(0)
+        while True:
+            try:
+                async with self._graph.exclusive():
+                    await self.save(self.catalog.context())
+            except CatalogUnavailable:
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return
+
+    # Transactions.
+
+    async def begin(self, env: TransactionEnv, demand: Demand) -> TransactionRecord:
+        """Find out whether the database answers, and take what is limited.
+
+        :raises CatalogUnavailable: it does not answer.
+        :raises OverQuota: a limit stands in the way.
+        """
+        reservations: Sequence[str] = ()
+        if self.limited:
+            reservations = list((await quotas.reserve(env.context, _resources(demand))).values())
+        elif not self.catalog.is_sqlite:
+            await services.get(env.context)
+        return TransactionRecord(self, env, demand, reservations)
+
+    async def store_transaction(
+        self, env: TransactionEnv, facts: Sequence[Fact], demand: Demand, reservations: Sequence[str]
+    ) -> None:
+        """Store all that a transaction changes, in one database transaction."""
+        context = env.context
+        leaving = {fact.bitmap for fact in facts if isinstance(fact, BitmapEnds)}
+        async with self._lock, self._tentatively():
+            wanted = _without(self._observer.look(), leaving)
+            known = set(self._in_database)
+            async with writer.using(context):
+                await self._store_difference(context, wanted)
+                runs = await self._store_facts(env, facts)
+                await self._use(context, demand, reservations)
+            self._stored = wanted
+            if demand.bitmaps:
+                self._charged |= self._in_database - known
+        self._history.began(runs)
+
+    def give_back(self, reservations: Sequence[str]) -> None:
+        """A transaction has not happened: what was reserved for it is not needed."""
+
+        async def store(context: RequestContext) -> None:
+            await quotas.rollback(context, reservations)
+
+        self._journal.put(store)
+
+    async def _use(self, context: RequestContext, demand: Demand, reservations: Sequence[str]) -> None:
+        if not reservations:
+            wanted = _resources(demand)
+            if not wanted:
+                return
+            reservations = list((await quotas.reserve(context, wanted)).values())
+        await quotas.commit(context, reservations)
+
+    async def _store_facts(self, env: TransactionEnv, facts: Sequence[Fact]) -> dict[Job, JobRun]:
+        starting = [fact for fact in facts if isinstance(fact, BackupStarts)]
+        begun = {fact.bitmap for fact in facts if isinstance(fact, BitmapBegins)}
+        group = None
+        if starting and (len(facts) > 1 or env.completion_mode is CompletionMode.GROUPED):
+            group = GroupRun(str(uuid.uuid4()), len(starting))
+            await groups.begin(env.context, group.uuid, env.completion_mode.value)
+        for fact in facts:
+            if isinstance(fact, SnapshotTaken):
+                await _store_snapshot(env.context, fact)
+        return {fact.job: await self._store_backup(env.context, fact, group, begun) for fact in starting}
+
+    async def _store_backup(
+        self, context: RequestContext, fact: BackupStarts, group: GroupRun | None, begun: set[DirtyBitmap]
+    ) -> JobRun:
+        group_uuid = None if group is None else group.uuid
+        job, source = fact.job, fact.source
+        bitmap = fact.bitmap or next((one for one in source.bitmaps if one in begun), None)
+        row = await jobs.begin(
+            context, job.job_id, job.job_type, device=source.node_name, group_uuid=group_uuid
+        )
+        backup_row = await backups.begin(
+            context,
+            source.node_name,
+            fact.sync,
+            size=source.length,
+            job_row=row,
+            group_uuid=group_uuid,
+            bitmap_uuid=None if bitmap is None else self._uuids.get(bitmap),
+            bitmap_name=None if bitmap is None else bitmap.name,
+            target_node=fact.target.node_name,
+            target_filename=fact.target.driver.filename() or None,
+        )
+        return JobRun(row, backup_row, group, fact.demand)
+
+    # What has become of bitmaps, for `BitmapFiles`.
+
+    def bitmap_taken_up(self, kept: KeptBitmap) -> None:
+        """The image is open."""
+        self._put_bitmap(kept.uuid, image_mtime_ns=0)
+
+    def bitmap_put_down(self, kept: KeptBitmap) -> None:
+        """The image has been closed."""
+        closed = kept.closed
+        assert closed is not None
+        self._put_bitmap(
+            kept.uuid,
+            length=closed.length,
+            recording=closed.recording,
+            inconsistent=closed.inconsistent,
+            image_mtime_ns=closed.image_mtime_ns,
+        )
+
+    def _put_bitmap(self, identity: str, **changes: Any) -> None:
+        async def store(context: RequestContext) -> None:
+            await bitmaps.update(context, identity, **changes)
+
+        self._journal.put(store)
+
+    # Differences.
+
+    @asynccontextmanager
+    async def _tentatively(self) -> AsyncIterator[None]:
+        """Forget again what is noted here of a database transaction that does not succeed."""
+        before = set(self._in_database), set(self._charged), set(self._on_command_line)
+        try:
+            yield
+        except BaseException:
+            self._in_database, self._charged, self._on_command_line = before
+            raise
+
+    async def _store_difference(self, context: RequestContext, wanted: Configuration) -> None:
+        """Store what differs from what is stored; the transaction is open."""
+        from_command_line = context.session_id == 0 and context.request_id != 0
+        await self._store_objects(context, wanted, from_command_line)
+        await self._store_nodes(context, wanted, from_command_line)
+        if wanted.server != self._stored.server:
+            await self._store_server(context, wanted.server, from_command_line)
+        await self._store_exports(context, wanted, from_command_line)
+        await self._store_bitmaps(context, wanted)
+
+    async def _store_objects(self, context: RequestContext, wanted: Configuration, from_command_line: bool) -> None:
+        for name in self._stored.objects.keys() - wanted.objects.keys():
+            await objects.remove(context, name)
+            self._on_command_line.discard(f"object {name}")
+        for name, state in wanted.objects.items():
+            if self._stored.objects.get(name) == state or self._is_on_command_line(
+                f"object {name}", name not in self._stored.objects and from_command_line
+            ):
+                continue
+            await objects.put(
+                context,
+                name,
+                qom_type=state.qom_type,
+                properties=dict(state.properties),
+                position=self._next_position(),
+            )
+
+    async def _store_nodes(self, context: RequestContext, wanted: Configuration, from_command_line: bool) -> None:
+        stored = self._stored.nodes
+        for name in stored.keys() - wanted.nodes.keys():
+            await volumes.remove(context, name)
+            self._on_command_line.discard(f"node {name}")
+        # Once one node is new or has changed, those that come after it may stand on it.
+        disordered = list(stored) != [name for name in wanted.nodes if name in stored]
+        for name, state in wanted.nodes.items():
+            if stored.get(name) == state and not disordered:
+                continue
+            given = self._is_on_command_line(f"node {name}", name not in stored and from_command_line)
+            await volumes.put(
+                context,
+                name,
+                driver=state.driver,
+                definition=dict(state.definition),
+                filename=state.filename,
+                size=state.size,
+                origin="command-line" if given else "client",
+                position=self._next_position(),
+            )
+            disordered = disordered or name in stored
+            if state.names:
+                await volumes.put_volume_metadata(context, name, {f"name:{k}": v for k, v in state.names.items()})
+
+    async def _store_server(
+        self, context: RequestContext, server: Mapping[str, Any] | None, from_command_line: bool
+    ) -> None:
+        if server is None:
+            await settings.remove(context, SERVER)
+        elif not from_command_line:
+            await settings.put(context, SERVER, dict(server))
+
+    async def _store_exports(self, context: RequestContext, wanted: Configuration, from_command_line: bool) -> None:
+        stored = self._stored.exports
+        for name in stored.keys() - wanted.exports.keys():
+            await attachments.remove(context, name)
+            self._on_command_line.discard(f"export {name}")
+        for name, state in wanted.exports.items():
+            if stored.get(name) == state:
+                continue
+            given = self._is_on_command_line(f"export {name}", name not in stored and from_command_line)
+            await attachments.put(
+                context,
+                name,
+                kind=state.kind,
+                node_name=state.node_name,
+                settings=dict(state.settings),
+                position=self._next_position(),
+                origin="command-line" if given else "client",
+            )
+
+    async def _store_bitmaps(self, context: RequestContext, wanted: Configuration) -> None:
+        stored = self._stored.bitmaps
+        for bitmap, state in stored.items():
+            if bitmap in wanted.bitmaps:
+                continue
+            stays = state.persistent and self._graph.find(state.node_name) is None
+            if not stays and (identity := self._uuids.get(bitmap)) is not None:
+                await bitmaps.remove(context, identity)
+                self._in_database.discard(identity)
+                if identity in self._charged:
+                    self._charged.discard(identity)
+                    await quotas.release(context, Resource.BITMAPS, 1)
+        for bitmap, state in wanted.bitmaps.items():
+            if stored.get(bitmap) != state:
+                await self._store_bitmap(context, bitmap, state)
+
+    async def _store_bitmap(self, context: RequestContext, bitmap: DirtyBitmap, state: BitmapState) -> None:
+        identity = self._identify(bitmap, state)
+        if identity not in self._in_database:
+            await bitmaps.add(
+                context,
+                identity,
+                state.node_name,
+                state.name,
+                granularity=state.granularity,
+                length=state.length,
+                image=state.image,
+                recording=state.recording,
+                persistent=state.persistent,
+                storage=state.storage,
+            )
+            self._in_database.add(identity)
+        await bitmaps.update(
+            context,
+            identity,
+            node_name=state.node_name,
+            length=state.length,
+            recording=state.recording,
+            inconsistent=state.inconsistent,
+            image_mtime_ns=0,
+        )
+
+    def _identify(self, bitmap: DirtyBitmap, state: BitmapState) -> str:
+        """The bitmap's id in the catalog; one that an image stores keeps it from run to run."""
+        identity = self._uuids.get(bitmap)
+        if identity is None:
+            kept = self._files.find(bitmap)
+            if kept is not None:
+                identity = kept.uuid
+            elif state.image is not None:
+                identity = self._in_images.setdefault((state.image, state.name), str(uuid.uuid4()))
+            else:
+                identity = str(uuid.uuid4())
+            self._uuids[bitmap] = identity
+        return identity
+
+    def _is_on_command_line(self, what: str, is_new: bool) -> bool:
+        """Whether `what` comes from the command line, which will say it again at the next start."""
+        if is_new:
+            self._on_command_line.add(what)
+        return what in self._on_command_line
+
+    def _next_position(self) -> int:
+        self._position += 1
+        return self._position
+
+
+class TransactionRecord:
+    """The record of one transaction."""
+
+    def __init__(
+        self, recorder: StateRecorder, env: TransactionEnv, demand: Demand, reservations: Sequence[str]
+    ) -> None:
+        self._recorder = recorder
+        self._env = env
+        self._demand = demand
+        self._reservations = reservations
+        self._stored = False
+
+    async def store(self, facts: Sequence[Fact]) -> None:
+        """Store the outcome.
+
+        :raises CatalogUnavailable: it cannot be stored.
+        """
+        await self._recorder.store_transaction(self._env, facts, self._demand, self._reservations)
+        self._stored = True
+
+    def abandon(self) -> None:
+        """The transaction has not happened."""
+        if self._reservations and not self._stored:
+            self._recorder.give_back(self._reservations)
+
+
+def _resources(demand: Demand) -> dict[Resource, int]:
+    wanted = {
+        Resource.JOBS: demand.jobs,
+        Resource.BACKUP_BYTES: demand.backup_bytes,
+        Resource.BITMAPS: demand.bitmaps,
+    }
+    return {resource: amount for resource, amount in wanted.items() if amount}
+
+
+def _without(configuration: Configuration, leaving: set[DirtyBitmap]) -> Configuration:
+    if not leaving:
+        return configuration
+    left = {bitmap: state for bitmap, state in configuration.bitmaps.items() if bitmap not in leaving}
+    return dataclasses.replace(configuration, bitmaps=left)
+
+
+async def _store_snapshot(context: RequestContext, fact: SnapshotTaken) -> None:
+    kind = "internal" if fact.overlay is None else "external"
+    overlay = None if fact.overlay is None else fact.overlay.node_name
+    await snapshots.add(context, kind, fact.node.node_name, name=fact.name, overlay=overlay)

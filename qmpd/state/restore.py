@@ -1,0 +1,103 @@
+"""Makes again what the last run had: objects, nodes with their bitmaps, the NBD server, exports, in that order.
+
+Each is made by the command that a client would use, with the definition as it was in the end. What cannot be made, such
+as a node whose image is gone, is reported and stays in the catalog for the next start; whatever stands on it fails the
+same way, and nothing of that keeps the daemon from starting. What the command line has made already under the same name
+stands.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from qmpd.catalog import attachments, objects, settings, volumes
+from qmpd.errors import QMPError, os_error_text
+from qmpd.state.recorder import SERVER
+
+if TYPE_CHECKING:
+    from qmpd.block.graph import BlockGraph
+    from qmpd.catalog.volumes import VolumeRecord
+    from qmpd.events import EventSink
+    from qmpd.export.manager import ExportManager
+    from qmpd.monitor.context import RequestContext
+
+_log = logging.getLogger(__name__)
+
+Execute = Callable[[str, Mapping[str, Any]], Awaitable[None]]
+"""Runs a command, by name and arguments, as the daemon itself."""
+
+_NAME = "name:"
+
+
+@dataclass(frozen=True, slots=True)
+class Unrestored:
+    """Something that could not be made again (the schema's `StateItem`)."""
+
+    kind: str
+    name: str
+    reason: str
+
+
+class Restorer:
+    """Makes again what the catalog has.
+
+    :ivar failures: what could not be made.
+    """
+
+    def __init__(self, graph: BlockGraph, exports: ExportManager, events: EventSink, execute: Execute) -> None:
+        self._graph = graph
+        self._exports = exports
+        self._events = events
+        self._execute = execute
+        self.failures: list[Unrestored] = []
+
+    async def restore(self, context: RequestContext) -> None:
+        """Make everything.
+
+        :raises CatalogUnavailable: nobody knows what there is to be made.
+        """
+        for found in await objects.restorable(context):
+            if self._graph.objects.find(found.object_id) is None:
+                arguments = {"qom-type": found.qom_type, "id": found.object_id, **found.properties}
+                await self._make("object", found.object_id, "object-add", arguments)
+        nodes = await volumes.restorable(context)
+        names = await volumes.volume_metadata(context, [node.id for node in nodes])
+        for node in nodes:
+            await self._make_node(node, names.get(node.id, {}))
+        server = await settings.get(context, SERVER)
+        if server is not None and not self._exports.nbd.running:
+            await self._make("nbd-server", SERVER, "nbd-server-start", server)
+        for export in await attachments.restorable(context):
+            if self._exports.find(export.export_id) is None:
+                await self._make("export", export.export_id, "block-export-add", export.settings)
+
+    def report(self, kind: str, name: str, reason: str) -> None:
+        """Something could not be made again."""
+        self.failures = [one for one in self.failures if (one.kind, one.name) != (kind, name)]
+        self.failures.append(Unrestored(kind, name, reason))
+        self._events.emit("STATE_RESTORE_FAILED", {"kind": kind, "name": name, "reason": reason})
+        _log.warning("%s '%s' could not be made again: %s", kind, name, reason)
+
+    async def _make_node(self, node: VolumeRecord, names: Mapping[str, str]) -> None:
+        if self._graph.find(node.node_name) is not None:
+            return
+        self._graph.remembered_names = {
+            tuple(key.removeprefix(_NAME).rsplit("/", 1)): name  # type: ignore[misc]
+            for key, name in names.items()
+            if key.startswith(_NAME)
+        }
+        try:
+            await self._make("node", node.node_name, "blockdev-add", node.definition)
+        finally:
+            self._graph.remembered_names = {}
+
+    async def _make(self, kind: str, name: str, command: str, arguments: Mapping[str, Any]) -> None:
+        try:
+            await self._execute(command, arguments)
+        except QMPError as error:
+            self.report(kind, name, error.desc)
+        except OSError as error:
+            self.report(kind, name, os_error_text(error))

@@ -1,0 +1,280 @@
+"""All that a daemon with a state directory has more than one without: put together, begun and ended here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from qmpd import __version__
+from qmpd.catalog import (
+    attachments,
+    backups,
+    bitmaps,
+    events,
+    groups,
+    jobs,
+    objects,
+    quotas,
+    services,
+    settings,
+    volumes,
+)
+from qmpd.catalog.catalog import Catalog, sqlite_url
+from qmpd.catalog.errors import CatalogUnavailable
+from qmpd.catalog.facade import writer
+from qmpd.catalog.quotas import Resource
+from qmpd.catalog.services import ServiceRecord
+from qmpd.errors import GenericError
+from qmpd.state.bitmap_files import BitmapFiles, KeptBitmap
+from qmpd.state.configuration import Observer
+from qmpd.state.directory import StateDirectory
+from qmpd.state.history import History
+from qmpd.state.job_history import JobHistory
+from qmpd.state.journal import CLOSE_SECONDS, Journal
+from qmpd.state.recorder import SERVER, StateRecorder
+from qmpd.state.restore import Execute, Restorer
+
+if TYPE_CHECKING:
+    from qmpd.block.graph import BlockGraph
+    from qmpd.block.iopool import IOPool
+    from qmpd.block.node import BlockNode
+    from qmpd.export.manager import ExportManager
+    from qmpd.jobs.manager import JobManager
+    from qmpd.monitor.context import RequestContext
+    from qmpd.monitor.events import EventBus
+
+_log = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 10.0
+TIME_LIMIT = 5.0
+"""Seconds that a transaction of the catalog may take: guests can be kept waiting by one that records."""
+_EVENTS = "events"
+"""The setting that holds the number of the last event, when the daemon has ended in order."""
+_DIED = "the daemon ended while it ran"
+
+
+class State:
+    """The state of one daemon.
+
+    :param url: of the catalog; None for one in the directory.
+    :param replica_url: a standby of it, for queries.
+    :raises StateDirectoryError: the directory cannot be used.
+    :raises GenericError: a URL is wrong.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        url: str | None,
+        replica_url: str | None,
+        *,
+        graph: BlockGraph,
+        pool: IOPool,
+        job_manager: JobManager,
+        exports: ExportManager,
+        bus: EventBus,
+        execute: Execute,
+    ) -> None:
+        self.directory = StateDirectory(directory)
+        try:
+            self.catalog = Catalog(
+                url or sqlite_url(self.directory.catalog),
+                replica_url,
+                service_id=self.directory.daemon_id,
+                time_limit=TIME_LIMIT,
+            )
+        except BaseException:
+            self.directory.close()
+            raise
+        self._graph = graph
+        self._exports = exports
+        self._bus = bus
+        self._journal = Journal(self.catalog)
+        self._job_history = JobHistory(self._journal, job_manager)
+        self._files = BitmapFiles(self.directory.bitmaps, pool, self)
+        observer = Observer(graph, exports, self._files)
+        self.recorder = StateRecorder(
+            self.catalog, self._journal, graph, observer, self._files, self._job_history
+        )
+        self.restorer = Restorer(graph, exports, bus, execute)
+        self.history: History | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self) -> None:
+        """Reach the catalog, find out how the last run ended, and begin to record. No node is open as yet.
+
+        :raises GenericError: the catalog cannot be used.
+        """
+        await self.catalog.open()
+        context = self.catalog.context()
+        before = await self._register(context)
+        known = await bitmaps.restorable(context)
+        self.recorder.load(known)
+        self._files.load(known)
+        if before is not None and not before.clean:
+            await self._settle_crash(context, before)
+        await self._settle_last_run(context)
+        self.history = await self._open_history(context, before)
+        self._bus.history = self.history
+        self._bus.listen(self._heard)
+        self._graph.bitmap_keeper = self._files
+        self._exports.client_log = self._job_history
+        await self.refresh_limits(context)
+        self._spawn(self._journal.run())
+        self._spawn(self._beat())
+
+    async def restore(self) -> None:
+        """Make again what the last run had.
+
+        :raises CatalogUnavailable: nobody knows what that is.
+        """
+        await self.restorer.restore(self.catalog.context())
+        await self.recorder.save(self.catalog.context())
+
+    async def freeze(self) -> None:
+        """Record no more changes of the configuration: it is about to be taken down."""
+        await self.recorder.close()
+
+    async def close(self) -> None:
+        """Store what is left, and note that the daemon has ended in order."""
+        stored = await self._journal.flush(CLOSE_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            if self.history is not None:
+                self.history.leave(self.directory.unsent)
+                if stored:
+                    await self._note_end(self.history.last)
+            await self.catalog.close()
+        except CatalogUnavailable as error:
+            _log.warning("the end of the daemon is not recorded: %s", error.desc)
+        finally:
+            self.directory.close()
+
+    async def refresh_limits(self, context: RequestContext) -> None:
+        """Find out whether anything is limited."""
+        limits = await quotas.listed(context)
+        self.recorder.limited = any(found.limit != quotas.UNLIMITED for found in limits)
+
+    async def forget(self, context: RequestContext, kind: str, name: str) -> None:
+        """Give up something that could not be made again.
+
+        :raises GenericError: there is no such thing.
+        """
+        restorer = self.restorer
+        if all((one.kind, one.name) != (kind, name) for one in restorer.failures):
+            raise GenericError(f"There is no {kind} '{name}' that could not be made again; see query-unrestored")
+        async with writer.using(context):
+            match kind:
+                case "object":
+                    await objects.remove(context, name)
+                case "node":
+                    await volumes.remove(context, name)
+                case "nbd-server":
+                    await settings.remove(context, SERVER)
+                case "export":
+                    await attachments.remove(context, name)
+                case "bitmap":
+                    await self._forget_bitmap(context, name)
+        restorer.failures = [one for one in restorer.failures if (one.kind, one.name) != (kind, name)]
+
+    async def _forget_bitmap(self, context: RequestContext, name: str) -> None:
+        node_name, _, bitmap_name = name.partition("/")
+        node = self._graph.lookup(node_name)
+        kept = self._files.closed_of(node, bitmap_name)
+        if kept is not None:
+            await bitmaps.remove(context, kept.uuid)
+            self._files.forget(kept)
+
+    # For `BitmapFiles`.
+
+    def bitmap_taken_up(self, kept: KeptBitmap) -> None:
+        """The image is open."""
+        self.recorder.bitmap_taken_up(kept)
+
+    def bitmap_put_down(self, kept: KeptBitmap) -> None:
+        """The image has been closed."""
+        self.recorder.bitmap_put_down(kept)
+
+    def bitmap_failed(self, node: BlockNode, name: str, reason: str) -> None:
+        """A bitmap could not be brought back."""
+        self.restorer.report("bitmap", f"{node.node_name}/{name}", reason)
+
+    # Beginning.
+
+    async def _register(self, context: RequestContext) -> ServiceRecord | None:
+        return await services.register(
+            context,
+            host=socket.gethostname(),
+            name=self.directory.path.name,
+            pid=os.getpid(),
+            boot_id=self.directory.boot_id,
+            state_dir=str(self.directory.path),
+            version=__version__,
+        )
+
+    async def _settle_crash(self, context: RequestContext, before: ServiceRecord) -> None:
+        """The last run did not end in order: find out which bitmaps still tell the truth."""
+        same_boot = before.boot_id == self.directory.boot_id
+        lost = self._files.settle(same_boot=same_boot)
+        async with writer.using(context):
+            for kept in lost:
+                await bitmaps.update(context, kept.uuid, inconsistent=True)
+
+    async def _settle_last_run(self, context: RequestContext) -> None:
+        """What was under way when the last run ended is not any more."""
+        async with writer.using(context):
+            await jobs.lose_running(context, _DIED)
+            await backups.lose_running(context, _DIED)
+            for group in await groups.unsettled(context):
+                await groups.settle(context, group.uuid, "lost")
+            await attachments.all_disconnected(context)
+            await volumes.forget_command_line(context)
+            await attachments.forget_command_line(context)
+            await bitmaps.forget_transient(context)
+            await quotas.set_in_use(context, Resource.JOBS, 0)
+            await quotas.set_in_use(context, Resource.BITMAPS, 0)
+
+    async def _open_history(self, context: RequestContext, before: ServiceRecord | None) -> History:
+        noted = await settings.get(context, _EVENTS)
+        if before is not None and before.clean and noted is not None:
+            last = int(noted["last"])
+        else:
+            last = max(0 if before is None else before.reserved_seq, await events.last_seq(context))
+        history = History(self._journal, last)
+        await history.recover(context, self.directory.unsent)
+        return history
+
+    async def _note_end(self, last: int) -> None:
+        context = self.catalog.context()
+        async with writer.using(context):
+            await settings.put(context, _EVENTS, {"last": last})
+            await services.stopped(context)
+
+    # While it runs.
+
+    def _spawn(self, coro: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.get_running_loop().create_task(coro))
+
+    def _heard(self, name: str, data: Any) -> None:
+        self._job_history.heard(name, data)
+        if name == "JOB_STATUS_CHANGE" and data["status"] in ("concluded", "null"):
+            # Its end may have changed the graph, and what its transaction did to bitmaps.
+            self.recorder.later()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            try:
+                context = self.catalog.context()
+                await services.heartbeat(context)
+                await self.refresh_limits(context)
+            except CatalogUnavailable as error:
+                _log.debug("no heartbeat: %s", error.desc)
+
+
