@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from iotests.harness import Launcher, Scratch, Server
+from iotests.harness.backups import await_first_chunk
 from iotests.harness.images import KIB, MIB, Disk
 from iotests.harness.remote import QemuNbd
 from iotests.harness.servers import free_port
@@ -284,6 +285,29 @@ class TestLostConnections:
                 if "failed" not in run(*argv, ok=(0, 1)):
                     break
             qemu_io(uri, "read -P 1 0 64k")
+
+    def test_a_job_goes_on(self, server: Server, scratch: Scratch) -> None:
+        """A backup to a server that dies on the way, and comes back, is as good as any."""
+        disk = scratch.full_disk("disk", 8 * MIB, seed=1)
+        server.add_raw(disk)
+        target = scratch.disk("target", 8 * MIB)
+        with QemuNbd(scratch, target) as other:
+            add(server, other.options(**{"reconnect-delay": 60}), "far")
+            members = {"job-id": "j", "device": "disk", "target": "far", "sync": "full"}
+            server.qmp.command("blockdev-backup", members, speed=MIB)
+            await_first_chunk(server, "j")
+            other.kill()
+            server.qmp.command("block-job-set-speed", device="j", speed=0)
+            other.start()
+            server.qmp.wait_job("j", "null")
+            server.terminate()
+        assert_same(disk.path, target.path)
+
+    def test_on_the_command_line(self, launch: Launcher, scratch: Scratch) -> None:
+        disk = scratch.disk("disk", SIZE, seed=1)
+        with QemuNbd(scratch, disk) as other:
+            server = launch("--blockdev", f"driver=nbd,node-name=n,server.type=unix,server.path={other.path},export=x")
+            assert_same(server.export("n", writable=False), disk.path)
 
     def test_deleting_without_a_server(self, server: Server, scratch: Scratch) -> None:
         with QemuNbd(scratch, scratch.disk("disk", SIZE)) as other:

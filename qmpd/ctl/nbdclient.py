@@ -1,8 +1,8 @@
 """A small NBD client: enough to read and write a disk that a server exports.
 
 Fixed newstyle negotiation with NBD_OPT_GO, simple replies, one request at a time (NBD protocol document,
-"Newstyle negotiation" and "Transmission"). It is here so that the demo needs no QEMU. Blocking sockets and
-the standard library only.
+"Newstyle negotiation" and "Transmission"). It is here so that the demo needs no QEMU. Blocking sockets, and the
+protocol's numbers from `qmpd.nbd`.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ import struct
 from types import TracebackType
 from typing import Self
 
-_NBDMAGIC = 0x4E42444D41474943
-_IHAVEOPT = 0x49484156454F5054
-_REPLY_MAGIC = 0x3E889045565A9
-_REQUEST_MAGIC = 0x25609513
-_SIMPLE_REPLY_MAGIC = 0x67446698
+from qmpd.nbd.numbers import (
+    GREETING_MAGIC,
+    MAX_PAYLOAD,
+    OPTION_HEADER,
+    OPTION_MAGIC,
+    OPTION_REPLY_HEADER,
+    OPTION_REPLY_MAGIC,
+    REPLY_IS_ERROR,
+    REQUEST_HEADER,
+    REQUEST_MAGIC,
+    SIMPLE_REPLY,
+    SIMPLE_REPLY_MAGIC,
+    Command,
+    CommandFlag,
+    HandshakeFlag,
+    Info,
+    Option,
+    Reply,
+)
 
-_FLAG_FIXED_NEWSTYLE = 1
-_FLAG_NO_ZEROES = 2
-_OPT_GO = 7
-_REP_ACK = 1
-_REP_INFO = 3
-_REP_ERROR = 1 << 31
-_INFO_EXPORT = 0
-
-_CMD_READ = 0
-_CMD_WRITE = 1
-_CMD_DISC = 2
-_CMD_FLUSH = 3
-_CMD_FLAG_FUA = 1
-
-MAX_REQUEST = 32 << 20
+MAX_REQUEST = MAX_PAYLOAD
 """Bytes in one request; longer reads and writes are cut into pieces of this length."""
 
 
@@ -87,7 +87,7 @@ class NbdClient:
         pieces = []
         for start in range(offset, offset + length, MAX_REQUEST):
             size = min(MAX_REQUEST, offset + length - start)
-            self._request(_CMD_READ, start, size)
+            self._request(Command.READ, start, size)
             pieces.append(self._receive(size))
         return b"".join(pieces)
 
@@ -96,61 +96,61 @@ class NbdClient:
 
         :raise NbdError: the server reports an error.
         """
-        flags = _CMD_FLAG_FUA if fua else 0
+        flags = CommandFlag.FUA if fua else 0
         for start in range(0, len(data), MAX_REQUEST):
             piece = data[start : start + MAX_REQUEST]
-            self._request(_CMD_WRITE, offset + start, len(piece), piece, flags)
+            self._request(Command.WRITE, offset + start, len(piece), piece, flags)
 
     def flush(self) -> None:
         """Put everything written so far on stable storage.
 
         :raise NbdError: the server reports an error.
         """
-        self._request(_CMD_FLUSH, 0, 0)
+        self._request(Command.FLUSH, 0, 0)
 
     def close(self) -> None:
         """Say goodbye and close the connection."""
         try:
-            self._send_request(_CMD_DISC, 0, 0, b"", 0)
+            self._send_request(Command.DISC, 0, 0, b"", 0)
         except OSError:
             pass  # the server left first
         finally:
             self._socket.close()
 
     def _negotiate(self, export: str) -> None:
-        magic, option_magic, server_flags = struct.unpack(">QQH", self._receive(18))
-        if (magic, option_magic) != (_NBDMAGIC, _IHAVEOPT) or not server_flags & _FLAG_FIXED_NEWSTYLE:
+        magic, option_magic, server_flags = struct.unpack(">8s8sH", self._receive(18))
+        if (magic, option_magic) != (GREETING_MAGIC, OPTION_MAGIC) or not server_flags & HandshakeFlag.FIXED_NEWSTYLE:
             raise NbdError(errno.EPROTO, "the server does not speak fixed newstyle NBD")
-        self._socket.sendall(struct.pack(">I", server_flags & (_FLAG_FIXED_NEWSTYLE | _FLAG_NO_ZEROES)))
+        self._socket.sendall(struct.pack(">I", server_flags & (HandshakeFlag.FIXED_NEWSTYLE | HandshakeFlag.NO_ZEROES)))
         name = export.encode()
         payload = struct.pack(">I", len(name)) + name + struct.pack(">H", 0)
-        self._socket.sendall(struct.pack(">QII", _IHAVEOPT, _OPT_GO, len(payload)) + payload)
-        while self._option_reply(export) != _REP_ACK:
+        self._socket.sendall(OPTION_HEADER.pack(OPTION_MAGIC, Option.GO, len(payload)) + payload)
+        while self._option_reply(export) != Reply.ACK:
             pass
 
     def _option_reply(self, export: str) -> int:
         """Take in one reply to NBD_OPT_GO and return its type."""
-        magic, option, kind, length = struct.unpack(">QIII", self._receive(20))
-        if magic != _REPLY_MAGIC or option != _OPT_GO:
+        magic, option, kind, length = OPTION_REPLY_HEADER.unpack(self._receive(OPTION_REPLY_HEADER.size))
+        if magic != OPTION_REPLY_MAGIC or option != Option.GO:
             raise NbdError(errno.EPROTO, "the server answered with something that is no option reply")
         payload = self._receive(length)
-        if kind & _REP_ERROR:
+        if kind & REPLY_IS_ERROR:
             raise NbdError(errno.ENOENT, payload.decode(errors="replace") or f"no export '{export}'")
-        if kind == _REP_INFO and struct.unpack(">H", payload[:2])[0] == _INFO_EXPORT:
+        if kind == Reply.INFO and struct.unpack(">H", payload[:2])[0] == Info.EXPORT:
             self.size, self.flags = struct.unpack(">QH", payload[2:12])
         return int(kind)
 
     def _request(self, command: int, offset: int, length: int, data: bytes = b"", flags: int = 0) -> None:
         self._send_request(command, offset, length, data, flags)
-        magic, code, cookie = struct.unpack(">IIQ", self._receive(16))
-        if magic != _SIMPLE_REPLY_MAGIC or cookie != self._cookie:
+        magic, code, cookie = SIMPLE_REPLY.unpack(self._receive(SIMPLE_REPLY.size))
+        if magic != SIMPLE_REPLY_MAGIC or cookie != self._cookie:
             raise NbdError(errno.EPROTO, "the server's reply does not belong to the request")
         if code:
             raise NbdError(code, os.strerror(code))
 
     def _send_request(self, command: int, offset: int, length: int, data: bytes, flags: int) -> None:
         self._cookie += 1
-        header = struct.pack(">IHHQQI", _REQUEST_MAGIC, flags, command, self._cookie, offset, length)
+        header = REQUEST_HEADER.pack(REQUEST_MAGIC, flags, command, self._cookie, offset, length)
         self._socket.sendall(header + data)
 
     def _receive(self, length: int) -> bytes:
