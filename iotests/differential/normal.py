@@ -12,8 +12,8 @@ from typing import Any
 
 _GENERATED = re.compile(r"#block\d+")
 
-_DROPPED = {"timestamp", "actual-size"}
-"""Members that say something about the moment or the host."""
+_DROPPED = {"timestamp", "actual-size", "active"}
+"""Members that say something about the moment or the host, or that only later versions of QEMU have everywhere."""
 
 _OF_QOM = {"name", "type", "description", "default-value", "parent", "abstract"}
 """All members of what tells of a property or a type."""

@@ -193,6 +193,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import QObjBlockdevDelArg as QObjBlockdevDelArg
     from qmpd.api.structs.block_core import QObjBlockdevReopenArg as QObjBlockdevReopenArg
     from qmpd.api.structs.block_core import QObjBlockSetWriteThresholdArg as QObjBlockSetWriteThresholdArg
+    from qmpd.api.structs.block_core import QObjBlockdevSetActiveArg as QObjBlockdevSetActiveArg
     from qmpd.api.structs.block_core import BlockdevCreateOptionsFile as BlockdevCreateOptionsFile
     from qmpd.api.enums import BlockdevQcow2Version as BlockdevQcow2Version
     from qmpd.api.structs.block_core import BlockdevCreateOptionsQcow2 as BlockdevCreateOptionsQcow2
@@ -768,6 +769,7 @@ _HOMES = {
     "QObjBlockdevDelArg": "qmpd.api.structs.block_core",
     "QObjBlockdevReopenArg": "qmpd.api.structs.block_core",
     "QObjBlockSetWriteThresholdArg": "qmpd.api.structs.block_core",
+    "QObjBlockdevSetActiveArg": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsFile": "qmpd.api.structs.block_core",
     "BlockdevQcow2Version": "qmpd.api.enums",
     "BlockdevCreateOptionsQcow2": "qmpd.api.structs.block_core",
@@ -1344,6 +1346,7 @@ __all__ = [
     "QObjBlockdevDelArg",
     "QObjBlockdevReopenArg",
     "QObjBlockSetWriteThresholdArg",
+    "QObjBlockdevSetActiveArg",
     "BlockdevCreateOptionsFile",
     "BlockdevQcow2Version",
     "BlockdevCreateOptionsQcow2",

@@ -57,6 +57,7 @@ COMMANDS: Mapping[str, CommandInfo] = MappingProxyType(
         "blockdev-del": CommandInfo("blockdev-del", _MODELS, arg_type="QObjBlockdevDelArg", allow_preconfig=True),
         "blockdev-reopen": CommandInfo("blockdev-reopen", _MODELS, arg_type="QObjBlockdevReopenArg", allow_preconfig=True),
         "block-set-write-threshold": CommandInfo("block-set-write-threshold", _MODELS, arg_type="QObjBlockSetWriteThresholdArg", allow_preconfig=True),
+        "blockdev-set-active": CommandInfo("blockdev-set-active", _MODELS, arg_type="QObjBlockdevSetActiveArg", allow_preconfig=True),
         "blockdev-create": CommandInfo("blockdev-create", _MODELS, arg_type="QObjBlockdevCreateArg", allow_preconfig=True),
         "x-blockdev-amend": CommandInfo("x-blockdev-amend", _MODELS, arg_type="QObjXBlockdevAmendArg", features=("unstable",), allow_preconfig=True),
         "change-backing-file": CommandInfo("change-backing-file", _MODELS, arg_type="QObjChangeBackingFileArg", allow_preconfig=True),

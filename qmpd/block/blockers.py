@@ -53,10 +53,10 @@ class OpBlockers:
     :param overlay: gives the name of an image that has the node as its backing image, None if there is none.
     """
 
-    __slots__ = ("_blockers", "_node_name", "_overlay")
+    __slots__ = ("_blockers", "_overlay", "node_name")
 
     def __init__(self, node_name: str, overlay: Callable[[], str | None] = lambda: None) -> None:
-        self._node_name = node_name
+        self.node_name = node_name
         self._overlay = overlay
         self._blockers: list[OpBlocker] = []
 
@@ -81,11 +81,11 @@ class OpBlockers:
         for blocker in self._blockers:
             if operation in blocker.operations:
                 raise GenericError(
-                    f"Node '{self._node_name}' does not take the operation '{operation}' now: {blocker.reason}"
+                    f"Node '{self.node_name}' does not take the operation '{operation}' now: {blocker.reason}"
                 )
         overlay = None if operation in FOR_BACKING_IMAGES else self._overlay()
         if overlay is not None:
             raise GenericError(
-                f"Node '{self._node_name}' does not take the operation '{operation}': it is the backing image of node "
+                f"Node '{self.node_name}' does not take the operation '{operation}': it is the backing image of node "
                 f"'{overlay}'"
             )

@@ -27,7 +27,7 @@ from qmpd.block.drive_throttling import DriveGroups
 from qmpd.block.driver import BlockDriver, FilterDriver
 from qmpd.block.iopool import IOPool
 from qmpd.block.node import BlockNode, NodeOptions
-from qmpd.block.permissions import PERM_NAMES, Perm, describe
+from qmpd.block.permissions import PERM_NAMES, WRITING, Perm, describe
 from qmpd.block.run_state import RunState
 from qmpd.block.unbroken import see_through
 from qmpd.errors import GenericError
@@ -151,6 +151,12 @@ class BlockGraph:
             raise GenericError(f"node-name '{node_name}' is taken by another node")
         if node_name in self.backends:
             raise GenericError(f"node-name '{node_name}' is taken by a device")
+
+    def rename(self, node: BlockNode, node_name: str) -> None:
+        """Give a node another name, which is free."""
+        del self.nodes[node.node_name]
+        node.rename(node_name)
+        self.nodes[node_name] = node
 
     def check_new_device(self, name: str) -> None:
         """Pass if a drive may be given this name.
@@ -372,14 +378,14 @@ class BlockGraph:
     ) -> None:
         _check_conflicts(node)
         perm, shared = node.cumulative_perm, node.cumulative_shared
-        if perm & (Perm.WRITE | Perm.WRITE_UNCHANGED | Perm.RESIZE) and node.read_only:
+        if perm & WRITING and node.read_only:
             user = next(c for c in node.parents if c.perm & ~Perm.CONSISTENT_READ)
             raise GenericError(
                 f"Node '{node.node_name}' is read-only; {user.owner.describe()} wants to write to it"
             )
         visited.append(node)
         for child in node.children.values():
-            new = node.driver.child_permissions(child.name, perm, shared)
+            new = _child_permissions(node, child.name, perm, shared)
             if new != (child.perm, child.shared):
                 undo.append((child, child.perm, child.shared))
                 child.perm, child.shared = new
@@ -447,7 +453,7 @@ class BlockGraph:
         :raises GenericError: permissions conflict, or there would be too many nodes on top of each other.
         """
         _check_depth(node, below)
-        perm, shared = node.driver.child_permissions(name, node.cumulative_perm, node.cumulative_shared)
+        perm, shared = _child_permissions(node, name, node.cumulative_perm, node.cumulative_shared)
         child = self.attach(node, name, below, perm, shared)
         node.children[name] = child
         return child
@@ -495,6 +501,10 @@ class BlockGraph:
         unused = not node.parents and not node.monitor_owned
         if unused and node not in self._dying and self.nodes.get(node.node_name) is node:
             self._dying.append(node)
+
+    async def close_all_unused(self) -> None:
+        """Close at once, and not at the end of the exclusive section, all nodes that nobody uses any more."""
+        await self._reap()
 
     async def _reap(self) -> None:
         while self._dying:
@@ -777,6 +787,14 @@ def _check_conflicts(node: BlockNode) -> None:
                     f"needs {describe(rival.perm & ~child.shared)}, which {child.owner.describe()} "
                     f"(as '{child.name}') does not share"
                 )
+
+
+def _child_permissions(node: BlockNode, name: str, perm: Perm, shared: Perm) -> tuple[Perm, Perm]:
+    """What a node takes and shares of a child, given what its users do."""
+    taken, left = node.driver.child_permissions(name, perm, shared)
+    if node.options.active:
+        return taken, left
+    return taken & ~WRITING, left | WRITING
 
 
 def _side(child: Child) -> object:

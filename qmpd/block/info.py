@@ -49,6 +49,7 @@ def device_info(node: BlockNode, *, flat: bool = False) -> JSONObject:
     info: JSONObject = {
         "file": node.driver.filename(),
         "node-name": node.node_name,
+        "active": options.active,
         "ro": node.read_only,
         "drv": node.driver.format_name,
         "backing_file_depth": 0 if flat else len(_chain(node)),

@@ -43,6 +43,7 @@ class NodeOptions:
     """The options that all drivers share (`BlockdevOptions`' base members), inheritance applied.
 
     :ivar detect_zeroes: `off`, `on` or `unmap`.
+    :ivar active: False while another process may write to the image (see `qmpd.block.activation`); read-only then.
     :ivar chain: host paths of the images above in a backing chain; none of them can be below itself.
     """
 
@@ -53,6 +54,7 @@ class NodeOptions:
     discard_unmap: bool = False
     detect_zeroes: str = "off"
     force_share: bool = False
+    active: bool = True
     chain: tuple[str, ...] = ()
 
 
@@ -140,6 +142,10 @@ class BlockNode:
     def can_replace(self, node: BlockNode) -> bool:
         """Whether a copy of what this node shows may take the place of `node`, with nobody seeing other data."""
         return self is node or self.driver.can_replace(node)
+
+    def rename(self, node_name: str) -> None:
+        """Have another name from now on; `BlockGraph.rename` sees to the rest."""
+        self.node_name = self.bitmaps.node_name = self.blockers.node_name = node_name
 
     def changed(self) -> None:
         """What queries tell of the node has changed."""

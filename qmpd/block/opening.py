@@ -28,7 +28,8 @@ def node_options(options: BlockdevOptions, above: NodeOptions | None = None, *, 
     """
     base = above or NodeOptions()
     cache = options.cache
-    read_only = _either(options.read_only, base.read_only)
+    active = _either(options.active, base.active)
+    read_only = _either(options.read_only, base.read_only) or not active
     detect = str(options.detect_zeroes or "off")
     unmap = str(options.discard) == "unmap" if options.discard is not None else protocol
     force_share = _either(options.force_share, base.force_share)
@@ -44,6 +45,7 @@ def node_options(options: BlockdevOptions, above: NodeOptions | None = None, *, 
         discard_unmap=unmap,
         detect_zeroes=detect,
         force_share=force_share,
+        active=active,
         chain=base.chain,
     )
 

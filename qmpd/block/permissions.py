@@ -21,6 +21,9 @@ class Perm(IntFlag):
     ALL = 0x0F
 
 
+WRITING = Perm.WRITE | Perm.WRITE_UNCHANGED | Perm.RESIZE
+"""All that changes an image."""
+
 PERM_NAMES: dict[Perm, str] = {
     Perm.CONSISTENT_READ: "consistent-read",
     Perm.WRITE: "write",

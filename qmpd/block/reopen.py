@@ -25,14 +25,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from qmpd.block.opening import node_options
-from qmpd.block.permissions import Perm
+from qmpd.block.permissions import WRITING
 from qmpd.errors import GenericError, os_error_text
 
 if TYPE_CHECKING:
     from qmpd.block.graph import BlockGraph
     from qmpd.block.node import BlockNode, NodeOptions
 
-_WRITING = Perm.WRITE | Perm.WRITE_UNCHANGED | Perm.RESIZE
 
 
 @dataclass(slots=True, eq=False)
@@ -108,6 +107,8 @@ async def set_read_only(graph: BlockGraph, node: BlockNode, read_only: bool) -> 
 
     :raises GenericError: it cannot be; it is as before, or read-only.
     """
+    if not read_only and not node.options.active:
+        raise GenericError(f"Node '{node.node_name}' is inactive; make it active before it is written to")
     if node.read_only is not read_only:
         await reopen(graph, with_children(node, dataclasses.replace(node.options, read_only=read_only)))
 
@@ -221,7 +222,7 @@ def _check_writers(entries: Sequence[Reopening]) -> None:
     leaving = {(entry.node, role) for entry in entries for role in entry.children}
     for node in giving_up:
         for child in node.parents:
-            if child.perm & _WRITING and child.owner not in giving_up and (child.owner, child.name) not in leaving:
+            if child.perm & WRITING and child.owner not in giving_up and (child.owner, child.name) not in leaving:
                 raise GenericError(
                     f"Node '{node.node_name}' cannot be made read-only: {child.owner.describe()} writes to it"
                 )

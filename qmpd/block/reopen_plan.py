@@ -54,6 +54,8 @@ class _Planner:
     def add(self, node: BlockNode, definition: BlockdevOptions, flags: NodeOptions) -> None:
         """Reopen `node` with these options, and with it all below that its options say something about."""
         _check_options(node, definition)
+        if not (node.options.active and flags.active):
+            raise _cannot_change(node, "active", "blockdev-set-active makes nodes active and inactive")
         entry = Reopening(node, flags, definition)
         self._entries[node] = entry
         for role in _roles(node, definition):

@@ -65,10 +65,12 @@ class ExportCommands:
 
     @command("block-export-add")
     async def block_export_add(self, ctx: RequestContext, args: BlockExportOptions) -> None:
-        """Export a node.
+        """Export a node, which becomes active unless told otherwise.
 
         :raises GenericError: see `ExportManager.add_nbd`.
         """
+        if not args.allow_inactive:
+            await self._make_active(args.node_name)
         settings = ExportSettings(
             args.id,
             args.node_name,
@@ -146,6 +148,15 @@ class ExportCommands:
         except BaseException:
             self._exports.remove_hard(settings.export_id)
             raise
+
+    async def _make_active(self, node_name: str) -> None:
+        node = self._graph.nodes.get(node_name)
+        if node is None or node.options.active:
+            return
+        from qmpd.block.activation import make_active
+
+        async with self._graph.exclusive():
+            await make_active(self._graph, [self._graph.lookup_node(node_name)])
 
     def _remove(self, export_id: str, mode: str | None) -> None:
         if mode == "hard":

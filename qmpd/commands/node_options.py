@@ -10,12 +10,17 @@ from qmpd.monitor.context import RequestContext
 from qmpd.monitor.dispatcher import command
 
 if TYPE_CHECKING:
-    from qmpd.api.models import QObjBlockdevReopenArg, QObjBlockSetWriteThresholdArg, QObjXBlockdevSetIothreadArg
+    from qmpd.api.models import (
+        QObjBlockdevReopenArg,
+        QObjBlockdevSetActiveArg,
+        QObjBlockSetWriteThresholdArg,
+        QObjXBlockdevSetIothreadArg,
+    )
     from qmpd.block.graph import BlockGraph
 
 
 class NodeOptionCommands:
-    """blockdev-reopen, block-set-write-threshold and x-blockdev-set-iothread."""
+    """blockdev-reopen, blockdev-set-active, block-set-write-threshold and x-blockdev-set-iothread."""
 
     def __init__(self, graph: BlockGraph, recording: Recording | None = None) -> None:
         self._graph = graph
@@ -33,6 +38,23 @@ class NodeOptionCommands:
         async with self._graph.exclusive():
             await reopen(self._graph, plan(self._graph, args.options))
             self._recording.later()
+
+    @command("blockdev-set-active")
+    async def set_active(self, ctx: RequestContext, args: QObjBlockdevSetActiveArg) -> None:
+        """Hand disks over to another process, or take them over.
+
+        :raises GenericError: there is no such node; see `make_active` and `make_inactive`.
+        """
+        from qmpd.block.activation import make_active, make_inactive
+
+        async with self._graph.exclusive():
+            nodes = list(self._graph.nodes.values())
+            if args.node_name is not None:
+                nodes = [self._graph.lookup_node(args.node_name)]
+            if args.active:
+                await make_active(self._graph, nodes)
+            else:
+                await make_inactive(self._graph, nodes)
 
     @command("block-set-write-threshold")
     def set_write_threshold(self, ctx: RequestContext, args: QObjBlockSetWriteThresholdArg) -> None:

@@ -164,6 +164,7 @@ __all__ = [
     "QObjBlockdevDelArg",
     "QObjBlockdevReopenArg",
     "QObjBlockSetWriteThresholdArg",
+    "QObjBlockdevSetActiveArg",
     "BlockdevCreateOptionsFile",
     "BlockdevCreateOptionsQcow2",
     "QObjBlockdevCreateOptionsBase",
@@ -374,6 +375,9 @@ class BlockDeviceInfo(Model):
 
     node_name: Maybe[str] = Field(default=None, alias="node-name")
     """the node's name"""
+
+    active: bool
+    """whether it is active; another process may write to the image of one that is not"""
 
     ro: bool
     """whether it is read-only"""
@@ -1614,6 +1618,11 @@ class QObjBlockdevOptionsBase(Model):
     force_share: Maybe[bool] = Field(default=None, alias="force-share")
     """let other programs do with the image what they like; only for reading (default: false)"""
 
+    active: Maybe[bool] = None
+    """whether it is active at first; one that is not can be opened while another process has the image,
+    and becomes active by 'blockdev-set-active' or when it is exported (default: true)
+    """
+
     detect_zeroes: Maybe[BlockdevDetectZeroesOptions] = Field(default=None, alias="detect-zeroes")
     """what happens to writes that hold only zeroes (default: 'off')"""
 
@@ -1666,6 +1675,16 @@ class QObjBlockSetWriteThresholdArg(Model):
 
     write_threshold: UInt64 = Field(alias="write-threshold")
     """the offset, in bytes; 0 for none"""
+
+
+class QObjBlockdevSetActiveArg(Model):
+    """The arguments of `blockdev-set-active`."""
+
+    node_name: Maybe[str] = Field(default=None, alias="node-name")
+    """the node (default: all nodes)"""
+
+    active: bool
+    """whether it is to be active"""
 
 
 class BlockdevCreateOptionsFile(Model):

@@ -107,6 +107,9 @@ class QObjBlockExportOptionsBase(Model):
     writethrough: Maybe[bool] = None
     """make every write durable before it is answered (default: false)"""
 
+    allow_inactive: Maybe[bool] = Field(default=None, alias="allow-inactive")
+    """leave an inactive node so; only for reading (default: false)"""
+
 
 class QObjBlockExportDelArg(Model):
     """The arguments of `block-export-del`."""
