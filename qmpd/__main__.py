@@ -22,7 +22,7 @@ def main() -> int:
         options = parse_options(sys.argv[1:], __version__)
     except OptionError as error:
         return _fail(str(error))
-    if options.answer is not None:
+    if options.answer is not None and not options.steps:
         sys.stdout.write(options.answer)
         return 0
     if options.daemonize:

@@ -312,6 +312,10 @@ class Daemon:
         # Devices last, as in QEMU: they may name drives that the command line makes after them.
         for option in sorted(self._options.steps, key=lambda option: isinstance(option, DeviceOption)):
             await self.apply(option)
+        if self._options.answer is not None:
+            sys.stdout.write(self._options.answer)
+            self.request_shutdown()
+            return
         if self._options.pidfile is not None:
             try:
                 self._pidfile = PidFile(Path(self._options.pidfile))

@@ -49,7 +49,9 @@ def test_nothing_is_a_daemon_without_monitor() -> None:
     assert parse() == Options()
 
 
-@pytest.mark.parametrize("words", [["--help"], ["-h"], ["-help"], ["--daemonize", "--help", "--nonsense"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["-h"], ["-hV"], ["-help"], ["stray", "--blockdev", "{", "--help", "--nonsense"]]
+)
 def test_help(words: list[str]) -> None:
     answer = parse(*words).answer
     assert answer is not None
@@ -67,6 +69,7 @@ def test_version(word: str) -> None:
         ["--pidfile", "/p", "--daemonize", "--trace", "x"],
         ["-pidfile", "/p", "-daemonize", "-T", "x"],
         ["--pidfile=/p", "--daem", "--trace=enable=x"],
+        ["-Tx", "--pid", "/p", "--d", "--t", "file=/f", "--", "--nonsense"],
     ],
 )
 def test_spellings(words: list[str]) -> None:
@@ -147,6 +150,18 @@ def test_several_monitors_in_order() -> None:
     assert len({monitor.chardev for monitor in monitors}) == 3
 
 
+@pytest.mark.parametrize("word", ["help", "?", "backend=help"])
+def test_help_for_one_option_comes_after_what_stands_before_it(word: str) -> None:
+    options = parse("--chardev", "null,id=c", "--chardev", word, "--blockdev", "nope")
+    assert [option.source for option in options.steps] == ["--chardev null,id=c"]
+    assert options.answer is not None
+    assert "socket" in options.answer
+
+
+def test_help_for_tracing() -> None:
+    assert parse("-T", "help").answer == parse("--trace=?").answer is not None
+
+
 @pytest.mark.parametrize("text", ["c", "chardev=c", "c,mode=control", "id=m,chardev=c,pretty=off"])
 def test_monitors(text: str) -> None:
     steps = parse("--chardev", "stdio,id=c", "--monitor", text).steps
@@ -184,7 +199,11 @@ def test_exports_and_the_nbd_server() -> None:
     ("words", "message"),
     [
         (["extra"], "extra"),
-        (["--"], "unexpected argument"),
+        (["-"], "unexpected argument"),
+        (["-xV"], "unknown option"),
+        (["--de"], "short for|needs a value"),
+        (["--trace", "nonsense=1"], "'nonsense'"),
+        (["--trace", "events=/no/such/file"], "does not exist"),
         (["--nonsense"], "--nonsense: unknown option"),
         (["--m"], "--monitor: needs a value"),
         (["--pidfile"], "needs a value"),

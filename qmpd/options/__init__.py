@@ -2,7 +2,7 @@
 
 This package only reads text: what it takes is checked where it is used, and it never opens, binds or starts anything.
 
-* `commandline` splits the words into options, and knows which options there are;
+* `words` splits the words into options, `commandline` knows which options there are;
 * `model` is what they become: one class an option, and `Options`, all of them;
 * `chardevs`, `addresses` and `commands` read the options' values, `trees` those that may be JSON;
 * `usage` is the text of `--help`.

@@ -1,12 +1,13 @@
 """The words of the command line to `Options`.
 
-Options begin with one dash or two; a value follows as the next word or behind `=`. A new option that builds something
+`words` finds the options in it. A new option that builds something
 is a class in `model`, a line in `_readers` here, a case of `Daemon.apply`, and its line in `usage`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from qmpd.options.chardevs import QmpReader, chardev_help, read_chardev, read_monitor
 from qmpd.options.commands import (
@@ -20,7 +21,11 @@ from qmpd.options.commands import (
     read_object,
 )
 from qmpd.options.model import DriveOption, Option, OptionError, Options, StateOption
+from qmpd.options.trace import read_trace
 from qmpd.options.usage import USAGE
+from qmpd.options.words import STRAY, split
+
+T = TypeVar("T")
 
 Reader = Callable[[str], Option | list[Option]]
 """Reads an option's value; raises `ValueError`."""
@@ -28,39 +33,45 @@ Reader = Callable[[str], Option | list[Option]]
 _HELP = {"chardev": chardev_help, "device": device_help, "object": object_help}
 _CATALOG = ("catalog", "catalog-replica")
 _SETTINGS = ("pidfile", "trace", *_CATALOG)
-_WITHOUT_VALUE = ("daemonize", "help", "version")
-_SHORT = {"h": "help", "V": "version", "T": "trace"}
 
 
 def parse_options(words: Sequence[str], version: str) -> Options:
     """Read the words behind the program's name.
 
+    As in QEMU, they are gone through twice: first for what concerns the process as a whole, then for what is to be
+    built. So `--help` is answered whatever else is wrong, unless an option in front of it does not exist.
+
     :param version: what `--version` prints.
     :raises OptionError: with the message for the user.
     """
     readers = _readers()
-    steps: list[Option] = []
+    given: list[tuple[str, str]] = []
     daemonize = False
     pidfile: str | None = None
     catalog: dict[str, str] = {}
-    for name, value in _split(words, (*readers, *_SETTINGS)):
-        if name == "help":
-            return Options(answer=USAGE)
-        if name == "version":
-            return Options(answer=f"qmpd version {version}\n")
-        if name in _HELP and asks_for_help(value):
-            return Options(answer=_HELP[name](value))
+    for name, value in split(words, (*readers, *_SETTINGS)):
+        answer = _answer(name, value, version)
+        if answer is not None:
+            return Options(answer=answer)
         if name == "daemonize":
             daemonize = True
         elif name == "pidfile":
             pidfile = value
         elif name in _CATALOG:
             catalog[name] = value
-        elif name in readers:
-            read = _located(name, value, readers[name])
-            steps += read if isinstance(read, list) else [read]
+        elif name == "trace":
+            _located(name, value, read_trace)
+        else:
+            given.append((name, value))
+    steps, answer = _read_steps(given, readers)
     return Options(
-        tuple(steps), daemonize, pidfile, _state_of(steps, catalog), *(catalog.get(name) for name in _CATALOG)
+        steps=tuple(steps),
+        daemonize=daemonize,
+        pidfile=pidfile,
+        state=_state_of(steps, catalog),
+        catalog=catalog.get("catalog"),
+        replica=catalog.get("catalog-replica"),
+        answer=answer,
     )
 
 
@@ -74,6 +85,30 @@ def _state_of(steps: Sequence[Option], catalog: Mapping[str, str]) -> StateOptio
     if "catalog-replica" in catalog and "catalog" not in catalog:
         raise OptionError("--catalog-replica: needs --catalog, of which it is a standby")
     return found[0] if found else None
+
+
+def _answer(name: str, value: str, version: str) -> str | None:
+    """What is printed instead of anything else, if that is asked for."""
+    if name == "help":
+        return USAGE
+    if name == "version":
+        return f"qmpd version {version}\n"
+    if name == "trace" and asks_for_help(value):
+        return "qmpd has no trace events; 'trace' is accepted and changes nothing.\n"
+    return None
+
+
+def _read_steps(given: list[tuple[str, str]], readers: Mapping[str, Reader]) -> tuple[list[Option], str | None]:
+    """What is to be built, up to the first option that asks for help, and the answer to that."""
+    steps: list[Option] = []
+    for name, value in given:
+        if name == STRAY:
+            raise OptionError(f"{value}: unexpected argument; options begin with '--'")
+        if name in _HELP and asks_for_help(value):
+            return steps, _HELP[name](value)
+        read = _located(name, value, readers[name])
+        steps += read if isinstance(read, list) else [read]
+    return steps, None
 
 
 def option_names() -> list[str]:
@@ -97,43 +132,7 @@ def _readers() -> Mapping[str, Reader]:
     }
 
 
-def _split(words: Sequence[str], with_value: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """The options' full names and values."""
-    rest = iter(words)
-    known = with_value + _WITHOUT_VALUE
-    for word in rest:
-        if not word.startswith("-") or word in ("-", "--"):
-            raise OptionError(f"{word}: unexpected argument; options begin with '--'")
-        name, equals, value = word.lstrip("-").partition("=")
-        name = _full_name(word, name, known)
-        if name in _WITHOUT_VALUE:
-            if equals:
-                raise OptionError(f"--{name}: takes no value")
-            yield name, ""
-            continue
-        if not equals:
-            try:
-                value = next(rest)
-            except StopIteration:
-                raise OptionError(f"--{name}: needs a value") from None
-        yield name, value
-
-
-def _full_name(word: str, name: str, known: tuple[str, ...]) -> str:
-    """The option that `name` is, or is the beginning of."""
-    if name in _SHORT and not word.startswith("--"):
-        return _SHORT[name]
-    if name in known:
-        return name
-    candidates = [candidate for candidate in known if name and candidate.startswith(name)]
-    if len(candidates) == 1:
-        return candidates[0]
-    if candidates:
-        raise OptionError(f"--{name}: is short for any of {', '.join(candidates)}")
-    raise OptionError(f"{word}: unknown option; see 'qmpd --help'")
-
-
-def _located(name: str, value: str, read: Reader) -> Option | list[Option]:
+def _located(name: str, value: str, read: Callable[[str], T]) -> T:
     """`read(value)`, with the option named in whatever goes wrong."""
     try:
         return read(value)

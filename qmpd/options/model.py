@@ -108,7 +108,7 @@ class Options:
     :param state: the state directory, or None.
     :param catalog: the URL of the catalog, None for one in the state directory.
     :param replica: the URL of a standby of it, or None.
-    :param answer: text to print instead of running (`--help`, `--version`), or None.
+    :param answer: text to print, after all steps, instead of running (`--help`, `--version`), or None.
     """
 
     steps: tuple[Option, ...] = ()

@@ -18,9 +18,7 @@ def command_line_options() -> list[dict[str, Any]]:
     return [
         {
             "option": name,
-            "parameters": [
-                {"name": parameter, "type": kind} for parameter, kind in _PARAMETERS.get(name, {}).items()
-            ],
+            "parameters": [{"name": parameter, "type": kind} for parameter, kind in _PARAMETERS.get(name, {}).items()],
         }
         for name in option_names()
     ]
