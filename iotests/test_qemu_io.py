@@ -365,6 +365,34 @@ class TestBothServers:
         assert answer(server, "drive_del d") == ""
         qemu_io(image.path, "read -P 7 0 64k", "read -P 8 64k 64k", image_format="qcow2")
 
+    def test_writes_to_the_source_of_a_job(self, launch: Launcher, scratch: Scratch) -> None:
+        """A mirror copies what is new; below the filter of a backup nobody may write."""
+        server = launch_monitor(launch)
+        source = scratch.full_disk("source", 8 * MIB, seed=3)
+        before = scratch.copy(source, "before")
+        for name in ("source", "backup", "mirror"):
+            disk = source if name == "source" else scratch.disk(name, 8 * MIB)
+            server.qmp.command("blockdev-add", definition(disk.path, "raw", name))
+        job = {"device": "source", "sync": "full", "speed": 65536}
+        server.qmp.command("blockdev-backup", job, job_id="b", target="backup")
+        said = qemu_io_answer(server, "source", "write -P 1 768k 64k")
+        assert said and not said.startswith("wrote")
+        server.qmp.command("block-job-set-speed", device="b", speed=0)
+        server.qmp.wait_event("BLOCK_JOB_COMPLETED", device="b")
+        assert_same(before.path, scratch / "backup.img")
+        server.qmp.command("blockdev-mirror", job, job_id="m", target="mirror")
+        for command in ("write -q -P 2 0 64k", "write -q -P 3 960k 64k", "aio_write -q -P 4 512k 64k", "aio_flush"):
+            assert qemu_io_answer(server, "source", command) == ""
+        server.qmp.command("block-job-set-speed", device="m", speed=0)
+        server.qmp.wait_event("BLOCK_JOB_READY", device="m")
+        assert qemu_io_answer(server, "source", "write -P 5 64k 64k").startswith("wrote")
+        server.qmp.command("block-job-complete", device="m")
+        server.qmp.wait_event("BLOCK_JOB_COMPLETED", device="m")
+        for offset, pattern in ((0, 2), (960, 3), (512, 4), (64, 5)):
+            before.write(offset * KIB, bytes([pattern]) * 64 * KIB)
+        server.qmp.command("blockdev-del", node_name="mirror" if server.kind == "qemu" else "source")
+        assert_same(before.path, scratch / "mirror.img")
+
     def test_names_and_processors(self, launch: Launcher, scratch: Scratch) -> None:
         server = launch_monitor(launch)
         self.add(server, scratch.disk("d", MIB).path)

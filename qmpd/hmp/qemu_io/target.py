@@ -2,7 +2,8 @@
 
 A command takes the permission that it needs for as long as it does I/O, and leaves everything to others, as QEMU's
 monitor does. Those that only look or control (breakpoints above all) do not become users of the disk: they must get
-through while a request stands still and somebody waits for it.
+through while a request stands still and somebody waits for it. What is written to the source of a job goes through the
+job's filter, as it does for everybody else.
 
 What is done to a drive is held back by the drive's limits, and is let by the drive's device. The drive counts what is
 done in the background, and nothing else (QEMU, qemu-io-cmds).
@@ -16,6 +17,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from qmpd.block.backend import BlockBackend
+from qmpd.block.chain import top_of_guards
 from qmpd.block.drive import Drive
 from qmpd.block.graph import BlockGraph
 from qmpd.block.node import BlockNode
@@ -54,7 +56,7 @@ class Target:
             raise OSError(errno.ENOMEDIUM, os.strerror(errno.ENOMEDIUM))
         backend = _User(self.graph, self.drive, perm, counted)
         async with self.graph.exclusive():
-            backend.attach(self.node)
+            backend.attach(top_of_guards(self.node))
         try:
             yield backend
         finally:
