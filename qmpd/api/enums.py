@@ -548,6 +548,9 @@ class BlockdevDriver(QAPIEnum):
     BLKDEBUG = "blkdebug"
     """a filter that lets requests fail, for tests"""
 
+    BLKVERIFY = "blkverify"
+    """a filter that compares an image with a raw copy of the same disk"""
+
     COMPRESS = "compress"
     """a filter that compresses what is written"""
 

@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import QObjBlockStatsSpecificBase as QObjBlockStatsSpecificBase
     from qmpd.api.structs.block_core import BlockStatsSpecific as BlockStatsSpecific
     from qmpd.api.structs.block_core import BlockStatsSpecificBlkdebug as BlockStatsSpecificBlkdebug
+    from qmpd.api.structs.block_core import BlockStatsSpecificBlkverify as BlockStatsSpecificBlkverify
     from qmpd.api.structs.block_core import BlockStatsSpecificCompress as BlockStatsSpecificCompress
     from qmpd.api.structs.block_core import BlockStatsSpecificCopyBeforeWrite as BlockStatsSpecificCopyBeforeWrite
     from qmpd.api.structs.block_core import BlockStatsSpecificCopyOnRead as BlockStatsSpecificCopyOnRead
@@ -167,11 +168,13 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import BlockdevOptionsThrottle as BlockdevOptionsThrottle
     from qmpd.api.structs.block_core import BlockdevOptionsCor as BlockdevOptionsCor
     from qmpd.api.enums import QuorumReadPattern as QuorumReadPattern
+    from qmpd.api.structs.block_core import BlockdevOptionsBlkverify as BlockdevOptionsBlkverify
     from qmpd.api.structs.block_core import BlockdevOptionsQuorum as BlockdevOptionsQuorum
     from qmpd.api.structs.block_core import BlockdevOptionsNbd as BlockdevOptionsNbd
     from qmpd.api.structs.block_core import QObjBlockdevOptionsBase as QObjBlockdevOptionsBase
     from qmpd.api.structs.block_core import BlockdevOptions as BlockdevOptions
     from qmpd.api.structs.block_core import BlockdevOptionsBlkdebugBranch as BlockdevOptionsBlkdebugBranch
+    from qmpd.api.structs.block_core import BlockdevOptionsBlkverifyBranch as BlockdevOptionsBlkverifyBranch
     from qmpd.api.structs.block_core import BlockdevOptionsCompress as BlockdevOptionsCompress
     from qmpd.api.structs.block_core import BlockdevOptionsCopyBeforeWrite as BlockdevOptionsCopyBeforeWrite
     from qmpd.api.structs.block_core import BlockdevOptionsCopyOnRead as BlockdevOptionsCopyOnRead
@@ -200,6 +203,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import QObjBlockdevCreateOptionsBase as QObjBlockdevCreateOptionsBase
     from qmpd.api.structs.block_core import BlockdevCreateOptions as BlockdevCreateOptions
     from qmpd.api.structs.block_core import BlockdevCreateOptionsBlkdebug as BlockdevCreateOptionsBlkdebug
+    from qmpd.api.structs.block_core import BlockdevCreateOptionsBlkverify as BlockdevCreateOptionsBlkverify
     from qmpd.api.structs.block_core import BlockdevCreateOptionsCompress as BlockdevCreateOptionsCompress
     from qmpd.api.structs.block_core import BlockdevCreateOptionsCopyBeforeWrite as BlockdevCreateOptionsCopyBeforeWrite
     from qmpd.api.structs.block_core import BlockdevCreateOptionsCopyOnRead as BlockdevCreateOptionsCopyOnRead
@@ -219,6 +223,7 @@ if TYPE_CHECKING:
     from qmpd.api.structs.block_core import QObjBlockdevAmendOptionsBase as QObjBlockdevAmendOptionsBase
     from qmpd.api.structs.block_core import BlockdevAmendOptions as BlockdevAmendOptions
     from qmpd.api.structs.block_core import BlockdevAmendOptionsBlkdebug as BlockdevAmendOptionsBlkdebug
+    from qmpd.api.structs.block_core import BlockdevAmendOptionsBlkverify as BlockdevAmendOptionsBlkverify
     from qmpd.api.structs.block_core import BlockdevAmendOptionsCompress as BlockdevAmendOptionsCompress
     from qmpd.api.structs.block_core import BlockdevAmendOptionsCopyBeforeWrite as BlockdevAmendOptionsCopyBeforeWrite
     from qmpd.api.structs.block_core import BlockdevAmendOptionsCopyOnRead as BlockdevAmendOptionsCopyOnRead
@@ -653,6 +658,7 @@ _HOMES = {
     "QObjBlockStatsSpecificBase": "qmpd.api.structs.block_core",
     "BlockStatsSpecific": "qmpd.api.structs.block_core",
     "BlockStatsSpecificBlkdebug": "qmpd.api.structs.block_core",
+    "BlockStatsSpecificBlkverify": "qmpd.api.structs.block_core",
     "BlockStatsSpecificCompress": "qmpd.api.structs.block_core",
     "BlockStatsSpecificCopyBeforeWrite": "qmpd.api.structs.block_core",
     "BlockStatsSpecificCopyOnRead": "qmpd.api.structs.block_core",
@@ -743,11 +749,13 @@ _HOMES = {
     "BlockdevOptionsThrottle": "qmpd.api.structs.block_core",
     "BlockdevOptionsCor": "qmpd.api.structs.block_core",
     "QuorumReadPattern": "qmpd.api.enums",
+    "BlockdevOptionsBlkverify": "qmpd.api.structs.block_core",
     "BlockdevOptionsQuorum": "qmpd.api.structs.block_core",
     "BlockdevOptionsNbd": "qmpd.api.structs.block_core",
     "QObjBlockdevOptionsBase": "qmpd.api.structs.block_core",
     "BlockdevOptions": "qmpd.api.structs.block_core",
     "BlockdevOptionsBlkdebugBranch": "qmpd.api.structs.block_core",
+    "BlockdevOptionsBlkverifyBranch": "qmpd.api.structs.block_core",
     "BlockdevOptionsCompress": "qmpd.api.structs.block_core",
     "BlockdevOptionsCopyBeforeWrite": "qmpd.api.structs.block_core",
     "BlockdevOptionsCopyOnRead": "qmpd.api.structs.block_core",
@@ -776,6 +784,7 @@ _HOMES = {
     "QObjBlockdevCreateOptionsBase": "qmpd.api.structs.block_core",
     "BlockdevCreateOptions": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsBlkdebug": "qmpd.api.structs.block_core",
+    "BlockdevCreateOptionsBlkverify": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsCompress": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsCopyBeforeWrite": "qmpd.api.structs.block_core",
     "BlockdevCreateOptionsCopyOnRead": "qmpd.api.structs.block_core",
@@ -795,6 +804,7 @@ _HOMES = {
     "QObjBlockdevAmendOptionsBase": "qmpd.api.structs.block_core",
     "BlockdevAmendOptions": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsBlkdebug": "qmpd.api.structs.block_core",
+    "BlockdevAmendOptionsBlkverify": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsCompress": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsCopyBeforeWrite": "qmpd.api.structs.block_core",
     "BlockdevAmendOptionsCopyOnRead": "qmpd.api.structs.block_core",
@@ -1230,6 +1240,7 @@ __all__ = [
     "QObjBlockStatsSpecificBase",
     "BlockStatsSpecific",
     "BlockStatsSpecificBlkdebug",
+    "BlockStatsSpecificBlkverify",
     "BlockStatsSpecificCompress",
     "BlockStatsSpecificCopyBeforeWrite",
     "BlockStatsSpecificCopyOnRead",
@@ -1320,11 +1331,13 @@ __all__ = [
     "BlockdevOptionsThrottle",
     "BlockdevOptionsCor",
     "QuorumReadPattern",
+    "BlockdevOptionsBlkverify",
     "BlockdevOptionsQuorum",
     "BlockdevOptionsNbd",
     "QObjBlockdevOptionsBase",
     "BlockdevOptions",
     "BlockdevOptionsBlkdebugBranch",
+    "BlockdevOptionsBlkverifyBranch",
     "BlockdevOptionsCompress",
     "BlockdevOptionsCopyBeforeWrite",
     "BlockdevOptionsCopyOnRead",
@@ -1353,6 +1366,7 @@ __all__ = [
     "QObjBlockdevCreateOptionsBase",
     "BlockdevCreateOptions",
     "BlockdevCreateOptionsBlkdebug",
+    "BlockdevCreateOptionsBlkverify",
     "BlockdevCreateOptionsCompress",
     "BlockdevCreateOptionsCopyBeforeWrite",
     "BlockdevCreateOptionsCopyOnRead",
@@ -1372,6 +1386,7 @@ __all__ = [
     "QObjBlockdevAmendOptionsBase",
     "BlockdevAmendOptions",
     "BlockdevAmendOptionsBlkdebug",
+    "BlockdevAmendOptionsBlkverify",
     "BlockdevAmendOptionsCompress",
     "BlockdevAmendOptionsCopyBeforeWrite",
     "BlockdevAmendOptionsCopyOnRead",

@@ -65,6 +65,7 @@ __all__ = [
     "QObjBlockStatsSpecificBase",
     "BlockStatsSpecific",
     "BlockStatsSpecificBlkdebug",
+    "BlockStatsSpecificBlkverify",
     "BlockStatsSpecificCompress",
     "BlockStatsSpecificCopyBeforeWrite",
     "BlockStatsSpecificCopyOnRead",
@@ -138,11 +139,13 @@ __all__ = [
     "ThrottleGroupProperties",
     "BlockdevOptionsThrottle",
     "BlockdevOptionsCor",
+    "BlockdevOptionsBlkverify",
     "BlockdevOptionsQuorum",
     "BlockdevOptionsNbd",
     "QObjBlockdevOptionsBase",
     "BlockdevOptions",
     "BlockdevOptionsBlkdebugBranch",
+    "BlockdevOptionsBlkverifyBranch",
     "BlockdevOptionsCompress",
     "BlockdevOptionsCopyBeforeWrite",
     "BlockdevOptionsCopyOnRead",
@@ -170,6 +173,7 @@ __all__ = [
     "QObjBlockdevCreateOptionsBase",
     "BlockdevCreateOptions",
     "BlockdevCreateOptionsBlkdebug",
+    "BlockdevCreateOptionsBlkverify",
     "BlockdevCreateOptionsCompress",
     "BlockdevCreateOptionsCopyBeforeWrite",
     "BlockdevCreateOptionsCopyOnRead",
@@ -189,6 +193,7 @@ __all__ = [
     "QObjBlockdevAmendOptionsBase",
     "BlockdevAmendOptions",
     "BlockdevAmendOptionsBlkdebug",
+    "BlockdevAmendOptionsBlkverify",
     "BlockdevAmendOptionsCompress",
     "BlockdevAmendOptionsCopyBeforeWrite",
     "BlockdevAmendOptionsCopyOnRead",
@@ -1543,6 +1548,16 @@ class BlockdevOptionsThrottle(Model):
     """the node that is slowed down"""
 
 
+class BlockdevOptionsBlkverify(Model):
+    """An image, and a raw copy that it is compared with."""
+
+    test: BlockdevRef
+    """the image under test"""
+
+    raw: BlockdevRef
+    """the raw copy; it has to hold the same, and be as large"""
+
+
 class BlockdevOptionsQuorum(Model):
     """Several images with the same contents, and a vote on what is read. All are of the same size."""
 
@@ -2184,6 +2199,12 @@ class BlockStatsSpecificBlkdebug(QObjBlockStatsSpecificBase):
     driver: Literal[BlockdevDriver.BLKDEBUG]
 
 
+class BlockStatsSpecificBlkverify(QObjBlockStatsSpecificBase):
+    """`BlockStatsSpecific` with `driver` `blkverify`."""
+
+    driver: Literal[BlockdevDriver.BLKVERIFY]
+
+
 class BlockStatsSpecificCompress(QObjBlockStatsSpecificBase):
     """`BlockStatsSpecific` with `driver` `compress`."""
 
@@ -2328,6 +2349,12 @@ class BlockdevOptionsBlkdebugBranch(BlockdevOptionsBlkdebug, QObjBlockdevOptions
     driver: Literal[BlockdevDriver.BLKDEBUG]
 
 
+class BlockdevOptionsBlkverifyBranch(BlockdevOptionsBlkverify, QObjBlockdevOptionsBase):
+    """`BlockdevOptions` with `driver` `blkverify`."""
+
+    driver: Literal[BlockdevDriver.BLKVERIFY]
+
+
 class BlockdevOptionsCompress(BlockdevOptionsGenericFormat, QObjBlockdevOptionsBase):
     """`BlockdevOptions` with `driver` `compress`."""
 
@@ -2418,6 +2445,12 @@ class BlockdevCreateOptionsBlkdebug(QObjBlockdevCreateOptionsBase):
     driver: Literal[BlockdevDriver.BLKDEBUG]
 
 
+class BlockdevCreateOptionsBlkverify(QObjBlockdevCreateOptionsBase):
+    """`BlockdevCreateOptions` with `driver` `blkverify`."""
+
+    driver: Literal[BlockdevDriver.BLKVERIFY]
+
+
 class BlockdevCreateOptionsCompress(QObjBlockdevCreateOptionsBase):
     """`BlockdevCreateOptions` with `driver` `compress`."""
 
@@ -2506,6 +2539,12 @@ class BlockdevAmendOptionsBlkdebug(QObjBlockdevAmendOptionsBase):
     """`BlockdevAmendOptions` with `driver` `blkdebug`."""
 
     driver: Literal[BlockdevDriver.BLKDEBUG]
+
+
+class BlockdevAmendOptionsBlkverify(QObjBlockdevAmendOptionsBase):
+    """`BlockdevAmendOptions` with `driver` `blkverify`."""
+
+    driver: Literal[BlockdevDriver.BLKVERIFY]
 
 
 class BlockdevAmendOptionsCompress(QObjBlockdevAmendOptionsBase):
@@ -2607,6 +2646,7 @@ BlockStatsSpecific = TypeAliasType(
     Annotated[
         Union[
             Annotated[BlockStatsSpecificBlkdebug, Tag("driver=blkdebug")],
+            Annotated[BlockStatsSpecificBlkverify, Tag("driver=blkverify")],
             Annotated[BlockStatsSpecificCompress, Tag("driver=compress")],
             Annotated[BlockStatsSpecificCopyBeforeWrite, Tag("driver=copy-before-write")],
             Annotated[BlockStatsSpecificCopyOnRead, Tag("driver=copy-on-read")],
@@ -2675,6 +2715,7 @@ BlockdevOptions = TypeAliasType(
     Annotated[
         Union[
             Annotated[BlockdevOptionsBlkdebugBranch, Tag("driver=blkdebug")],
+            Annotated[BlockdevOptionsBlkverifyBranch, Tag("driver=blkverify")],
             Annotated[BlockdevOptionsCompress, Tag("driver=compress")],
             Annotated[BlockdevOptionsCopyBeforeWrite, Tag("driver=copy-before-write")],
             Annotated[BlockdevOptionsCopyOnRead, Tag("driver=copy-on-read")],
@@ -2725,6 +2766,7 @@ BlockdevCreateOptions = TypeAliasType(
     Annotated[
         Union[
             Annotated[BlockdevCreateOptionsBlkdebug, Tag("driver=blkdebug")],
+            Annotated[BlockdevCreateOptionsBlkverify, Tag("driver=blkverify")],
             Annotated[BlockdevCreateOptionsCompress, Tag("driver=compress")],
             Annotated[BlockdevCreateOptionsCopyBeforeWrite, Tag("driver=copy-before-write")],
             Annotated[BlockdevCreateOptionsCopyOnRead, Tag("driver=copy-on-read")],
@@ -2750,6 +2792,7 @@ BlockdevAmendOptions = TypeAliasType(
     Annotated[
         Union[
             Annotated[BlockdevAmendOptionsBlkdebug, Tag("driver=blkdebug")],
+            Annotated[BlockdevAmendOptionsBlkverify, Tag("driver=blkverify")],
             Annotated[BlockdevAmendOptionsCompress, Tag("driver=compress")],
             Annotated[BlockdevAmendOptionsCopyBeforeWrite, Tag("driver=copy-before-write")],
             Annotated[BlockdevAmendOptionsCopyOnRead, Tag("driver=copy-on-read")],

@@ -10,6 +10,7 @@ from qmpd.errors import GenericError
 
 _DRIVERS = {
     "blkdebug": "qmpd.block.drivers.blkdebug:BlkdebugDriver",
+    "blkverify": "qmpd.block.drivers.blkverify:BlkverifyDriver",
     "file": "qmpd.block.drivers.file:FileDriver",
     "host_device": "qmpd.block.drivers.file:FileDriver",
     "raw": "qmpd.block.drivers.raw:RawDriver",
