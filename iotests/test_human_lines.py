@@ -348,6 +348,8 @@ class TestWithoutMachine:
         assert answer(server, "device_add virtio-blk,drive=d0,id=v0") == ""
         assert qemu_io_answer(server, "v0", "length") != "1 MiB\n"
         assert answer(server, 'qemu-io -d v0 "length"') == "1 MiB\n"
+        assert answer(server, 'qemu-io -d v0 "aio_write -C 0 64k"') == ""
+        assert qemu_io_answer(server, "d0", "aio_flush") == "65536,1\n"
         assert "Attached to:      /machine/peripheral/v0" in answer(server, "info block d0")
         assert "in use" in answer(server, "drive_del d0")
         assert answer(server, "device_del v0") == ""

@@ -64,5 +64,8 @@ class HumanCommands:
         if self._requests is None:
             from qmpd.hmp.qemu_io.requests import Requests
 
-            self._requests = Requests(lambda name: self._graph.find(name) is not None)
+            self._requests = Requests(self._is_disk)
         return self._requests
+
+    def _is_disk(self, name: str) -> bool:
+        return name in self._graph.nodes or any(drive.label == name for drive in self._graph.drives)

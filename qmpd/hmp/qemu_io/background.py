@@ -21,7 +21,7 @@ async def aio_read(io: Io, words: Words) -> None:
     if words.has("i"):
         _count_invalid(io, "read")
         return
-    io.requests.start(io.target.name, _reading(io.target, words, offset, length, check))
+    io.requests.start(io.target.key, _reading(io.target, words, offset, length, check))
 
 
 async def _reading(target: Target, words: Words, offset: int, length: int, check: Check | None) -> str:
@@ -47,7 +47,7 @@ async def aio_write(io: Io, words: Words) -> None:
     if words.has("i"):
         _count_invalid(io, "write")
         return
-    io.requests.start(io.target.name, _writing(io.target, words, offset, length, byte))
+    io.requests.start(io.target.key, _writing(io.target, words, offset, length, byte))
 
 
 async def _writing(target: Target, words: Words, offset: int, length: int, byte: int) -> str:
@@ -75,7 +75,7 @@ def _count_invalid(io: Io, kind: Literal["read", "write"]) -> None:
 
 async def aio_flush(io: Io, words: Words) -> None:
     """Wait for the end of all requests in the background on this disk."""
-    await io.requests.wait(io.target.name)
+    await io.requests.wait(io.target.key)
 
 
 _RESULT = (

@@ -24,7 +24,7 @@ async def run(io: Io, text: str) -> str:
         await _run(io, words)
     except (BadCommand, QMPError) as error:
         io.say(str(error))
-    return "".join([*io.requests.results(io.target.name), *io.said])
+    return "".join([*io.requests.results(io.target.key), *io.said])
 
 
 async def _run(io: Io, words: list[str]) -> None:

@@ -37,6 +37,11 @@ class Target:
         self.drive = drive
 
     @property
+    def key(self) -> str:
+        """The one name under which what is under way on the disk is kept, however it was named."""
+        return self.name if self.drive is None else self.drive.label
+
+    @property
     def node(self) -> BlockNode:
         """The node at its root.
 
