@@ -66,6 +66,18 @@ def test_there_and_back(launch: Launcher, disk: Disk) -> None:
     assert "No errors" in qemu_img("check", str(disk.path))
 
 
+def test_what_is_recorded(launch: Launcher, disk: Disk, scratch: Scratch) -> None:
+    """A bitmap that was stored and loaded again is the same one to a catalog."""
+    server = launch("--state-dir", str(scratch / "state"))
+    add(server, disk)
+    server.qmp.command("block-dirty-bitmap-add", node="disk", name="b", persistent=True)
+    server.qmp.command("blockdev-set-active", active=False)
+    server.qmp.command("blockdev-set-active", active=True)
+    server.qmp.command("block-dirty-bitmap-add", node="disk", name="c", persistent=True)
+    assert set(server.bitmaps("disk")) == {"b", "c"}
+    server.qmp.command("blockdev-del", node_name="disk")
+
+
 def test_locks(launch: Launcher, disk: Disk) -> None:
     """Whoever is inactive keeps nobody from writing."""
     server = launch()

@@ -347,11 +347,14 @@ class StateRecorder:
 
     async def _store_bitmaps(self, context: RequestContext, wanted: Configuration) -> None:
         stored = self._stored.bitmaps
+        # An image that was opened afresh has loaded its bitmaps again: other objects, and the same bitmaps.
+        present = {self._identify(bitmap, state) for bitmap, state in wanted.bitmaps.items()}
         for bitmap, state in stored.items():
             if bitmap in wanted.bitmaps:
                 continue
             stays = state.persistent and self._graph.find(state.node_name) is None
-            if not stays and (identity := self._uuids.get(bitmap)) is not None:
+            identity = self._uuids.get(bitmap)
+            if not stays and identity is not None and identity not in present:
                 await bitmaps.remove(context, identity)
                 self._in_database.discard(identity)
                 if identity in self._charged:
