@@ -15,8 +15,7 @@ SOURCES := qmpd tests iotests benchmarks
 # Debian packages of the programs that the black-box tests and the benchmarks run
 # (of PostgreSQL only the programs are used: the tests start servers of their own)
 PACKAGES := qemu-utils qemu-system-common qemu-system-x86 libnbd-bin socat netcat-openbsd postgresql postgresql-client
-PROGRAMS := qemu-img qemu-io qemu-storage-daemon qemu-system-x86_64 nbdinfo nbdcopy socat nc psql \
-	$(addprefix /usr/lib/postgresql/15/bin/,initdb pg_ctl pg_basebackup postgres)
+PROGRAMS := qemu-img qemu-io qemu-storage-daemon qemu-system-x86_64 nbdinfo nbdcopy socat nc psql
 
 .PHONY: install develop tools demo test iotests soak bench lint schema lock clean
 
@@ -41,6 +40,7 @@ $(DEVELOPMENT): requirements-dev.lock $(RUNTIME)
 # Root gets the missing programs installed; everybody else is told the one command.
 tools:
 	@for program in $(PROGRAMS); do command -v $$program >/dev/null || missing=yes; done; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing=yes; \
 	if [ -n "$$missing" ]; then \
 		if [ "$$(id -u)" = 0 ]; then \
 			{ apt-get update -qq && \

@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-PROGRAMS = Path("/usr/lib/postgresql/15/bin")
+PROGRAMS = Path("/usr/lib/postgresql")
 USER = "postgres"
 PORTS = {"primary": 5432, "replica": 5433}
 TIMEOUT = 300
@@ -40,10 +40,15 @@ log_min_messages = fatal
 """
 
 
+def _path(program: str) -> Path:
+    """Where a program of the server is, which is not in the search path; of the newest version that is installed."""
+    return max(PROGRAMS.glob(f"*/bin/{program}"), key=lambda path: float(path.parts[-3]))
+
+
 def _run(program: str, words: Sequence[str], **environment: str) -> None:
     """Run a program of PostgreSQL, as a user that it accepts."""
     done = subprocess.run(
-        [PROGRAMS / program, *words],
+        [_path(program), *words],
         user=USER if os.geteuid() == 0 else None,
         env={**os.environ, **environment},
         cwd="/",
