@@ -247,7 +247,7 @@ class Catalog:
         try:
             return dialect.connect(*arguments, **parameters)
         except Exception as error:
-            raise connect_fault(error) from error
+            raise connect_fault(error, str(self._file)) from error
 
 
 @contextlib.asynccontextmanager
@@ -284,7 +284,8 @@ class _PostgresConnect:
         try:
             return dialect.connect(*arguments, **parameters)
         except Exception as error:
-            raise connect_fault(error) from error
+            place = f"{parameters.get('host', 'localhost')}:{parameters.get('port', 5432)}"
+            raise connect_fault(error, place) from error
 
 
 class _Tracer:
@@ -357,4 +358,4 @@ def _create_private(path: Path) -> None:
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        raise connect_fault(error) from error
+        raise connect_fault(error, str(path)) from error

@@ -73,13 +73,13 @@ def translated(error: BaseException, *, reading: bool) -> Exception | None:
     return CatalogUnavailable(_reason(cause))
 
 
-def connect_fault(error: Exception) -> CatalogUnavailable:
-    """What it means that no connection could be made because of `error`."""
+def connect_fault(error: Exception, place: str) -> CatalogUnavailable:
+    """What it means that no connection to the database at `place` could be made because of `error`."""
     if isinstance(error, TimeoutError):
-        return CatalogUnavailable("cannot be reached: the database server does not answer in time")
+        return CatalogUnavailable(f"at {place} cannot be reached: the database server does not answer in time")
     if isinstance(error, OSError):
-        return CatalogUnavailable(f"cannot be reached: {os_error_text(error)}")
-    return CatalogUnavailable(_reason(_cause(error)))
+        return CatalogUnavailable(f"at {place} cannot be reached: {os_error_text(error)}")
+    return CatalogUnavailable(f"at {place} {_reason(_cause(error))}")
 
 
 def _cause(error: BaseException) -> BaseException:
