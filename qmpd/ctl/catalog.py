@@ -40,7 +40,8 @@ async def check(state_dir: Path | None, url: str | None, *, as_json: bool) -> Ex
         version = await catalog.open_as_it_is()
         maintenance.require_current(version)
         found = await maintenance.problems(catalog.context())
-    lines = [*found, f"version {version}, {len(found)} problems"]
+    number = "1 problem" if len(found) == 1 else f"{len(found)} problems"
+    lines = [*found, f"version {version}, {number}"]
     _say({"version": version, "problems": found}, "\n".join(lines), as_json=as_json)
     return ExitStatus.FAILED if found else ExitStatus.OK
 

@@ -155,7 +155,7 @@ def test_qmpctl_on_a_state_directory(tmp_path: Path) -> None:
     assert found.exit_code == 1
     assert found.stdout.splitlines() == [
         "backup 3 stands on backup 2, which is not completed or came later",
-        f"version {migrations.HEAD}, 1 problems",
+        f"version {migrations.HEAD}, 1 problem",
     ]
     assert len(json.loads(qmpctl("check", "--state-dir", directory, "--json").stdout)["problems"]) == 1
     lines = [json.loads(line) for line in qmpctl("export", "--state-dir", directory).stdout.splitlines()]
