@@ -257,6 +257,26 @@ class TestRestart:
         assert objects_of(server) == []
         place.serve(server)
 
+    def test_a_name_can_be_used_again(self, place: Place, scratch: Scratch) -> None:
+        """A bitmap that is removed and added again is another one, also for the chain of backups."""
+        server = place.start()
+        for kind in ("raw", "qcow2"):
+            qemu_img("create", "-q", "-f", kind, scratch / f"{kind}.img", "1M")
+            file = {"driver": "file", "filename": str(scratch / f"{kind}.img")}
+            server.qmp.command("blockdev-add", driver=kind, node_name=kind, file=file)
+            server.add_raw(scratch.disk(f"{kind}-target", MIB), f"{kind}-target")
+            for number in range(2):
+                job = {"job-id": f"{kind}{number}", "device": kind, "target": f"{kind}-target", "sync": "incremental"}
+                server.transaction(
+                    ("block-dirty-bitmap-add", {"node": kind, "name": "bits", "persistent": True}),
+                    ("blockdev-backup", {**job, "bitmap": "bits"}),
+                )
+                server.qmp.wait_job(f"{kind}{number}", "null")
+                server.qmp.command("block-dirty-bitmap-remove", node=kind, name="bits")
+        assert outcomes(server) == ["completed"] * 4
+        assert all("parent" not in backup for backup in server.qmp.command("catalog-query-backups"))
+        assert_in_use(server, "bitmaps", 0)
+
     def test_a_bitmap_waits_for_its_image(self, place: Place, scratch: Scratch) -> None:
         """As in qcow2: a disk that is closed and opened again, under any name, has its bitmaps, in any run."""
         disk = scratch.disk("disk")

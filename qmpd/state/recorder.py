@@ -98,9 +98,10 @@ class StateRecorder:
         self._closed = False
 
     def load(self, known: Sequence[BitmapRecord]) -> None:
-        """Take over what the catalog knows of persistent bitmaps."""
+        """Take over what the catalog knows of persistent bitmaps; they count for quotas."""
         for record in known:
             self._in_database.add(record.uuid)
+            self._charged.add(record.uuid)
             if record.storage == "image" and record.image is not None:
                 self._in_images[record.image, record.name] = record.uuid
 
@@ -113,6 +114,8 @@ class StateRecorder:
         """
         async with self._lock, self._tentatively():
             wanted = self._observer.look()
+            if wanted == self._stored and list(wanted.nodes) == list(self._stored.nodes):
+                return
             async with writer.using(context):
                 await self._store_difference(context, wanted)
             self._stored = wanted
@@ -259,11 +262,11 @@ class StateRecorder:
     @asynccontextmanager
     async def _tentatively(self) -> AsyncIterator[None]:
         """Forget again what is noted here of a database transaction that does not succeed."""
-        before = set(self._in_database), set(self._charged), set(self._on_command_line)
+        before = set(self._in_database), set(self._charged), set(self._on_command_line), dict(self._in_images)
         try:
             yield
         except BaseException:
-            self._in_database, self._charged, self._on_command_line = before
+            self._in_database, self._charged, self._on_command_line, self._in_images = before
             raise
 
     async def _store_difference(self, context: RequestContext, wanted: Configuration) -> None:
@@ -357,6 +360,8 @@ class StateRecorder:
             if not stays and identity is not None and identity not in present:
                 await bitmaps.remove(context, identity)
                 self._in_database.discard(identity)
+                if state.image is not None:
+                    self._in_images.pop((state.image, state.name), None)
                 if identity in self._charged:
                     self._charged.discard(identity)
                     await quotas.release(context, Resource.BITMAPS, 1)

@@ -102,6 +102,7 @@ class State:
         )
         self.restorer = Restorer(graph, exports, bus, execute)
         self.history: History | None = None
+        self._opened = False
         self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
@@ -117,7 +118,7 @@ class State:
         self._files.load(known)
         if before is not None and not before.clean:
             await self._settle_crash(context, before)
-        await self._settle_last_run(context)
+        await self._settle_last_run(context, len(known))
         self.history = await self._open_history(context, before)
         self._bus.history = self.history
         self._bus.listen(self._heard)
@@ -126,6 +127,7 @@ class State:
         await self.refresh_limits(context)
         self._spawn(self._journal.run())
         self._spawn(self._beat())
+        self._opened = True
 
     async def restore(self) -> None:
         """Make again what the last run had.
@@ -137,7 +139,8 @@ class State:
 
     async def freeze(self) -> None:
         """Record no more changes of the configuration: it is about to be taken down."""
-        await self.recorder.close()
+        if self._opened:
+            await self.recorder.close()
 
     async def close(self) -> None:
         """Store what is left, and note that the daemon has ended in order."""
@@ -146,7 +149,7 @@ class State:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
-            if self.history is not None:
+            if self._opened and self.history is not None:
                 self.history.leave(self.directory.unsent)
                 if stored:
                     await self._note_end(self.history.last)
@@ -226,8 +229,8 @@ class State:
             for kept in lost:
                 await bitmaps.update(context, kept.uuid, inconsistent=True)
 
-    async def _settle_last_run(self, context: RequestContext) -> None:
-        """What was under way when the last run ended is not any more."""
+    async def _settle_last_run(self, context: RequestContext, persistent: int) -> None:
+        """What was under way when the last run ended is not any more; so many bitmaps are there."""
         async with writer.using(context):
             await jobs.lose_running(context, _DIED)
             await backups.lose_running(context, _DIED)
@@ -238,7 +241,7 @@ class State:
             await attachments.forget_command_line(context)
             await bitmaps.forget_transient(context)
             await quotas.set_in_use(context, Resource.JOBS, 0)
-            await quotas.set_in_use(context, Resource.BITMAPS, 0)
+            await quotas.set_in_use(context, Resource.BITMAPS, persistent)
 
     async def _open_history(self, context: RequestContext, before: ServiceRecord | None) -> History:
         noted = await settings.get(context, _EVENTS)
@@ -259,7 +262,9 @@ class State:
     # While it runs.
 
     def _spawn(self, coro: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(asyncio.get_running_loop().create_task(coro))
+        task = asyncio.get_running_loop().create_task(coro)
+        task.add_done_callback(_tell_if_failed)
+        self._tasks.append(task)
 
     def _heard(self, name: str, data: Any) -> None:
         self._job_history.heard(name, data)
@@ -278,3 +283,6 @@ class State:
                 _log.debug("no heartbeat: %s", error.desc)
 
 
+def _tell_if_failed(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("bug: a task of the state ended", exc_info=error)
