@@ -156,3 +156,8 @@ def test_names_that_are_no_names(name: bytes) -> None:
     ((_, kind, text),) = replies(output)
     assert kind == Reply.ERR_UNKNOWN
     text.decode()
+
+
+def test_client_flags_that_nobody_knows() -> None:
+    """What the client wants by them cannot be told, so there is no way on."""
+    assert talk(struct.pack(">I", 7)) == (b"", None, b"", "client flags 0x7 are not known")

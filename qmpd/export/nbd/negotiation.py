@@ -32,6 +32,7 @@ from qmpd.nbd.numbers import (
     TransmissionFlag,
 )
 
+_KNOWN_FLAGS = int(HandshakeFlag.FIXED_NEWSTYLE | HandshakeFlag.NO_ZEROES)
 _U32 = struct.Struct(">I")
 _U16 = struct.Struct(">H")
 
@@ -114,7 +115,7 @@ class Negotiation:
     MAX_OPTION = 256 << 10
     """Longest option that is looked at (bytes); a longer one is skipped and refused."""
 
-    greeting = GREETING_MAGIC + OPTION_MAGIC + _U16.pack(HandshakeFlag.FIXED_NEWSTYLE | HandshakeFlag.NO_ZEROES)
+    greeting = GREETING_MAGIC + OPTION_MAGIC + _U16.pack(_KNOWN_FLAGS)
 
     def __init__(self, exports: ExportDirectory) -> None:
         self._exports = exports
@@ -169,7 +170,7 @@ class Negotiation:
             return None
         (flags,) = _U32.unpack_from(self._input)
         del self._input[: _U32.size]
-        if flags & ~(HandshakeFlag.FIXED_NEWSTYLE | HandshakeFlag.NO_ZEROES):
+        if flags & ~_KNOWN_FLAGS:
             raise ProtocolError(f"client flags {flags:#x} are not known")
         self._flags = flags
         return b""
