@@ -132,16 +132,7 @@ async def reserve(
     """
     now = now_us()
     wanted = {resource: delta for resource, delta in deltas.items() if delta}
-    usages = await _lock(ctx, _keys(ctx, wanted), expired_before=now)
-    limits = await _limits(ctx, usages)
-    for (scope, resource), usage in usages.items():
-        delta = wanted.get(Resource(resource), 0)
-        limit = limits.get((scope, resource), UNLIMITED)
-        if not delta or scope not in (own(ctx), ALL):
-            continue
-        taken = usage.reserved + await _in_use(ctx, usage, now)
-        if limit != UNLIMITED and taken + delta > limit:
-            raise OverQuota(resource, limit, taken, delta, "all daemons" if scope == ALL else "this daemon")
+    for usage, delta in await _admit(ctx, wanted, now):
         usage.reserved += delta
     reservations = {resource: str(uuid.uuid4()) for resource in wanted}
     for resource, delta in wanted.items():
@@ -157,6 +148,20 @@ async def reserve(
         )
     await session(ctx).flush()
     return reservations
+
+
+@writer
+async def use(ctx: RequestContext, deltas: Mapping[Resource, int]) -> None:
+    """Take and use what is asked for, all or nothing, in one step.
+
+    :raises OverQuota: a limit stands in the way.
+    """
+    now = now_us()
+    wanted = {resource: delta for resource, delta in deltas.items() if delta}
+    usages = {(usage.scope, usage.resource): usage for usage, _ in await _admit(ctx, wanted, now)}
+    for resource, delta in wanted.items():
+        _use(ctx, usages, resource, delta, now)
+    await session(ctx).flush()
 
 
 @writer
@@ -235,6 +240,29 @@ async def forget_charges(ctx: RequestContext) -> None:
     """Delete this daemon's charges that count no more."""
     old = delete(QuotaCharge).where(QuotaCharge.service_id == own(ctx), QuotaCharge.time_us < now_us() - DAY_US)
     await session(ctx).execute(old)
+
+
+async def _admit(
+    ctx: RequestContext, wanted: Mapping[Resource, int], now: int
+) -> list[tuple[QuotaUsage, int]]:
+    """The locked rows of what is wanted, with how much of each, if the limits allow it.
+
+    :raises OverQuota: one stands in the way.
+    """
+    usages = await _lock(ctx, _keys(ctx, wanted), expired_before=now)
+    limits = await _limits(ctx, usages)
+    admitted = []
+    for (scope, resource), usage in usages.items():
+        delta = wanted.get(Resource(resource), 0)
+        limit = limits.get((scope, resource), UNLIMITED)
+        if not delta or scope not in (own(ctx), ALL):
+            continue
+        if limit != UNLIMITED:
+            taken = usage.reserved + await _in_use(ctx, usage, now)
+            if taken + delta > limit:
+                raise OverQuota(resource, limit, taken, delta, "all daemons" if scope == ALL else "this daemon")
+        admitted.append((usage, delta))
+    return admitted
 
 
 def _keys(ctx: RequestContext, resources: Iterable[Resource]) -> set[Key]:

@@ -191,12 +191,10 @@ class StateRecorder:
         self._journal.put(store)
 
     async def _use(self, context: RequestContext, demand: Demand, reservations: Sequence[str]) -> None:
-        if not reservations:
-            wanted = _resources(demand)
-            if not wanted:
-                return
-            reservations = list((await quotas.reserve(context, wanted)).values())
-        await quotas.commit(context, reservations)
+        if reservations:
+            await quotas.commit(context, reservations)
+        elif wanted := _resources(demand):
+            await quotas.use(context, wanted)
 
     async def _store_facts(self, env: TransactionEnv, facts: Sequence[Fact]) -> dict[Job, JobRun]:
         starting = [fact for fact in facts if isinstance(fact, BackupStarts)]

@@ -58,6 +58,20 @@ async def test_reserve_commit_release(catalog: Catalog) -> None:
     assert await usage(catalog, JOBS, ALL) == QuotaRecord(ALL, JOBS, UNLIMITED, 0, 0)
 
 
+async def test_use_in_one_step(catalog: Catalog) -> None:
+    ctx = catalog.context()
+    await quotas.set_limit(ctx, JOBS, 3)
+    held = await quotas.reserve(ctx, {JOBS: 1})
+    await quotas.use(ctx, {JOBS: 2, BITMAPS: 1})
+    assert await usage(catalog, JOBS) == QuotaRecord("one", JOBS, 3, 2, 1)
+    with pytest.raises(OverQuota):
+        await quotas.use(ctx, {JOBS: 1, BITMAPS: 1})
+    assert (await usage(catalog, BITMAPS)).in_use == 1
+    await quotas.rollback(ctx, held.values())
+    await quotas.use(ctx, {JOBS: 1})
+    assert await usage(catalog, JOBS) == QuotaRecord("one", JOBS, 3, 3, 0)
+
+
 async def test_all_or_nothing(catalog: Catalog) -> None:
     ctx = catalog.context()
     await quotas.set_limit(ctx, BITMAPS, 1)
