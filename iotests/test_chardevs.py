@@ -471,3 +471,14 @@ class TestIOThreads:
         server.export("n")
         server.qmp.refused(set_thread, node_name="n", iothread="io")
         server.qmp.command(set_thread, node_name="n", iothread="io", force=True)
+
+
+def test_what_the_option_takes(launch: Launcher, server_kind: str) -> None:
+    """query-command-line-options is QEMU's; its storage daemon lacks it. `input-path` is of QEMU 8."""
+    server = launch() if server_kind == "qmpd" else launch.peer("qemu")
+    (option,) = server.qmp.command("query-command-line-options", option="chardev")
+    types = {parameter["name"]: parameter["type"] for parameter in option["parameters"]}
+    assert len(types) - ("input-path" in types) == 37
+    assert {types[name] for name in ("abstract", "server", "wait", "mux", "nodelay")} == {"boolean"}
+    assert {types[name] for name in ("reconnect", "to", "cols")} == {"number"}
+    assert (types["size"], types["port"], types["fd"]) == ("size", "string", "string")

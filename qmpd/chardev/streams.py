@@ -99,6 +99,7 @@ class PipeChardev(_Stream):
         except OSError:
             if self._reader is not None:
                 os.close(self._reader)
+                self._reader = None
             self._reader = self._writer = _open(self._path, os.O_RDWR)
 
 

@@ -43,6 +43,15 @@ _TEXTS = (
 )
 
 
+PARAMETERS = {
+    **dict.fromkeys((key for key in _TEXTS if key not in ("id", "size")), "string"),
+    **dict.fromkeys(_FLAGS, "boolean"),
+    **dict.fromkeys(_NUMBERS, "number"),
+    "size": "size",
+}
+"""The parameters of `--chardev` and their types, as QEMU calls them."""
+
+
 def chardev_help(text: str) -> str:
     """The types of character devices, whatever was asked."""
     return "\n  ".join(["Types of character devices:", *AVAILABLE]) + "\n"

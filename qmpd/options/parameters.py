@@ -8,9 +8,14 @@ from __future__ import annotations
 from typing import Any
 
 from qmpd.block.drive_options import PARAMETERS as DRIVE
+from qmpd.options.chardevs import PARAMETERS as CHARDEV
 from qmpd.options.commandline import option_names
 
-_PARAMETERS = {"drive": DRIVE, "monitor": {"chardev": "string", "mode": "string", "pretty": "boolean"}}
+_PARAMETERS = {
+    "chardev": CHARDEV,
+    "drive": DRIVE,
+    "monitor": {"chardev": "string", "mode": "string", "pretty": "boolean"},
+}
 
 
 def command_line_options() -> list[dict[str, Any]]:
