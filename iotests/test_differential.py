@@ -25,6 +25,7 @@ from iotests.differential.transcript import (
     TranscriptError,
     read_file,
 )
+from iotests.differential.walks import walk
 from iotests.harness import Event, Scratch
 from iotests.harness.compatibility import Compatibility
 from tests.soak import count
@@ -51,6 +52,14 @@ def test_mistakes_change_nothing(pair: Pair, transcript: Transcript) -> None:
     generator = random.Random(transcript.name)
     verdict = pair.play(with_mistakes(transcript, generator, count(3, 30)))
     counting = takewhile(lambda finding: finding.path not in {"qmpd", "died"}, verdict.findings)
+    assert not list(counting), str(verdict)
+
+
+@pytest.mark.parametrize("seed", range(count(6, 400)))
+def test_walks(pair: Pair, seed: int) -> None:
+    """Whatever commands come in whatever order; up to one that the peer dies of."""
+    verdict = pair.play(walk(seed, 40))
+    counting = takewhile(lambda finding: finding.path != "died", verdict.findings)
     assert not list(counting), str(verdict)
 
 

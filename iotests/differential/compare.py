@@ -92,7 +92,7 @@ class _Comparison:
         """What the sign before a command says of qmpd."""
         calls = step.action.calls if isinstance(step.action, Batch) else (step.action,)
         for call, reply in zip(calls, ours.replies, strict=False):
-            if isinstance(call, Call) and call.fails != ("error" in reply):
+            if isinstance(call, Call) and call.fails not in {None, "error" in reply}:
                 self.verdict.findings.append(Finding(step.line, "qmpd", f"{call.name}: {json.dumps(reply)[:400]}"))
 
     def events(self, ours: Mapping[str, list[Event]], theirs: Mapping[str, list[Event]]) -> None:

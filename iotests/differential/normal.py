@@ -117,7 +117,7 @@ def _graph(members: Mapping[str, Any]) -> dict[str, Any]:
         for edge in members["edges"]
     ]
     places = {name: place for place, name in enumerate(names.values())}
-    edges.sort(key=lambda edge: (places[edge["parent"]], edge["name"], places[edge["child"]]))
+    edges.sort(key=lambda edge: (places[edge["parent"]], edge["name"], places[edge["child"]], edge["perm"]))
     return {"nodes": nodes, "edges": edges}
 
 

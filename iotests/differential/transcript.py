@@ -58,11 +58,11 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A command; `fails` says what it has to do."""
+    """A command; `fails` says what it has to do, None that it may do either."""
 
     name: str
     arguments: dict[str, Any]
-    fails: bool = False
+    fails: bool | None = False
 
 
 @dataclass(frozen=True, slots=True)
