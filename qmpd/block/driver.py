@@ -325,8 +325,15 @@ class BlockDriver(ABC):
         child = self._main_edge()
         if child is None:
             return f"{self.format_name}://"
-        name = child.node.driver.filename()
-        return name if self.is_filter or not name.startswith("json:") else self.json_name()
+        below = child.node.driver
+        name = below.filename()
+        lent = self.is_filter or (below.lends_name and not name.startswith("json:"))
+        return name if lent else self.json_name()
+
+    @property
+    def lends_name(self) -> bool:
+        """Whether a format on this node is shown under the node's name, which says nothing of formats."""
+        return self.is_protocol
 
     def json_name(self) -> str:
         """The name that holds all options."""

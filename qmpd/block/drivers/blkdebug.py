@@ -264,6 +264,10 @@ class BlkdebugDriver(FilterDriver):
         name = self.below.driver.filename()
         return self.json_name() if self._given or name.startswith("json:") else f"blkdebug:{self._config or ''}:{name}"
 
+    @property
+    def lends_name(self) -> bool:
+        return True
+
     def open_options(self) -> dict[str, Any]:
         return {"driver": self.format_name, **self.runtime_options(), "image": self.below.driver.open_options()}
 
