@@ -123,7 +123,7 @@ def _group(generator: random.Random) -> tuple[str, Members]:
 def _bitmap(generator: random.Random) -> tuple[str, Members]:
     """A command on a bitmap, all of which are actions of a transaction, too."""
     verb = generator.choice(["add", "add", "add", "remove", "clear", "enable", "disable", "merge"])
-    bitmap = {"node": generator.choice(NODES), "name": generator.choice("xyz")}
+    bitmap: Members = {"node": generator.choice(NODES), "name": generator.choice("xyz")}
     match verb:
         case "add":
             bitmap |= {"granularity": generator.choice([512, 4096, 65536]), "disabled": generator.random() < 0.3}
@@ -132,10 +132,6 @@ def _bitmap(generator: random.Random) -> tuple[str, Members]:
             other = {"node": generator.choice(NODES), "name": generator.choice("xyz")}
             sources = [generator.choice(["x", "y", other])]
             bitmap = {"node": bitmap["node"], "target": bitmap["name"], "bitmaps": sources}
-                "node": bitmap["node"],
-                "target": bitmap["name"],
-                "bitmaps": [generator.choice(["x", "y", other])],
-            }
     return f"block-dirty-bitmap-{verb}", bitmap
 
 

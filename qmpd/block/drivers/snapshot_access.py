@@ -65,6 +65,9 @@ class SnapshotAccessDriver(BlockDriver):
         # The filter itself sees to it that nobody changes the disk behind its back.
         return Perm.NONE, Perm.ALL
 
+    def filename(self) -> str:
+        return self.node.children["file"].node.driver.filename()
+
     @property
     def view(self) -> FrozenView:
         """What is shown.
