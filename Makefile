@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime-installed
 DEVELOPMENT := $(VENV)/.development-installed
+GUEST := $(VENV)/guest
+GUEST_READY := $(VENV)/.guest-unpacked
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
 # Tests wait more than they compute; each has a directory and servers of its own
@@ -14,10 +16,13 @@ SOURCES := qmpd tests iotests benchmarks
 
 # Debian packages of the programs that the black-box tests and the benchmarks run
 # (of PostgreSQL only the programs are used: the tests start servers of their own)
-PACKAGES := qemu-utils qemu-system-common qemu-system-x86 libnbd-bin socat netcat-openbsd postgresql postgresql-client
-PROGRAMS := qemu-img qemu-io qemu-storage-daemon qemu-system-x86_64 nbdinfo nbdcopy socat nc psql
+PACKAGES := qemu-utils qemu-system-common qemu-system-x86 libnbd-bin socat netcat-openbsd postgresql postgresql-client \
+	e2fsprogs grub-common
+PROGRAMS := qemu-img qemu-io qemu-storage-daemon qemu-system-x86_64 nbdinfo nbdcopy socat nc psql /usr/sbin/mke2fs grub-mkimage
+# A test runs a guest that is made of these and of Debian's kernel
+GUEST_PACKAGES := busybox-static e2fsck-static grub-pc-bin
 
-.PHONY: install develop tools demo test iotests soak bench lint schema lock clean
+.PHONY: install develop tools programs demo test iotests soak bench lint schema lock clean
 
 install: $(RUNTIME)
 
@@ -37,8 +42,10 @@ $(DEVELOPMENT): requirements-dev.lock $(RUNTIME)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
+tools: programs $(GUEST_READY)
+
 # Root gets the missing programs installed; everybody else is told the one command.
-tools:
+programs:
 	@for program in $(PROGRAMS); do command -v $$program >/dev/null || missing=yes; done; \
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing=yes; \
 	if [ -n "$$missing" ]; then \
@@ -49,6 +56,17 @@ tools:
 			echo "programs are missing; run: sudo apt-get install -y $(PACKAGES)" >&2; exit 1; \
 		fi; \
 	fi
+
+# Unpacked in the environment, not installed. The package of the kernel has another name with each version.
+$(GUEST_READY): | $(BIN)/python programs
+	@rm -rf $(GUEST) && mkdir -p $(GUEST)/packages
+	@if [ "$$(id -u)" = 0 ]; then apt-get update -qq; fi
+	@cd $(GUEST)/packages && \
+		kernel=$$(LC_ALL=C apt-cache depends linux-image-cloud-amd64 | sed -n 's/^  Depends: //p') && [ -n "$$kernel" ] && \
+		apt-get -qq -o APT::Sandbox::User=root download $$kernel $(GUEST_PACKAGES) || \
+		{ echo "packages cannot be fetched; run: sudo apt-get update" >&2; exit 1; }
+	@for package in $(GUEST)/packages/*.deb; do dpkg-deb --extract $$package $(GUEST) || exit 1; done
+	@rm -r $(GUEST)/packages && touch $@
 
 demo: install
 	$(BIN)/python -m qmpd.ctl.demo
@@ -62,7 +80,7 @@ iotests: develop tools
 soak: develop tools
 	QMPD_SOAK=1 $(BIN)/python -m pytest $(PARALLEL) tests iotests
 
-bench: develop tools
+bench: develop programs
 	$(BIN)/python -m benchmarks
 
 lint: develop

@@ -20,6 +20,8 @@ PACKAGES = {
     "nbdcopy": "libnbd-bin",
     "socat": "socat",
     "nc": "netcat-openbsd",
+    "/usr/sbin/mke2fs": "e2fsprogs",
+    "grub-mkimage": "grub-common",
 }
 """Program to Debian package, for all that the suites run."""
 
