@@ -130,8 +130,11 @@ async def update(
     storage: str | None = None,
     bits_file: str | None = None,
     image_mtime_ns: int | None = None,
+    is_there: bool = False,
 ) -> None:
     """Change of a bitmap what is given.
+
+    :param is_there: it is there, even if it was noted that it is no more.
 
     :raises NotFound: there is no such bitmap.
     """
@@ -150,6 +153,8 @@ async def update(
     for name, value in changes.items():
         if value is not None:
             setattr(row, name, value)
+    if is_there:
+        row.removed_us = None
 
 
 @writer

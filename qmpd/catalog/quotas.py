@@ -196,7 +196,7 @@ async def rollback(ctx: RequestContext, reservations: Iterable[str]) -> None:
 
 @writer
 async def release(ctx: RequestContext, resource: Resource, amount: int) -> None:
-    """Give back what was in use."""
+    """Give back what was in use; a negative amount is in use again, whatever the limits."""
     usages = await _lock(ctx, _keys(ctx, {resource}))
     if resource in _USED_UP:
         _use(ctx, usages, resource, -amount, now_us())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ForeignKey, delete
+from sqlalchemy import ForeignKey, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from qmpd.catalog.base import Base, own
@@ -34,6 +34,14 @@ async def put(ctx: RequestContext, key: str, value: dict[str, Any]) -> None:
 async def remove(ctx: RequestContext, key: str) -> None:
     """Forget `key`; it need not be there."""
     await session(ctx).execute(delete(Setting).where(Setting.service_id == own(ctx), Setting.key == key))
+
+
+@writer
+async def get_settled(ctx: RequestContext, key: str) -> dict[str, Any] | None:
+    """The value of `key`, when whoever is about to change it has done so or given up."""
+    query = select(Setting).where(Setting.service_id == own(ctx), Setting.key == key)
+    row = await session(ctx).scalar(query.with_for_update())
+    return None if row is None else row.value
 
 
 @reader.primary

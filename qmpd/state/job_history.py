@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from qmpd.catalog import attachments, backups, groups, jobs, quotas
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
+_UNDONE = "the connection to the catalog was lost when the job was about to begin"
 
 
 @dataclasses.dataclass(eq=False, slots=True)
@@ -68,6 +69,11 @@ class JobHistory:
     def began(self, runs: Mapping[Job, JobRun]) -> None:
         """A transaction that starts these jobs has been recorded."""
         self._runs.update(runs)
+
+    def came_to_nothing(self, runs: Iterable[JobRun]) -> None:
+        """A transaction that starts these jobs has been recorded, but nobody saw it, and it was undone."""
+        for run in runs:
+            self._put_end(run, CANCELLED, _UNDONE, 0, 0)
 
     def heard(self, name: str, data: Mapping[str, object]) -> None:
         """A listener of the event bus."""
@@ -120,7 +126,9 @@ class JobHistory:
             # It ended before it ran, as a member of a group that came to nothing.
             return
         outcome = COMPLETED if job.error is None else CANCELLED if job.cancelled else FAILED
-        error, done, total = job.error, job.progress.current, job.progress.total
+        self._put_end(run, outcome, job.error, job.progress.current, job.progress.total)
+
+    def _put_end(self, run: JobRun, outcome: str, error: str | None, done: int, total: int) -> None:
         group = run.group if run.group is not None and run.group.ended(outcome) else None
         settled = None if group is None else (group.uuid, group.outcome)
 

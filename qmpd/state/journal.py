@@ -1,8 +1,8 @@
 """What is stored later: entries that cannot be refused any more because they have happened.
 
 Entries are stored in the order in which they came, many in one database transaction. While the database fails they
-wait in memory, and nobody else waits for them; what has been tried is tried again, so an entry must be one that does no
-harm if it is stored twice (its transaction may have been committed although the answer was lost).
+wait in memory, and nobody else waits for them. What has been tried is tried again, unless it turns out that it was
+stored although the answer was lost: no entry is stored twice.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from qmpd.catalog.errors import CatalogUnavailable
 from qmpd.catalog.facade import writer
+from qmpd.state.mark import Mark
 
 if TYPE_CHECKING:
     from qmpd.catalog.catalog import Catalog
@@ -38,6 +39,7 @@ CLOSE_SECONDS = 5.0
 class Journal:
     """The entries to be stored. `run` is its task.
 
+    :ivar mark: what its transactions leave.
     :ivar failing: the database did not take the last batch.
     """
 
@@ -46,8 +48,10 @@ class Journal:
         self._entries: deque[tuple[Entry, Done | None]] = deque()
         self._filled = asyncio.Event()
         self._stored = asyncio.Condition()
+        self._tried = 0
         self._taken = 0
         self._put = 0
+        self.mark = Mark("journal")
         self.failing = False
         self._told = False
 
@@ -78,7 +82,9 @@ class Journal:
         return True
 
     async def _store_batch(self) -> bool:
-        batch = [self._entries[at] for at in range(min(BATCH, len(self._entries)))]
+        # What was tried is tried again as it was.
+        size = self._tried or min(BATCH, len(self._entries))
+        batch = [self._entries[at] for at in range(size)]
         try:
             await self._store([entry for entry, _ in batch])
         except CatalogUnavailable as error:
@@ -99,10 +105,18 @@ class Journal:
         return True
 
     async def _store(self, batch: list[Entry]) -> None:
+        """Store entries in one transaction, unless the last try has, of which nobody knows."""
         context = self._catalog.context()
+        if self._tried and await self.mark.is_there(context):
+            self._tried = 0
+            return
+        self._tried = 0
         async with writer.using(context):
             for entry in batch:
                 await entry(context)
+            await self.mark.leave(context)
+            self._tried = len(batch)
+        self._tried = 0
 
     async def _store_one(self, entry: Entry) -> None:
         while True:

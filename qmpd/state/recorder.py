@@ -8,6 +8,9 @@ little later (`later`).
 Nothing is asked of the database while disks stand still that was not asked before: `begin` finds out whether it
 answers, and takes what is limited, so that only a database that fails in between is felt by guests, for as long as a
 transaction of the catalog may take.
+
+A connection that is lost while the database commits leaves open what is stored: the command is undone all the same, and
+as soon as the database answers again it is found out, and what was stored for nothing is stored away (`_Doubt`).
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import asyncio
 import dataclasses
 import logging
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -40,6 +43,7 @@ from qmpd.catalog.facade import writer
 from qmpd.catalog.quotas import Resource
 from qmpd.state.configuration import BitmapState, Configuration
 from qmpd.state.job_history import GroupRun, JobRun
+from qmpd.state.mark import Mark
 from qmpd.transaction.env import CompletionMode
 from qmpd.transaction.outcome import BackupStarts, BitmapBegins, BitmapEnds, Demand, Fact, SnapshotTaken
 
@@ -64,9 +68,36 @@ RETRY_SECONDS = 1.0
 _NOTHING = Configuration({}, {}, None, {}, {})
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Noted:
+    """What is known of entries in the database, beside the configuration."""
+
+    in_database: frozenset[str]
+    charged: frozenset[str]
+    on_command_line: frozenset[str]
+    in_images: Mapping[tuple[str, str], str]
+
+
+@dataclasses.dataclass(eq=False, slots=True)
+class _Storing:
+    """What one database transaction stores."""
+
+    wanted: Configuration
+    runs: dict[Job, JobRun] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Doubt:
+    """A transaction of which nobody knows whether it was stored, and what is true if it was."""
+
+    storing: _Storing
+    noted: _Noted
+
+
 class StateRecorder:
     """Knows what is stored, and stores what differs from it; a `Recorder` of transactions.
 
+    :ivar mark: what its transactions leave.
     :ivar limited: some quota is set, so what is limited has to be reserved before.
     """
 
@@ -81,12 +112,14 @@ class StateRecorder:
     ) -> None:
         self.catalog = catalog
         self.limited = False
+        self.mark = Mark("recorder")
         self._journal = journal
         self._graph = graph
         self._observer = observer
         self._files = files
         self._history = history
         self._stored = _NOTHING
+        self._doubt: _Doubt | None = None
         self._lock = asyncio.Lock()
         self._uuids: WeakKeyDictionary[DirtyBitmap, str] = WeakKeyDictionary()
         self._in_images: dict[tuple[str, str], str] = {}
@@ -112,13 +145,13 @@ class StateRecorder:
 
         :raises CatalogUnavailable: it could not be stored; undo what has changed it.
         """
-        async with self._lock, self._tentatively():
+        async with self._lock:
+            await self._settle_doubt(context)
             wanted = self._observer.look()
             if wanted == self._stored and list(wanted.nodes) == list(self._stored.nodes):
                 return
-            async with writer.using(context):
-                await self._store_difference(context, wanted)
-            self._stored = wanted
+            async with self._storing(context, wanted):
+                pass
 
     def later(self) -> None:
         """Store the configuration as it will be when nobody is changing the graph. Plain, cannot fail."""
@@ -144,10 +177,19 @@ class StateRecorder:
             try:
                 async with self._graph.exclusive():
                     await self.save(self.catalog.context())
-            except CatalogUnavailable:
-                await asyncio.sleep(RETRY_SECONDS)
-            else:
                 return
+            except CatalogUnavailable:
+                await self._until_it_answers()
+
+    async def _until_it_answers(self) -> None:
+        """Wait for the database, and keep nobody from changing the graph meanwhile."""
+        while True:
+            await asyncio.sleep(RETRY_SECONDS)
+            try:
+                await services.heartbeat(self.catalog.context())
+                return
+            except CatalogUnavailable:
+                continue
 
     # Transactions.
 
@@ -168,19 +210,16 @@ class StateRecorder:
         self, env: TransactionEnv, facts: Sequence[Fact], demand: Demand, reservations: Sequence[str]
     ) -> None:
         """Store all that a transaction changes, in one database transaction."""
-        context = env.context
         leaving = {fact.bitmap for fact in facts if isinstance(fact, BitmapEnds)}
-        async with self._lock, self._tentatively():
-            wanted = _without(self._observer.look(), leaving)
+        async with self._lock:
+            await self._settle_doubt(env.context)
             known = set(self._in_database)
-            async with writer.using(context):
-                await self._store_difference(context, wanted)
-                runs = await self._store_facts(env, facts)
-                await self._use(context, demand, reservations)
-            self._stored = wanted
-            if demand.bitmaps:
-                self._charged |= self._in_database - known
-        self._history.began(runs)
+            async with self._storing(env.context, _without(self._observer.look(), leaving)) as storing:
+                storing.runs = await self._store_facts(env, facts)
+                await self._use(env.context, demand, reservations)
+                if demand.bitmaps:
+                    self._charged |= self._in_database - known
+        self._history.began(storing.runs)
 
     def give_back(self, reservations: Sequence[str]) -> None:
         """A transaction has not happened: what was reserved for it is not needed."""
@@ -258,14 +297,62 @@ class StateRecorder:
     # Differences.
 
     @asynccontextmanager
-    async def _tentatively(self) -> AsyncIterator[None]:
-        """Forget again what is noted here of a database transaction that does not succeed."""
-        before = set(self._in_database), set(self._charged), set(self._on_command_line), dict(self._in_images)
+    async def _storing(self, context: RequestContext, wanted: Configuration) -> AsyncIterator[_Storing]:
+        """Store what differs in `wanted`, and what the block stores, in one database transaction; under the lock.
+
+        What is noted here of one that does not succeed is forgotten again.
+        """
+        storing = _Storing(wanted)
+        before = self._noted()
+        is_whole = False
         try:
-            yield
+            async with writer.using(context):
+                await self._store_difference(context, wanted)
+                yield storing
+                await self.mark.leave(context)
+                is_whole = True
         except BaseException:
-            self._in_database, self._charged, self._on_command_line, self._in_images = before
+            if is_whole:
+                self._doubt = _Doubt(storing, self._noted())
+                self.later()
+            self._note(before)
             raise
+        self._stored = wanted
+
+    async def _settle_doubt(self, context: RequestContext) -> None:
+        """Find out whether what nobody saw the end of was stored; what it began has come to nothing."""
+        if self._doubt is None:
+            return
+        if await self.mark.is_there(context):
+            noted = self._doubt.noted
+            # A bitmap that was noted to be no more still has its entry, which is wanted again, and counts again.
+            self._give_back_bitmaps(-len(self._charged - noted.charged))
+            in_database, charged = noted.in_database | self._in_database, noted.charged | self._charged
+            self._note(dataclasses.replace(noted, in_database=in_database, charged=charged))
+            self._stored = self._doubt.storing.wanted
+            self._history.came_to_nothing(self._doubt.storing.runs.values())
+        self._doubt = None
+
+    def _give_back_bitmaps(self, number: int) -> None:
+        async def store(context: RequestContext) -> None:
+            await quotas.release(context, Resource.BITMAPS, number)
+
+        if number:
+            self._journal.put(store)
+
+    def _noted(self) -> _Noted:
+        return _Noted(
+            frozenset(self._in_database),
+            frozenset(self._charged),
+            frozenset(self._on_command_line),
+            dict(self._in_images),
+        )
+
+    def _note(self, noted: _Noted) -> None:
+        self._in_database = set(noted.in_database)
+        self._charged = set(noted.charged)
+        self._on_command_line = set(noted.on_command_line)
+        self._in_images = dict(noted.in_images)
 
     async def _store_difference(self, context: RequestContext, wanted: Configuration) -> None:
         """Store what differs from what is stored; the transaction is open."""
@@ -391,6 +478,7 @@ class StateRecorder:
             recording=state.recording,
             inconsistent=state.inconsistent,
             image_mtime_ns=0,
+            is_there=True,
         )
 
     def _identify(self, bitmap: DirtyBitmap, state: BitmapState) -> str:

@@ -232,6 +232,8 @@ class State:
     async def _settle_last_run(self, context: RequestContext, persistent: int) -> None:
         """What was under way when the last run ended is not any more; so many bitmaps are there."""
         async with writer.using(context):
+            for mark in (self._journal.mark, self.recorder.mark):
+                await mark.leave(context)
             await jobs.lose_running(context, _DIED)
             await backups.lose_running(context, _DIED)
             for group in await groups.unsettled(context):
