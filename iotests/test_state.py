@@ -8,15 +8,13 @@ from typing import Any
 
 import pytest
 
-from iotests.harness import Launcher, QMPClient, Scratch, Server
+from iotests.harness import Launcher, Scratch, Server
 from iotests.harness.backups import SLOW, await_first_chunk, volume
 from iotests.harness.images import KIB, MIB
+from iotests.harness.state import look, objects_of, outcomes, replay
 from iotests.harness.tools import qemu_img, qemu_io, run
 
 pytestmark = pytest.mark.qmpd_only("qemu-storage-daemon keeps no state")
-
-_QUERIES = ("query-named-block-nodes", "query-block-exports", "query-block", "query-jobs")
-
 
 class Place:
     """A state directory, and the daemons that use it, one after the other."""
@@ -50,47 +48,6 @@ class Place:
 @pytest.fixture
 def place(launch: Launcher, scratch: Scratch) -> Place:
     return Place(launch, scratch)
-
-
-def look(server: Server) -> dict[str, Any]:
-    """What queries tell, but for the space that files take.
-
-    Bitmaps come by name: those that images store change their places once, as with QEMU.
-    """
-    answers = {name: server.qmp.command(name) for name in _QUERIES}
-    answers["objects"] = objects_of(server)
-    for node in answers["query-named-block-nodes"]:
-        _forget_sizes(node["image"])
-        node.get("dirty-bitmaps", []).sort(key=lambda bitmap: bitmap["name"])
-    return answers
-
-
-def objects_of(server: Server) -> list[dict[str, str]]:
-    """The objects that clients have made. What they are below comes with the first one, and stays."""
-    if not any(found["name"] == "objects" for found in server.qmp.command("qom-list", path="/")):
-        return []
-    found: list[dict[str, str]] = server.qmp.command("qom-list", path="/objects")
-    return [one for one in found if one["name"] != "type"]
-
-
-def _forget_sizes(image: dict[str, Any]) -> None:
-    """Leave out what the closing of an image changes: its size on disk, and the bitmaps that it stores then."""
-    for name in ("actual-size", "virtual-size") if image["format"] == "file" else ("actual-size",):
-        image.pop(name, None)
-    image.get("format-specific", {}).get("data", {}).pop("bitmaps", None)
-    if "backing-image" in image:
-        _forget_sizes(image["backing-image"])
-
-
-def replay(client: QMPClient, since: int) -> list[dict[str, Any]]:
-    """All events after number `since`."""
-    found: list[dict[str, Any]] = []
-    while True:
-        part = client.command("replay-events", since=since, limit=7)
-        found += part["events"]
-        if not part["events"] or part["events"][-1]["seq"] == part["last"]:
-            return found
-        since = part["events"][-1]["seq"]
 
 
 @contextlib.contextmanager
@@ -546,15 +503,6 @@ class TestQuotas:
         assert_in_use(server, "backup-bytes", 4 * MIB)
         assert "'backup-bytes'" in server.qmp.refused("blockdev-backup", disk.backup())
         assert_in_use(server, "bitmaps", 1)
-
-
-def outcomes(server: Server) -> list[str]:
-    """How all jobs have ended; that is stored a little later than it is told."""
-    while True:
-        found = [job["outcome"] for job in server.qmp.command("catalog-query-jobs")]
-        if "running" not in found:
-            return found
-        server.check()
 
 
 def assert_in_use(server: Server, resource: str, amount: int) -> None:

@@ -45,6 +45,9 @@ def _run(options: Options, on_ready: Callable[[], None]) -> int:
     from qmpd.daemon import Daemon, StartError
 
     logging.basicConfig(level=logging.WARNING, format="qmpd: %(message)s")
+    # What the database does wrong is told once, in our words.
+    for name in ("oslo_db", "sqlalchemy"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
     try:
         uvloop.run(Daemon(options).run(on_ready))

@@ -6,6 +6,7 @@ What is not a fault of the database stays what it is.
 
 from __future__ import annotations
 
+import socket
 from sqlite3 import Error as SQLiteError
 from sqlite3 import IntegrityError
 
@@ -77,6 +78,9 @@ def connect_fault(error: Exception, place: str) -> CatalogUnavailable:
     """What it means that no connection to the database at `place` could be made because of `error`."""
     if isinstance(error, TimeoutError):
         return CatalogUnavailable(f"at {place} cannot be reached: the database server does not answer in time")
+    if isinstance(error, socket.gaierror):
+        # Its number is none of an operating system's.
+        return CatalogUnavailable(f"at {place} cannot be reached: {error.strerror}")
     if isinstance(error, OSError):
         return CatalogUnavailable(f"at {place} cannot be reached: {os_error_text(error)}")
     return CatalogUnavailable(f"at {place} {_reason(_cause(error))}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +14,9 @@ import pytest
 
 from qmpd.catalog import services
 from qmpd.catalog.catalog import Catalog, sqlite_url
-from tests.catalog.postgres import Cluster, SharedCluster
+from tests.postgres import Cluster
 
 BACKENDS = ("sqlite", "postgresql")
-
-
-@pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """The PostgreSQL servers of this run."""
-    base = tmp_path_factory.getbasetemp()
-    shared = SharedCluster(base.parent if hasattr(request.config, "workerinput") else base)
-    yield shared.cluster
-    shared.close()
 
 
 @dataclass(frozen=True)

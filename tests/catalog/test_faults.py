@@ -8,7 +8,7 @@ import os
 import shutil
 import socket
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from qmpd.catalog.facade import reader, session, writer
 from qmpd.errors import GenericError
 from qmpd.monitor.context import RequestContext
 from tests.catalog.conftest import register
-from tests.catalog.postgres import Cluster, new_cluster
+from tests.postgres import Cluster
 
 TIMEOUT = 300
 
@@ -206,6 +206,10 @@ async def test_a_server_that_is_not_there(tmp_path: Path) -> None:
         await refused(Catalog(url, service_id="one"), "cannot be reached: Connection refused")
 
 
+async def test_a_host_that_nobody_knows() -> None:
+    await refused(Catalog("postgresql://u@nowhere.invalid/db", service_id="one"), "cannot be reached: .*[Nn]ame")
+
+
 async def test_a_server_that_does_not_answer() -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -304,14 +308,6 @@ async def test_a_server_that_falls_silent(cluster: Cluster, postgresql_template:
     link.passes.clear()
     await catalog.close()
     await link.close()
-
-
-@pytest.fixture
-def own_cluster() -> Iterator[Cluster]:
-    """Servers that a test may stop."""
-    cluster = new_cluster()
-    yield cluster
-    cluster.remove()
 
 
 async def test_a_server_that_is_stopped_and_comes_back(own_cluster: Cluster) -> None:

@@ -13,7 +13,7 @@ from qmpd.catalog.catalog import Catalog, Statement
 from qmpd.catalog.errors import TransactionMisuse
 from qmpd.catalog.facade import reader, writer
 from tests.catalog.conftest import register
-from tests.catalog.postgres import Cluster
+from tests.postgres import Cluster
 
 
 @pytest.fixture

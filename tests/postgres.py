@@ -12,6 +12,7 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,7 @@ shared_buffers = 32MB
 max_wal_senders = 4
 wal_level = replica
 hot_standby = on
+wal_retrieve_retry_interval = 100ms
 unix_socket_permissions = 0777
 log_min_messages = fatal
 """
@@ -60,6 +62,11 @@ def _run(program: str, words: Sequence[str], **environment: str) -> None:
     )
     if done.returncode:
         raise RuntimeError(f"{program} failed: {done.stdout}{done.stderr}")
+
+
+def _children(process: int) -> list[int]:
+    """The processes that `process` has started and that run."""
+    return [int(number) for number in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,30 @@ class Cluster:
         """Stop a server: "fast" ends its connections, "immediate" is a crash."""
         _run("pg_ctl", ["stop", "-D", str(self.directory / server), "-m", mode])
 
+    def silence(self, server: str) -> None:
+        """Let a server answer nothing any more, as when its host hangs, until `wake`."""
+        postmaster = self._postmaster(server)
+        os.kill(postmaster, signal.SIGSTOP)
+        for child in _children(postmaster):
+            os.kill(child, signal.SIGSTOP)
+
+    def wake(self, server: str) -> None:
+        """Let a silent server go on."""
+        postmaster = self._postmaster(server)
+        for process in (*_children(postmaster), postmaster):
+            os.kill(process, signal.SIGCONT)
+
+    def revive(self) -> None:
+        """Have both servers run, whatever was done to them."""
+        for server in ("primary", "replica"):
+            if (self.directory / server / "postmaster.pid").exists():
+                self.wake(server)
+            else:
+                self.start(server)
+
+    def _postmaster(self, server: str) -> int:
+        return int((self.directory / server / "postmaster.pid").read_text().splitlines()[0])
+
     def sql(self, statement: str, database: str = "postgres", server: str = "primary") -> str:
         """Run a statement; what it returns, as text."""
         words = ["-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-h", str(self.directory), "-U", USER]
@@ -133,6 +164,7 @@ class Cluster:
         """Stop what runs, and delete everything."""
         for server in ("replica", "primary"):
             if (self.directory / server / "postmaster.pid").exists():
+                self.wake(server)
                 self.stop(server, "immediate")
         shutil.rmtree(self.directory, ignore_errors=True)
 
