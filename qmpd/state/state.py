@@ -25,7 +25,7 @@ from qmpd.catalog import (
 )
 from qmpd.catalog.catalog import Catalog, sqlite_url
 from qmpd.catalog.errors import CatalogUnavailable
-from qmpd.catalog.facade import writer
+from qmpd.catalog.facade import reader, writer
 from qmpd.catalog.quotas import Resource
 from qmpd.catalog.services import ServiceRecord
 from qmpd.errors import GenericError
@@ -161,7 +161,9 @@ class State:
 
     async def refresh_limits(self, context: RequestContext) -> None:
         """Find out whether anything is limited."""
-        limits = await quotas.listed(context)
+        # A replica may not know yet what has just been limited, or not even have the tables.
+        async with reader.primary.using(context):
+            limits = await quotas.listed(context)
         self.recorder.limited = any(found.limit != quotas.UNLIMITED for found in limits)
 
     async def forget(self, context: RequestContext, kind: str, name: str) -> None:
