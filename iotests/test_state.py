@@ -4,6 +4,7 @@ import contextlib
 import sqlite3
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,10 +26,11 @@ class Place:
         self._launch = launch
         self._runs = 0
 
-    def start(self, *arguments: str) -> Server:
-        """The next daemon."""
+    def start(self, *arguments: str, directory: Path | None = None) -> Server:
+        """The next daemon, in a directory of its own if need be."""
         self._runs += 1
-        return self._launch("--state-dir", str(self.path), *arguments, name=f"run{self._runs}")
+        wrapper = () if directory is None else ("env", "-C", str(directory))
+        return self._launch("--state-dir", str(self.path), *arguments, name=f"run{self._runs}", wrapper=wrapper)
 
     def serve(self, server: Server) -> None:
         """Start its NBD server."""
@@ -173,7 +175,10 @@ class TestRestart:
         file = {"driver": "file", "filename": str(scratch / "base.img")}
         server.qmp.command("blockdev-add", driver="qcow2", node_name="base", file=file)
         place.serve(server)
+        server.add_raw(scratch.disk("raw"), "raw")
+        named = {"snapshot-node-name": "high"}
         place.export(server, "base")
+        server.qmp.command("block-export-add", type="nbd", id="export-raw", node_name="raw", writable=True)
         qemu_io(place.uri("base"), "write -P 1 0 1M")
         server.transaction(
             (
@@ -182,14 +187,41 @@ class TestRestart:
             )
         )
         qemu_io(place.uri("base"), "write -P 2 512k 1M")
+        server.transaction(
+            ("blockdev-snapshot-sync", {"node-name": "raw", "snapshot-file": str(scratch / "high.img"), **named})
+        )
         before = look(server)
         assert server.terminate() == 0
         server = place.start()
         assert look(server) == before
         qemu_io(place.uri("base"), "read -P 1 0 512k", "read -P 2 512k 1M")
         qemu_io(place.uri("base"), "write -P 3 0 64k")
+        # What has become read-only below an overlay is written to by the job that merges them.
+        qemu_io(place.uri("raw"), "write -P 4 0 64k")
+        server.qmp.command("block-commit", job_id="merge", device="high")
+        server.qmp.wait_job("merge", "ready")
+        server.qmp.command("job-complete", id="merge")
+        server.qmp.wait_job("merge", "null")
+        assert "error" not in server.qmp.seen("BLOCK_JOB_COMPLETED", device="merge")[0].data
+        qemu_io(place.uri("raw"), "read -P 4 0 64k")
         assert server.terminate() == 0
         qemu_io(scratch / "base.img", "read -P 1 0 1M", image_format="qcow2")
+
+    def test_another_directory(self, place: Place, scratch: Scratch) -> None:
+        """Relative names mean what they meant when they were given."""
+        here, there = scratch / "here", scratch / "there"
+        for directory in (here, there):
+            directory.mkdir()
+            qemu_img("create", "-q", "-f", "raw", directory / "disk.img", "1M")
+        qemu_io(here / "disk.img", "write -P 1 0 64k")
+        server = place.start(directory=here)
+        file = {"driver": "file", "filename": "disk.img"}
+        server.qmp.command("blockdev-add", driver="raw", node_name="disk", file=file)
+        server.qmp.command("nbd-server-start", addr={"type": "unix", "data": {"path": "nbd.sock"}})
+        server.qmp.command("block-export-add", type="nbd", id="e", node_name="disk")
+        assert server.terminate() == 0
+        place.start(directory=there)
+        qemu_io(f"nbd+unix:///disk?socket={here / 'nbd.sock'}", "read -P 1 0 64k", options=["-r"])
 
     def test_what_is_gone_stays_gone(self, place: Place, scratch: Scratch) -> None:
         server = place.start()

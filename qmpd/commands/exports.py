@@ -84,7 +84,8 @@ class ExportCommands:
             [_bitmap_reference(bitmap) for bitmap in args.bitmaps or ()],
             bool(args.allocation_depth),
         )
-        await self._add(ctx, settings, nbd, args.to_json())
+        # By whatever node the disk will begin one day: clients know it by this name.
+        await self._add(ctx, settings, nbd, {**args.to_json(), "name": nbd.name or args.node_name})
 
     @command("block-export-del")
     def block_export_del(self, ctx: RequestContext, args: QObjBlockExportDelArg) -> None:

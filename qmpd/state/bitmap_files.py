@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import mmap
 import os
 import stat
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from qmpd.block.iopool import IOPool
     from qmpd.block.node import BlockNode
     from qmpd.catalog.bitmaps import BitmapRecord
-
-_log = logging.getLogger(__name__)
 
 IN_USE = 0
 """Instead of the image's time of change: the bitmap records, or did when the daemon died."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qmpd.state.bitmap_files import BitmapFiles, image_key
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from qmpd.objects.base import UserObject
 
 _GENERATED = "#"
+_HOST_FILES = frozenset({"file", "host_device", "host_cdrom"})
 _LIST_ROLE = "children."
 """How the roles of children begin that a definition has in a list."""
 _SECRET_TYPES = frozenset({"secret", "secret_keyring"})
@@ -32,7 +34,9 @@ _SECRET_TYPES = frozenset({"secret", "secret_keyring"})
 class NodeState:
     """How to make a node again.
 
+    :ivar filename: under which queries show it; a path is a whole one.
     :ivar names: names that were generated for nodes in its definition, by the name of the node above and the role.
+    :ivar made_read_only: it has become read-only after it was made: below an overlay, for instance.
     """
 
     name: str
@@ -41,6 +45,7 @@ class NodeState:
     filename: str | None
     size: int
     names: Mapping[str, str]
+    made_read_only: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -105,7 +110,7 @@ class Observer:
         return Configuration(
             {found.object_id: _object_state(found) for found in self._graph.objects if _can_be_stored(found)},
             {node.node_name: _node_state(node) for node in _in_order(self._own_nodes())},
-            self._exports.server_definition,
+            _server_state(self._exports.server_definition),
             {state.name: state for state in self._export_states()},
             {state.bitmap: state for state in self._bitmap_states()},
         )
@@ -175,16 +180,30 @@ def _node_state(node: BlockNode) -> NodeState:
     names: dict[str, str] = {}
     definition = _definition(node, names)
     definition["node-name"] = node.node_name
+    made_read_only = node.read_only and not (definition.get("read-only") or definition.get("auto-read-only"))
     return NodeState(
-        node.node_name, node.driver.format_name, definition, node.driver.filename() or None, node.length, names
+        node.node_name,
+        node.driver.format_name,
+        definition,
+        whole_name(node),
+        node.length,
+        names,
+        made_read_only,
     )
+
+
+def whole_name(node: BlockNode) -> str | None:
+    """The name under which queries show a node, wherever the next daemon starts: a path is a whole one."""
+    name = node.driver.filename()
+    if not name or ":" in name.partition("/")[0]:
+        return name or None
+    return str(Path(name).absolute())
 
 
 def _definition(node: BlockNode, names: dict[str, str]) -> dict[str, Any]:
     """The definition that makes `node` as it is now."""
     definition: dict[str, Any] = node.definition.to_json()
-    if node.read_only and not definition.get("auto-read-only"):
-        definition["read-only"] = True
+    _make_paths_whole(definition)
     members = []
     for role, child in node.children.items():
         below = _below_jobs(child.node)
@@ -201,6 +220,23 @@ def _definition(node: BlockNode, names: dict[str, str]) -> dict[str, Any]:
     if node.driver.supports_backing and "backing" not in node.children:
         definition["backing"] = None
     return definition
+
+
+def _make_paths_whole(definition: dict[str, Any]) -> None:
+    """The next daemon may be started in another directory."""
+    if definition["driver"] in _HOST_FILES:
+        definition["filename"] = str(Path(definition["filename"]).absolute())
+    server = definition.get("server")
+    if isinstance(server, dict) and server.get("type") == "unix" and not server.get("abstract"):
+        definition["server"] = {**server, "path": str(Path(server["path"]).absolute())}
+
+
+def _server_state(definition: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The arguments of nbd-server-start, with a path that holds in any directory."""
+    if definition is None or definition["addr"]["type"] != "unix" or definition["addr"]["data"].get("abstract"):
+        return definition
+    data = definition["addr"]["data"]
+    return {**definition, "addr": {"type": "unix", "data": {**data, "path": str(Path(data["path"]).absolute())}}}
 
 
 def _child_definition(node: BlockNode, below: BlockNode, names: dict[str, str]) -> dict[str, Any] | str:

@@ -7,7 +7,6 @@ they begin to run. Leans on the event bus for what happens, and on the journal f
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from qmpd.monitor.context import RequestContext
     from qmpd.state.journal import Journal
     from qmpd.transaction.outcome import Demand
-
-_log = logging.getLogger(__name__)
 
 COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
 _UNDONE = "the connection to the catalog was lost when the job was about to begin"

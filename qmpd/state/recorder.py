@@ -41,7 +41,7 @@ from qmpd.catalog import (
 from qmpd.catalog.errors import CatalogUnavailable
 from qmpd.catalog.facade import writer
 from qmpd.catalog.quotas import Resource
-from qmpd.state.configuration import BitmapState, Configuration
+from qmpd.state.configuration import BitmapState, Configuration, whole_name
 from qmpd.state.job_history import GroupRun, JobRun
 from qmpd.state.mark import Mark
 from qmpd.transaction.env import CompletionMode
@@ -61,6 +61,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+NAME = "name:"
+"""How the keys of a volume's metadata begin under which generated names are noted."""
+MADE_READ_ONLY = "made-read-only"
+"""The key that tells whether a volume became read-only after it was made."""
 SERVER = "nbd-server"
 """The setting that holds the arguments of nbd-server-start."""
 RETRY_SECONDS = 1.0
@@ -266,7 +270,7 @@ class StateRecorder:
             bitmap_uuid=None if bitmap is None else self._uuids.get(bitmap),
             bitmap_name=None if bitmap is None else bitmap.name,
             target_node=fact.target.node_name,
-            target_filename=fact.target.driver.filename() or None,
+            target_filename=whole_name(fact.target),
         )
         return JobRun(row, backup_row, group, fact.demand)
 
@@ -403,8 +407,10 @@ class StateRecorder:
                 position=self._next_position(),
             )
             disordered = disordered or name in stored
-            if state.names:
-                await volumes.put_volume_metadata(context, name, {f"name:{k}": v for k, v in state.names.items()})
+            notes = {f"{NAME}{place}": given_name for place, given_name in state.names.items()}
+            await volumes.put_volume_metadata(
+                context, name, {**notes, MADE_READ_ONLY: "yes" if state.made_read_only else "no"}
+            )
 
     async def _store_server(
         self, context: RequestContext, server: Mapping[str, Any] | None, from_command_line: bool

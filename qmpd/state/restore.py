@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from qmpd.catalog import attachments, objects, settings, volumes
 from qmpd.errors import QMPError, os_error_text
-from qmpd.state.recorder import SERVER
+from qmpd.state.recorder import MADE_READ_ONLY, NAME, SERVER
 
 if TYPE_CHECKING:
     from qmpd.block.graph import BlockGraph
@@ -28,8 +28,6 @@ _log = logging.getLogger(__name__)
 
 Execute = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 """Runs a command, by name and arguments, as the daemon itself."""
-
-_NAME = "name:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +65,9 @@ class Restorer:
         names = await volumes.volume_metadata(context, [node.id for node in nodes])
         for node in nodes:
             await self._make_node(node, names.get(node.id, {}))
+        for node in nodes:
+            if names.get(node.id, {}).get(MADE_READ_ONLY) == "yes":
+                await self._make_read_only(node)
         server = await settings.get(context, SERVER)
         if server is not None and not self._exports.nbd.running:
             await self._make("nbd-server", SERVER, "nbd-server-start", server)
@@ -85,14 +86,26 @@ class Restorer:
         if self._graph.find(node.node_name) is not None:
             return
         self._graph.remembered_names = {
-            tuple(key.removeprefix(_NAME).rsplit("/", 1)): name  # type: ignore[misc]
+            tuple(key.removeprefix(NAME).rsplit("/", 1)): name  # type: ignore[misc]
             for key, name in names.items()
-            if key.startswith(_NAME)
+            if key.startswith(NAME)
         }
         try:
             await self._make("node", node.node_name, "blockdev-add", node.definition)
         finally:
             self._graph.remembered_names = {}
+
+    async def _make_read_only(self, node: VolumeRecord) -> None:
+        """Let a node be what a snapshot had made of it: jobs that need to write to it know what to do then."""
+        from qmpd.block.reopen import set_read_only
+
+        found = self._graph.find(node.node_name)
+        try:
+            async with self._graph.exclusive():
+                if found is not None:
+                    await set_read_only(self._graph, found, read_only=True)
+        except QMPError as error:
+            _log.warning("node '%s' stays writable: %s", node.node_name, error.desc)
 
     async def _make(self, kind: str, name: str, command: str, arguments: Mapping[str, Any]) -> None:
         try:
