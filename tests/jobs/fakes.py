@@ -159,6 +159,9 @@ class Work(BlockJob):
         self.done_with = outcome
         self.kick()
 
+    def change(self, options: Any) -> None:
+        self.calls.append("change")
+
     async def run(self) -> None:
         self.calls.append("run")
         if self.gets_ready:

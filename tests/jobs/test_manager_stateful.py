@@ -7,6 +7,7 @@ import errno
 import itertools
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -125,6 +126,8 @@ class Jobs(RuleBasedStateMachine):
                 await manager.finalize(job)
             case JobVerb.SET_SPEED:
                 manager.set_speed(job, 1000)
+            case JobVerb.CHANGE:
+                manager.change(job, SimpleNamespace(type=job.job_type))  # type: ignore[arg-type]
             case _:
                 getattr(manager, verb.value)(job)
 
