@@ -3,7 +3,8 @@
 A virtual machine's free memory may have been given back to its host, or never been asked for. Then the first write to
 each page takes a hundred times as long as the second one, and a backup of a gigabyte takes 0.4 or 3 seconds, whoever
 runs it, depending on whose turn it was to get the fresh pages. So a run in a virtual machine holds all but a few
-gigabytes, and what is left of it is touched before each sample that needs much.
+gigabytes, and what is left of it is touched before each sample that needs much. Last of all a file of the size of the
+copy is written and removed, since the file cache takes first what it has given back last.
 
 Leans on nothing. Does nothing on bare metal, or where there is swap space (what is held would only go there).
 """
@@ -70,3 +71,12 @@ class Reserve:
         length = min(LEFT, _meminfo("MemFree")) - _MARGIN
         if self.active and length > 0:
             _touched(length // mmap.PAGESIZE * mmap.PAGESIZE, small_pages=True).close()
+
+    def turn_over(self, path: Path, length: int) -> None:
+        """Take `length` bytes for a file's pages and give them back, so that the next file gets them."""
+        if self.active:
+            piece = bytes(1 << 20)
+            with path.open("wb", buffering=0) as file:
+                for _ in range(length // len(piece)):
+                    file.write(piece)
+            path.unlink()

@@ -115,6 +115,7 @@ class Stage:
         os.sync()
         if for_a_copy:
             self.reserve.refresh()
+            self.reserve.turn_over(self.directory / "room", self.sizes.sparse // 4)
 
 
 def _scatter_data(disk: Disk) -> None:

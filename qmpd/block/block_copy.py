@@ -39,6 +39,7 @@ DEFAULT_CHUNK = 2 << 20
 
 SCATTERED_CHUNKS = range(256 << 10, 16 << 20)
 """The same for scattered clusters that one worker copies from file to file, from a slow disk to the page cache."""
+_FIRST_SCATTERED = 4 << 20
 _GOOD_TIMES = (0.004, 0.02)
 """Seconds that such a task may take before the next ones are made larger, or smaller: trips between threads cost more
 than bytes, but a guest's write that meets a task has to wait for all of it."""
@@ -160,7 +161,7 @@ class BlockCopy:
         self._source_map = ExtentWindow(source)
         self._target_map = ExtentWindow(target)
         self._host_copy = not compress
-        self._chunk = DEFAULT_CHUNK
+        self._chunk = _FIRST_SCATTERED
         self.offload = False
         self.unmap = True
         self._compress = compress
@@ -214,12 +215,16 @@ class BlockCopy:
                 return self._claim_scattered(first, chunk or DEFAULT_CHUNK) if first >= 0 else None
 
     def _scattered_chunk(self) -> int:
-        return DEFAULT_CHUNK if self._direct_window() is None else self._chunk
+        return self._chunk if self._host_copy else DEFAULT_CHUNK
 
-    def _adapt_chunk(self, seconds: float) -> None:
-        """A task of scattered clusters took so long."""
+    def _adapt_chunk(self, seconds: float, plan: _Plan) -> None:
+        """A task of scattered clusters took so long, as far as it was copied from file to file."""
         short, long = _GOOD_TIMES
-        if seconds < short:
+        if not plan.pieces:
+            return
+        if plan.through_memory:
+            self._chunk = min(self._chunk, DEFAULT_CHUNK)
+        elif seconds < short:
             self._chunk = min(self._chunk * 2, SCATTERED_CHUNKS.stop)
         elif seconds > long:
             self._chunk = max(self._chunk // 2, SCATTERED_CHUNKS.start)
@@ -278,7 +283,7 @@ class BlockCopy:
             began = time.monotonic()
             await self._copy_pieces(plan)
             if task.extents is None:
-                self._adapt_chunk(time.monotonic() - began)
+                self._adapt_chunk(time.monotonic() - began, plan)
             for offset, length in plan.through_memory:
                 await self._copy_through_memory(offset, length)
             if plan.zeroes:

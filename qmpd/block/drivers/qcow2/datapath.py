@@ -17,7 +17,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qmpd.block.driver import Buffer, HostPiece, not_supported
+from qmpd.block.driver import Buffer, HostPiece, Range, not_supported
 from qmpd.block.drivers.qcow2 import compression
 from qmpd.block.drivers.qcow2.header import Header
 from qmpd.block.drivers.qcow2.mapping import ALL_ALLOCATED, ALL_ZERO, SUBCLUSTERS, Kind, Mapping, Run
@@ -750,13 +750,12 @@ class DataPath:
     async def copy_from_host(self, pieces: Sequence[HostPiece]) -> None:
         """Have the kernel copy pieces of host files into guest addresses."""
         spans: list[tuple[int, int]] = []
-        for piece in sorted(pieces, key=lambda one: one.offset):
-            start, end = self._aligned(piece.offset, piece.offset + piece.length)
-            if spans and start < spans[-1][1]:
-                # Two pieces that share a cluster are under one claim.
-                start = spans[-1][1]
-            if start < end:
-                spans.append((start, end))
+        last = 0
+        for start, end in sorted(self._aligned(piece.offset, piece.offset + piece.length) for piece in pieces):
+            # Two pieces that share a cluster are under one claim.
+            if last < end:
+                spans.append((max(start, last), end))
+                last = end
         claims = self.locks.try_take_all(spans) or []
         try:
             for start, end in spans[len(claims) :]:
@@ -773,20 +772,20 @@ class DataPath:
         plan: list[HostPiece] = []
         edges: list[HostPiece] = []
         try:
-            for piece in pieces:
-                end = piece.offset + piece.length
-                first = -(-piece.offset // size) * size
-                last = end if end == self.length else end // size * size
-                if first >= last:
-                    edges.append(piece)
-                    continue
-                if piece.offset < first:
-                    edges.append(_cut(piece, piece.offset, first))
-                if last < end:
-                    edges.append(_cut(piece, last, end))
-                whole = piece if last - first == piece.length else _cut(piece, first, last)
-                if not self._plan_unallocated(whole, places, plan):
-                    await self._plan_whole(whole, places, plan)
+            await self._make_tables(pieces)
+            if not self._plan_unallocated(pieces, places, plan):
+                for piece in pieces:
+                    end = piece.offset + piece.length
+                    first = -(-piece.offset // size) * size
+                    last = end if end == self.length else end // size * size
+                    if first >= last:
+                        edges.append(piece)
+                        continue
+                    if piece.offset < first:
+                        edges.append(_cut(piece, piece.offset, first))
+                    if last < end:
+                        edges.append(_cut(piece, last, end))
+                    await self._plan_whole(_cut(piece, first, last), places, plan)
             if plan:
                 top = max(place.host + place.count * size for place in places) if places else 0
                 if not self._external:
@@ -806,30 +805,84 @@ class DataPath:
             data = await self.pool.run(_read_host, piece.host.fileno(), piece.host_offset, piece.length)
             await self._write_claimed(piece.offset, memoryview(data))
 
-    def _plan_unallocated(self, piece: HostPiece, places: list[_Filled], plan: list[HostPiece]) -> bool:
-        """Plan for whole clusters where nothing is stored as yet, if that takes nothing but memory."""
-        mapping = self.mapping
-        end = piece.offset + piece.length
-        part = piece.offset >> mapping.part_shift
-        if (end - 1) >> mapping.part_shift != part or not self._plain or self.store.debug is not None:
+    async def _make_tables(self, pieces: Sequence[HostPiece]) -> None:
+        """Have the tables at hand that tell of the first cluster of each piece."""
+        shift = self.mapping.part_shift
+        for part in sorted({piece.offset >> shift for piece in pieces}):
+            if self.meta.writable_now(part) is None:
+                await self.meta.writable(part)
+
+    def _plan_unallocated(self, pieces: Sequence[HostPiece], places: list[_Filled], plan: list[HostPiece]) -> bool:
+        """Plan for whole clusters where nothing is stored as yet, if that takes nothing but memory.
+
+        Their places follow one another as the pieces do, so that they can be written in few and large requests.
+        """
+        wanted = self._count_unallocated(pieces)
+        if not wanted:
             return False
-        table = self.meta.writable_now(part)
-        first = mapping.index(piece.offset)
-        count = mapping.index(end - 1) - first + 1
-        if table is None or any(table.entries[first : first + count]):
-            return False
-        fresh_from = self.refcounts.fresh_from
-        found = self.refcounts.try_allocate(count)
-        if found is None:
-            return False
-        cluster, got = found
-        place = _Filled(piece.offset, cluster << mapping.cluster_bits, got, cluster >= fresh_from, taken=True)
-        if got < count:
-            self._give_back(place)
-            return False
-        places.append(place)
-        plan.append(HostPiece(piece.host, piece.host_offset, place.host, piece.length))
+        space: list[_Filled] = []
+        while wanted:
+            fresh_from = self.refcounts.fresh_from
+            found = self.refcounts.try_allocate(wanted)
+            if found is None:
+                for place in space:
+                    self._give_back(place)
+                return False
+            space.append(_Filled(0, found[0], found[1], found[0] >= fresh_from, taken=True))
+            wanted -= found[1]
+        self._spread(pieces, space, places, plan)
         return True
+
+    def _count_unallocated(self, pieces: Sequence[HostPiece]) -> int:
+        """How many clusters the pieces are, if each is some whole ones of one table at hand that has nothing there;
+        otherwise 0.
+        """
+        mapping, length = self.mapping, self.length
+        bits, mask, part_mask, part_shift = (
+            mapping.cluster_bits,
+            mapping.cluster_mask,
+            mapping.part_mask,
+            mapping.part_shift,
+        )
+        if not self._plain or self.store.debug is not None:
+            return 0
+        wanted = 0
+        part, table = -1, None
+        for piece in pieces:
+            offset = piece.offset
+            end = offset + piece.length
+            if offset >> part_shift != part:
+                part = offset >> part_shift
+                table = self.meta.writable_now(part)
+            if table is None or offset & mask or (end & mask and end != length) or (end - 1) >> part_shift != part:
+                return 0
+            first = (offset >> bits) & part_mask
+            count = (end - 1 >> bits) - (offset >> bits) + 1
+            if table.entries[first] if count == 1 else any(table.entries[first : first + count]):
+                return 0
+            wanted += count
+        return wanted
+
+    def _spread(
+        self, pieces: Sequence[HostPiece], space: list[_Filled], places: list[_Filled], plan: list[HostPiece]
+    ) -> None:
+        """Give out the host clusters of `space` to the pieces, in their order."""
+        bits = self.mapping.cluster_bits
+        runs = iter(space)
+        run = next(runs)
+        cluster, left = run.host, run.count
+        for host, host_offset, offset, length, *_ in pieces:
+            while length:
+                if not left:
+                    run = next(runs)
+                    cluster, left = run.host, run.count
+                count = min((length + self.mapping.cluster_mask) >> bits, left)
+                step = min(count << bits, length)
+                place = cluster << bits
+                places.append(_Filled(offset, place, count, run.new, taken=True))
+                plan.append(HostPiece(host, host_offset, place, step))
+                cluster, left = cluster + count, left - count
+                host_offset, offset, length = host_offset + step, offset + step, length - step
 
     async def _plan_whole(self, piece: HostPiece, places: list[_Filled], plan: list[HostPiece]) -> None:
         mapping = self.mapping
@@ -996,6 +1049,26 @@ class DataPath:
             taken = run.kind in (Kind.NORMAL, Kind.COMPRESSED)
             _append(extents, Extent(position, run.length, kind, file, place, taken))
             position += run.length
+        return extents
+
+    async def map_ranges(self, ranges: Sequence[Range], host: tuple[HostFile, int] | None) -> list[Extent]:
+        """How several ranges are stored, complete, as `map` tells it.
+
+        Most are within one plain cluster, of which a look at the entry says all.
+        """
+        extents: list[Extent] = []
+        host_of, data = self._host_of, ExtentKind.DATA
+        for offset, length in ranges:
+            place = host_of(offset, length)
+            if place < 0:
+                end = offset + length
+                while offset < end:
+                    extents += await self.map(offset, end - offset, host)
+                    offset = extents[-1].end
+            elif host is None:
+                extents.append(Extent(offset, length, data))
+            else:
+                extents.append(Extent(offset, length, data, host[0], host[1] + place))
         return extents
 
     async def _map_backing(self, position: int, length: int, extents: list[Extent]) -> int:

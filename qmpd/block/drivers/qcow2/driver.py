@@ -17,7 +17,7 @@ from collections.abc import Coroutine, Sequence
 from collections.abc import Mapping as MappingABC
 from typing import TYPE_CHECKING, Any, Protocol
 
-from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, not_supported
+from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, Range, not_supported
 from qmpd.block.drivers.qcow2 import amending, bitmaps, caching, overlap, packing, resizing, snapshots
 from qmpd.block.drivers.qcow2 import header as headers
 from qmpd.block.drivers.qcow2.bitmaps import StoredBitmaps
@@ -670,6 +670,12 @@ class Qcow2Driver(BlockDriver):
     async def map(self, offset: int, length: int) -> list[Extent]:
         try:
             return await self.path.map(offset, length, self.path.data.node.driver.host_window())
+        except Corruption as corruption:
+            raise await self.report(corruption, changing=False) from corruption
+
+    async def map_ranges(self, ranges: Sequence[Range]) -> list[Extent]:
+        try:
+            return await self.path.map_ranges(ranges, self.path.data.node.driver.host_window())
         except Corruption as corruption:
             raise await self.report(corruption, changing=False) from corruption
 

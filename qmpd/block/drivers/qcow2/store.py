@@ -13,7 +13,7 @@ import os
 from qmpd.block.driver import Buffer
 from qmpd.block.node import BlockNode
 
-_GROW_MIN = 1 << 20
+_GROW_MIN = 8 << 20
 _GROW_MAX = 64 << 20
 
 
