@@ -186,6 +186,14 @@ class BlockDriver(ABC):
     def preadv(self, offset: int, buffer: memoryview) -> Awaitable[None]:
         """Fill `buffer` with the bytes from `offset`."""
 
+    def read_now(self, offset: int, buffer: memoryview) -> bool:
+        """Fill `buffer` from `offset` if that takes no waiting at all, as for data in the page cache.
+
+        :returns: False if it does, or if something is wrong: ask `preadv`, which may say more. The contents of
+            `buffer` are undefined then, and nothing else has happened.
+        """
+        return False
+
     @abstractmethod
     def pwritev(self, offset: int, data: Buffer, fua: bool) -> Awaitable[None]:
         """Write `data` at `offset`; with `fua`, return only when it is on stable storage."""
@@ -443,6 +451,10 @@ class FilterDriver(BlockDriver):
 
     def preadv(self, offset: int, buffer: memoryview) -> Awaitable[None]:
         return self.below.preadv(offset, buffer)
+
+    def read_now(self, offset: int, buffer: memoryview) -> bool:
+        # Filters that have something to do with what is read have a `preadv` of their own.
+        return type(self).preadv is FilterDriver.preadv and self.below.read_now(offset, buffer)
 
     def pwritev(self, offset: int, data: Buffer, fua: bool) -> Awaitable[None]:
         return self.below.pwritev(offset, data, fua)

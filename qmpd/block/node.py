@@ -220,6 +220,13 @@ class BlockNode:
             return driver.preadv(offset, buffer)
         return self._alignment_helper().preadv(offset, buffer)
 
+    def read_now(self, offset: int, buffer: memoryview) -> bool:
+        """Fill `buffer` from `offset` if that takes no waiting; False: ask `preadv`, nothing has happened."""
+        driver = self.driver
+        if driver.request_alignment != 1 or offset < 0 or offset + len(buffer) > driver.length:
+            return False
+        return driver.read_now(offset, buffer)
+
     async def pwritev(self, offset: int, data: Buffer, fua: bool = False) -> None:
         """Write `data` at `offset`.
 

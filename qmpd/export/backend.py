@@ -20,6 +20,9 @@ class ExportBackend(Protocol):
     async def preadv(self, offset: int, buffer: memoryview) -> None:
         """Fill `buffer` from `offset`."""
 
+    def read_now(self, offset: int, buffer: memoryview) -> bool:
+        """Fill `buffer` from `offset` if that takes no waiting; False: ask `preadv`, nothing has happened."""
+
     async def pwritev(self, offset: int, data: memoryview, fua: bool = False) -> None:
         """Write all of `data`; with `fua` it is on stable storage when this returns."""
 

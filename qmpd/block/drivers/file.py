@@ -242,6 +242,14 @@ class FileDriver(BlockDriver):
         read = _read_direct if self._direct else _read
         await self._pool.run(read, self._fd, offset + done, buffer[done:])
 
+    def read_now(self, offset: int, buffer: memoryview) -> bool:
+        if not self._nowait:
+            return False
+        try:
+            return os.preadv(self._fd, [buffer], offset, os.RWF_NOWAIT) == len(buffer)
+        except OSError:
+            return False
+
     # Writing.
 
     def pwritev(self, offset: int, data: Buffer, fua: bool) -> Awaitable[None]:

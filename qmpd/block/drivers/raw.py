@@ -138,6 +138,9 @@ class RawDriver(BlockDriver):
             return self._preadv_told(self._told, offset, buffer)
         return self.below.preadv(offset + self._offset, buffer)
 
+    def read_now(self, offset: int, buffer: memoryview) -> bool:
+        return self._told is None and self.below.read_now(offset + self._offset, buffer)
+
     def pwritev(self, offset: int, data: Buffer, fua: bool) -> Awaitable[None]:
         if self.guards_start and offset < SECTOR:
             return self._pwritev_guarded(offset, data, fua)

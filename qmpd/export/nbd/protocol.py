@@ -73,9 +73,9 @@ def simple_reply(cookie: int, error: int = 0) -> bytes:
     return SIMPLE_REPLY.pack(SIMPLE_REPLY_MAGIC, error, cookie)
 
 
-def put_simple_header(buffer: memoryview, cookie: int) -> None:
-    """Write the head of a successful simple reply (`SIMPLE_REPLY.size` bytes) to the front of `buffer`."""
-    SIMPLE_REPLY.pack_into(buffer, 0, SIMPLE_REPLY_MAGIC, 0, cookie)
+def put_simple_header(buffer: bytearray | memoryview, cookie: int, *, place: int = 0) -> None:
+    """Write the head of a successful simple reply (`SIMPLE_REPLY.size` bytes) into `buffer` at `place`."""
+    SIMPLE_REPLY.pack_into(buffer, place, SIMPLE_REPLY_MAGIC, 0, cookie)
 
 
 def error_reply(cookie: int, error: int, text: str, *, structured: bool) -> bytes:
@@ -96,10 +96,12 @@ def done_chunk(cookie: int) -> bytes:
     return CHUNK_HEADER.pack(STRUCTURED_REPLY_MAGIC, CHUNK_DONE, _NONE, cookie, 0)
 
 
-def put_data_header(buffer: memoryview, cookie: int, offset: int, length: int, *, final: bool) -> None:
-    """Write the head of a data chunk (`DATA_CHUNK.size` bytes) to the front of `buffer`."""
+def put_data_header(
+    buffer: bytearray | memoryview, cookie: int, offset: int, length: int, *, final: bool, place: int = 0
+) -> None:
+    """Write the head of a data chunk (`DATA_CHUNK.size` bytes) into `buffer` at `place`."""
     DATA_CHUNK.pack_into(
-        buffer, 0, STRUCTURED_REPLY_MAGIC, int(final), _OFFSET_DATA, cookie, length + 8, offset
+        buffer, place, STRUCTURED_REPLY_MAGIC, int(final), _OFFSET_DATA, cookie, length + 8, offset
     )
 
 
@@ -141,15 +143,20 @@ class RequestChecker:
             for command in _MODIFYING:
                 del self._passed[command]
 
+    def passes(self, request: Request) -> bool:
+        """Whether the request breaks no rule."""
+        flags, command, _, offset, length, _ = request
+        limits = self._passed.get(command)
+        return (
+            limits is not None
+            and limits[0] <= length <= limits[1]
+            and not flags & limits[2]
+            and offset + length <= self._length
+        )
+
     def check(self, request: Request) -> None:
         """Raise `RequestRefused` if the request breaks a rule; the first one in the order in which QEMU looks."""
-        limits = self._passed.get(request.command)
-        if (
-            limits is None
-            or not limits[0] <= request.length <= limits[1]
-            or request.flags & limits[2]
-            or request.offset + request.length > self._length
-        ):
+        if not self.passes(request):
             self._refuse(request)
 
     def _limits(self, command: Command) -> tuple[int, int, int]:

@@ -52,6 +52,7 @@ _READ = int(Command.READ)
 _WRITE = int(Command.WRITE)
 _DISC = int(Command.DISC)
 _FUA = int(CommandFlag.FUA)
+_DATA_HEAD = DATA_CHUNK.size
 _SPARSE_READ = 64 << 10
 """Structured reads of at least so many bytes look for holes first; below, asking costs more than it saves."""
 _CACHE_PIECE = 1 << 20
@@ -92,18 +93,46 @@ class Outbox:
     """Replies on their way to the socket; a reply's parts stay together.
 
     Large buffers are used again: fresh memory costs page faults, and one in the processor's cache is filled faster.
+    Small replies that are ready at once are written one behind the other into a slab, from which they are sent as one
+    part; it is used from the start again when everything has left.
     """
 
-    __slots__ = ("_spare", "parts", "size")
+    __slots__ = ("_joined", "_spare", "parts", "size", "slab", "slab_end", "slab_view")
 
     _LARGE = 32 << 10
     _LARGEST = 1 << 20
     _KEPT = 4
+    _SLAB = 128 << 10
 
     def __init__(self) -> None:
         self.parts: deque[Part] = deque()
         self.size = 0
+        self.slab = bytearray()
+        self.slab_view = memoryview(self.slab)
+        self.slab_end = 0
+        self._joined = -1
         self._spare: list[bytearray] = []
+
+    def has_room(self, size: int) -> bool:
+        """Whether a reply of `size` bytes may be written into `slab` at `slab_end`, and then be `extend`ed by."""
+        if self.slab_end + size <= len(self.slab):
+            return True
+        if self.slab:
+            return False
+        self.slab = bytearray(self._SLAB)
+        self.slab_view = memoryview(self.slab)
+        return size <= self._SLAB
+
+    def extend(self, size: int) -> None:
+        """Send the `size` bytes at `slab_end` too, after everything else."""
+        end = self.slab_end + size
+        if self._joined >= 0:
+            self.parts[-1] = self.slab_view[self._joined : end]
+        else:
+            self._joined = self.slab_end
+            self.parts.append(self.slab_view[self._joined : end])
+        self.slab_end = end
+        self.size += size
 
     def buffer(self, size: int) -> memoryview:
         """A buffer of `size` bytes with any contents, to be filled and then `put`."""
@@ -113,7 +142,7 @@ class Outbox:
         return memoryview(bytearray(size))
 
     def _recycle(self, part: Part) -> None:
-        if isinstance(part, memoryview):
+        if isinstance(part, memoryview) and part.obj is not self.slab:
             buffer = part.obj
             if isinstance(buffer, bytearray) and self._LARGE <= len(buffer) <= self._LARGEST:
                 if len(self._spare) >= self._KEPT:
@@ -122,6 +151,7 @@ class Outbox:
 
     def put(self, *parts: Part) -> None:
         """Append a whole reply."""
+        self._joined = -1
         for part in parts:
             if part:
                 self.parts.append(part)
@@ -131,11 +161,14 @@ class Outbox:
         """Drop everything."""
         self.parts.clear()
         self.size = 0
+        self._joined = -1
 
     def sent(self, count: int) -> None:
         """The first `count` bytes have left."""
         self.size -= count
         parts = self.parts
+        # The last part may be one of those that leave, or be cut.
+        self._joined = -1
         while count:
             first = parts[0]
             if count < len(first):
@@ -143,6 +176,8 @@ class Outbox:
                 return
             count -= len(first)
             self._recycle(parts.popleft())
+        if not parts:
+            self.slab_end = 0
 
 
 class Transmission:
@@ -170,6 +205,7 @@ class Transmission:
         self._writethrough = access.writethrough
         self._on_refused = access.on_refused
         self._structured = outcome.structured
+        self._head = _DATA_HEAD if outcome.structured else SIMPLE_REPLY.size
         self._waiting: deque[Request] = deque()
         self._bytes = 0
         self._holes = access.holes
@@ -221,12 +257,14 @@ class Transmission:
         :returns: True when `unsent` bytes of replies, which have to be sent first, keep requests waiting.
         """
         waiting, outbox = self._waiting, self._outbox
-        while waiting and self._admits(waiting[0]):
+        while waiting and ((not self.in_flight and outbox.size < unsent) or self._admits(waiting[0])):
             request = waiting.popleft()
-            if request.command == _DISC:
+            command = request.command
+            if command == _DISC:
                 self.end()
                 break
-            self._start(request)
+            if command != _READ or not self._is_plain(request) or not self._read_now(request):
+                inline.drive(self._serve(request), self._suspended, request)
             if outbox.size >= unsent:
                 break
         if self.decoder.broken and not waiting:
@@ -246,8 +284,26 @@ class Transmission:
             return True
         return self.in_flight < limits.requests and self._bytes + request.length <= limits.bytes
 
-    def _start(self, request: Request) -> None:
-        inline.drive(self._serve(request), self._suspended, request)
+    def _read_now(self, request: Request) -> bool:
+        """Answer a plain read if its data is at hand, as it is for most: without a coroutine, and all it would call.
+
+        False where there is anything else to say, or something to wait for.
+        """
+        _, _, cookie, offset, length, _ = request
+        outbox = self._outbox
+        head = self._head
+        size = head + length
+        if not self._checker.passes(request) or not outbox.has_room(size):
+            return False
+        start = outbox.slab_end
+        if not self._backend.read_now(offset, outbox.slab_view[start + head : start + size]):
+            return False
+        if self._structured:
+            put_data_header(outbox.slab, cookie, offset, length, final=True, place=start)
+        else:
+            put_simple_header(outbox.slab, cookie, place=start)
+        outbox.extend(size)
+        return True
 
     def _suspended(self, request: Request) -> Callable[[], None]:
         """`request` has to wait: count it and keep its payload; what to call when it is over."""
@@ -267,11 +323,7 @@ class Transmission:
     async def _serve(self, request: Request) -> None:
         try:
             self._checker.check(request)
-            if request.command == _READ and self._is_plain(request):
-                # What clients ask for most, with a call less.
-                self._outbox.put(await self._data(request.cookie, request.offset, request.length, final=True))
-            else:
-                await self._handlers[request.command](request)
+            await self._handlers[request.command](request)
         except RequestRefused as refusal:
             if self._on_refused is not None:
                 self._on_refused(request.command)
@@ -286,8 +338,8 @@ class Transmission:
             self._fail(request, NbdError.EIO, "internal error")
 
     def _is_plain(self, request: Request) -> bool:
-        """A read that is answered with all its data in one chunk."""
-        return self._structured and 0 < request.length < _SPARSE_READ and not request.flags
+        """A read that is answered with all its data in one piece."""
+        return 0 < request.length < _SPARSE_READ and not request.flags
 
     def _fail(self, request: Request, error: int, text: str) -> None:
         self._outbox.put(error_reply(request.cookie, error, text, structured=self._structured))
@@ -312,10 +364,9 @@ class Transmission:
         self._outbox.put(reply)
 
     async def _data(self, cookie: int, offset: int, length: int, *, final: bool) -> memoryview:
-        head = DATA_CHUNK.size
-        reply = self._outbox.buffer(head + length)
+        reply = self._outbox.buffer(_DATA_HEAD + length)
         put_data_header(reply, cookie, offset, length, final=final)
-        await self._backend.preadv(offset, reply[head:])
+        await self._backend.preadv(offset, reply[_DATA_HEAD:])
         return reply
 
     def _may_have_holes(self, request: Request) -> bool:

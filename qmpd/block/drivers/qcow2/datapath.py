@@ -107,7 +107,7 @@ class DataPath:
         epoch = self.meta.epoch
         epoch.readers += 1
         try:
-            host = self._host_of(offset, len(buffer))
+            host = self.host_of(offset, len(buffer))
             if host >= 0:
                 await self.data.node.preadv(host, buffer)
             else:
@@ -115,22 +115,30 @@ class DataPath:
         finally:
             epoch.readers -= 1
 
-    def _host_of(self, offset: int, length: int) -> int:
+    def host_of(self, offset: int, length: int) -> int:
         """Where in the data file a range within one plain cluster lies, if its table is in memory; -1 for all else.
 
         Most reads are such. Whatever is odd about an entry is left to `run_at` to say.
         """
         mapping = self.mapping
-        inside = offset & mapping.cluster_mask
         table = self.meta.tables.get(offset >> mapping.part_shift)
-        if table is None or inside + length > mapping.cluster_size or not self._plain or self.store.debug is not None:
+        if table is None:
             return -1
+        inside = offset & mapping.cluster_mask
         entry = table.entries[(offset >> mapping.cluster_bits) & mapping.part_mask]
         host = entry & OFFSET_MASK
-        if not host or entry & (COMPRESSED | ZERO) or host & mapping.cluster_mask:
+        if (
+            not host
+            or inside + length > mapping.cluster_size
+            or entry & (COMPRESSED | ZERO)
+            or host & mapping.cluster_mask
+            or not self._plain
+            or self.store.debug is not None
+            or host + inside + length > self.data.node.driver.length
+        ):
             return -1
-        host += inside
-        return host if host + length <= self.data.node.length else -1
+        table.used = True
+        return host + inside
 
     async def _read(self, offset: int, buffer: memoryview) -> None:
         position, end = offset, offset + len(buffer)
@@ -1057,7 +1065,7 @@ class DataPath:
         Most are within one plain cluster, of which a look at the entry says all.
         """
         extents: list[Extent] = []
-        host_of, data = self._host_of, ExtentKind.DATA
+        host_of, data = self.host_of, ExtentKind.DATA
         for offset, length in ranges:
             place = host_of(offset, length)
             if place < 0:

@@ -24,7 +24,7 @@ from qmpd.block.drivers.qcow2.bitmaps import StoredBitmaps
 from qmpd.block.drivers.qcow2.datapath import DataPath
 from qmpd.block.drivers.qcow2.header import Compatible, Compression, Header, Incompatible
 from qmpd.block.drivers.qcow2.mapping import Mapping
-from qmpd.block.drivers.qcow2.metadata import COMPRESSED, OFFSET_MASK, ZERO, Freed, Metadata
+from qmpd.block.drivers.qcow2.metadata import Freed, Metadata
 from qmpd.block.drivers.qcow2.overlap import Structure
 from qmpd.block.drivers.qcow2.refcounts import TABLE_OFFSET_MASK, Corruption, Refcounts
 from qmpd.block.drivers.qcow2.snapshots import Snapshot
@@ -562,37 +562,14 @@ class Qcow2Driver(BlockDriver):
     # I/O.
 
     async def preadv(self, offset: int, buffer: memoryview) -> None:
-        path = self.path
-        mapping = path.mapping
-        table = self.meta.tables.get(offset >> mapping.part_shift)
-        if table is not None and not mapping.extended:
-            inside = offset & mapping.cluster_mask
-            length = len(buffer)
-            entry = table.entries[(offset >> mapping.cluster_bits) & mapping.part_mask]
-            host = entry & OFFSET_MASK
-            # One allocated cluster, the usual case, without further calls.
-            if (
-                host
-                and inside + length <= mapping.cluster_size
-                and not entry & (COMPRESSED | ZERO)
-                and not host & mapping.cluster_mask
-                and (host == offset - inside or not mapping.data_file)
-                and host + inside + length <= path.data.node.driver.length
-            ):
-                table.used = True
-                epoch = self.meta.epoch
-                epoch.readers += 1
-                try:
-                    if self.store.debug is not None:
-                        await self.store.debug.event("read_aio")
-                    await path.data.node.preadv(host + inside, buffer)
-                finally:
-                    epoch.readers -= 1
-                return
         try:
-            await path.read(offset, buffer)
+            await self.path.read(offset, buffer)
         except Corruption as corruption:
             raise await self.report(corruption, changing=False) from corruption
+
+    def read_now(self, offset: int, buffer: memoryview) -> bool:
+        host = self.path.host_of(offset, len(buffer))
+        return host >= 0 and self.path.data.node.read_now(host, buffer)
 
     async def pwritev(self, offset: int, data: Buffer, fua: bool) -> None:
         try:
