@@ -536,6 +536,25 @@ class TestQuotas:
         assert "'backup-bytes'" in server.qmp.refused("blockdev-backup", disk.backup())
         assert_in_use(server, "bitmaps", 1)
 
+    def test_a_bitmap_that_its_image_lost(self, place: Place, scratch: Scratch) -> None:
+        """What another program has removed does not count any more, and what it has added is used."""
+        image = scratch / "disk.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", image, "4M")
+        server = place.start()
+        file = {"driver": "file", "filename": str(image)}
+        server.qmp.command("blockdev-add", driver="qcow2", node_name="disk", file=file)
+        server.qmp.command("catalog-set-quota", resource="bitmaps", limit=2)
+        for name in ("stays", "goes"):
+            server.qmp.command("block-dirty-bitmap-add", node="disk", name=name, persistent=True)
+        server.qmp.refused("block-dirty-bitmap-add", node="disk", name="third")
+        assert server.terminate() == 0
+        qemu_img("bitmap", "--remove", image, "goes")
+        server = place.start()
+        assert_in_use(server, "bitmaps", 1)
+        assert list(server.bitmaps("disk")) == ["stays"]
+        server.qmp.command("block-dirty-bitmap-add", node="disk", name="third", persistent=True)
+        server.qmp.refused("block-dirty-bitmap-add", node="disk", name="fourth")
+
 
 def assert_in_use(server: Server, resource: str, amount: int) -> None:
     """Wait until so much of a resource is in use; what has ended is noted a little later."""

@@ -5,7 +5,7 @@ Works whether daemons use it or not: each function reads in one transaction, so 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, select, text
@@ -58,7 +58,7 @@ async def problems(ctx: RequestContext) -> list[str]:
     return found
 
 
-async def rows(ctx: RequestContext) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+async def rows(ctx: RequestContext) -> AsyncGenerator[tuple[str, dict[str, Any]], None]:
     """All rows of all tables, each with the name of its table; what others refer to comes first."""
     async with reader.primary.using(ctx) as db:
         for table in METADATA.sorted_tables:

@@ -54,8 +54,10 @@ async def export(state_dir: Path | None, url: str | None) -> ExitStatus:
         version = await catalog.open_as_it_is()
         maintenance.require_current(version)
         sys.stdout.write(to_json({"catalog": version, "exported": time.time_ns() // 1000}) + "\n")
-        async for table, row in maintenance.rows(catalog.context()):
-            sys.stdout.write(to_json({"table": table, "row": row}) + "\n")
+        # Closed before the catalog is, also when our reader has enough.
+        async with contextlib.aclosing(maintenance.rows(catalog.context())) as rows:
+            async for table, row in rows:
+                sys.stdout.write(to_json({"table": table, "row": row}) + "\n")
     return ExitStatus.OK
 
 

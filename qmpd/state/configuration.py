@@ -138,7 +138,7 @@ class Observer:
         return BitmapState(
             bitmap,
             node.node_name,
-            kept.image if kept is not None else _image_of(node) if storage == "image" else None,
+            kept.image if kept is not None else image_of(node) if storage == "image" else None,
             name,
             bitmap.granularity,
             bitmap.length,
@@ -265,7 +265,7 @@ def _object_state(found: UserObject) -> ObjectState:
     return ObjectState(found.object_id, found.type_name, dict(found.definition))
 
 
-def _image_of(node: BlockNode) -> str | None:
+def image_of(node: BlockNode) -> str | None:
     """What names a qcow2 image: the file that it lies in."""
     file = node.children.get("file")
     key = None if file is None else image_key(file.node)

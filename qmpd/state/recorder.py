@@ -41,7 +41,7 @@ from qmpd.catalog import (
 from qmpd.catalog.errors import CatalogUnavailable
 from qmpd.catalog.facade import writer
 from qmpd.catalog.quotas import Resource
-from qmpd.state.configuration import BitmapState, Configuration, whole_name
+from qmpd.state.configuration import BitmapState, Configuration, image_of, whole_name
 from qmpd.state.job_history import GroupRun, JobRun
 from qmpd.state.mark import Mark
 from qmpd.transaction.env import CompletionMode
@@ -449,16 +449,32 @@ class StateRecorder:
             stays = state.persistent and self._graph.find(state.node_name) is None
             identity = self._uuids.get(bitmap)
             if not stays and identity is not None and identity not in present:
-                await bitmaps.remove(context, identity)
-                self._in_database.discard(identity)
+                await self._remove_bitmap(context, identity)
                 if state.image is not None:
                     self._in_images.pop((state.image, state.name), None)
-                if identity in self._charged:
-                    self._charged.discard(identity)
-                    await quotas.release(context, Resource.BITMAPS, 1)
+        for place in self._missing_in_images(wanted, present):
+            await self._remove_bitmap(context, self._in_images.pop(place))
         for bitmap, state in wanted.bitmaps.items():
             if stored.get(bitmap) != state:
                 await self._store_bitmap(context, bitmap, state)
+
+    def _missing_in_images(self, wanted: Configuration, present: set[str]) -> list[tuple[str, str]]:
+        """Bitmaps that an image is known to store and that it did not have when it was opened just now.
+
+        Another program may have removed them, or a transaction that failed later.
+        """
+        if not self._in_images:
+            return []
+        found = [self._graph.find(name) for name in wanted.nodes.keys() - self._stored.nodes.keys()]
+        opened = {image_of(node) for node in found if node is not None and node.options.active}
+        return [place for place, identity in self._in_images.items() if place[0] in opened and identity not in present]
+
+    async def _remove_bitmap(self, context: RequestContext, identity: str) -> None:
+        await bitmaps.remove(context, identity)
+        self._in_database.discard(identity)
+        if identity in self._charged:
+            self._charged.discard(identity)
+            await quotas.release(context, Resource.BITMAPS, 1)
 
     async def _store_bitmap(self, context: RequestContext, bitmap: DirtyBitmap, state: BitmapState) -> None:
         identity = self._identify(bitmap, state)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +163,29 @@ def test_qmpctl_on_a_state_directory(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in qmpctl("export", "--state-dir", directory).stdout.splitlines()]
     assert lines[0]["catalog"] == migrations.HEAD
     assert [line["row"]["id"] for line in lines[1:] if line["table"] == "backups"] == [1, 2, 3]
+
+
+def test_a_reader_who_has_enough(tmp_path: Path) -> None:
+    """`qmpctl catalog export | head -1` ends in silence, however much there was to say."""
+    directory = tmp_path / "state"
+    directory.mkdir()
+
+    async def work() -> None:
+        catalog = Catalog(state_url(directory), service_id="one")
+        await catalog.open()
+        await register(catalog)
+        many = [EventRecord(number, 1, "STOP", {"text": "x" * 1000}) for number in range(1, 500)]
+        await events.append_many(catalog.context(), many)
+        await catalog.close()
+
+    asyncio.run(work())
+    export = [sys.executable, "-m", "qmpd.ctl.main", "catalog", "export", "--state-dir", str(directory)]
+    with subprocess.Popen(export, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None and program.stderr is not None
+        assert "catalog" in json.loads(program.stdout.readline())
+        program.stdout.close()
+        assert program.stderr.read() == ""
+        assert program.wait() == 0
 
 
 def test_qmpctl_on_a_database(empty_backend: Backend) -> None:
