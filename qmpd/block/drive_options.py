@@ -46,6 +46,7 @@ _DISCARD = {"ignore": "ignore", "off": "ignore", "unmap": "unmap", "on": "unmap"
 _UNITS_PER_BUS = {"ide": 2, "scsi": 7}
 _INTERFACES = ("none", "ide", "scsi", "floppy", "pflash", "mtd", "sd", "virtio", "xen")
 _WITH_POLICIES = ("none", "ide", "scsi", "virtio")
+_LAST_PLACE = (1 << 31) - 1
 _AIO = ("threads", "native", "io_uring")
 
 PARAMETERS: Mapping[str, str] = {
@@ -187,11 +188,11 @@ def _place(values: Values, interface: str) -> tuple[int, int] | None:
     if values.has("index"):
         if values.has("bus") or values.has("unit"):
             raise ValueError("parameter 'index' says the same as 'bus' and 'unit'; give one or the others")
-        index = values.number("index", 0)
+        index = values.number("index", 0, _LAST_PLACE)
         return divmod(index, units) if units else (0, index)
     if not values.has("bus") and not values.has("unit"):
         return None
-    place = values.number("bus", 0), values.number("unit", 0)
+    place = values.number("bus", 0, _LAST_PLACE), values.number("unit", 0, _LAST_PLACE)
     if units and place[1] >= units:
         raise ValueError(f"parameter 'unit' must be below {units}, not {place[1]}")
     return place

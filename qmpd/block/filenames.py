@@ -26,7 +26,7 @@ Tree = dict[str, Any]
 
 _PROTOCOL = re.compile(r"([^/:]*):")
 _URL = re.compile(r"[a-z+]+://([^/?#]*)([^?#]*)(?:\?([^#]*))?(?:#.*)?", re.DOTALL)
-_AUTHORITY = re.compile(r"(?:[^@]*@)?(\[[^]]*\]|[^:\[]*)(?::([0-9]*))?")
+_AUTHORITY = re.compile(r"(?:[^@]*@)?(\[[^]]*\]|[^:\[]*)(?::([0-9]{0,9}))?")
 _HOST_AND_PORT = re.compile(r"(?:\[([^]]*)\]|([^:]*)):([^,]+)")
 _EXPORT_NAME = ":exportname="
 _MAX_NESTING = 64
@@ -106,9 +106,9 @@ def validate(tree: Tree, what: str) -> BlockdevOptions:
     except KeyvalError as error:
         raise GenericError(f"The options of {what} cannot be read: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise GenericError(f"The options of {what} do not fit: {place}: {first['msg']}") from error
+        from qmpd.qapi.explain import explain
+
+        raise GenericError(f"The options of {what} do not fit: {explain(error, TYPES)}") from error
 
 
 def complete(tree: Tree) -> Tree:

@@ -76,13 +76,19 @@ def _shared_options(tree: Tree, defaults: MediumDefaults) -> Tree:
 
 
 def _with_plain_sizes(tree: Tree) -> Tree:
-    """`tree` with sizes as numbers of bytes: here, and unlike in blockdev-add, they may have suffixes."""
-    from qmpd.qapi.keyval import convert
+    """`tree` with sizes as numbers of bytes: here, and unlike in blockdev-add, they may have suffixes.
+
+    :raises GenericError: one is no size.
+    """
+    from qmpd.qapi.keyval import KeyvalError, convert
 
     made: Tree = {key: _with_plain_sizes(value) if isinstance(value, dict) else value for key, value in tree.items()}
     for key in _SIZES & made.keys():
         if isinstance(made[key], str) and made[key][-1:].isalpha():
-            made[key] = str(convert(made[key], "size", {}, key))
+            try:
+                made[key] = str(convert(made[key], "size", {}, key))
+            except KeyvalError as error:
+                raise GenericError(str(error)) from error
     return made
 
 

@@ -7,6 +7,7 @@ What a command takes is said by its parameters, and decides how words are read. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,6 +15,12 @@ from typing import NamedTuple
 
 from qmpd.qapi.keyval import parse_size
 
+LONGEST = 64 * 1024
+"""Characters that a line may have: it is read in one turn of the event loop, and nobody types more."""
+
+_LONGEST_NUMBER = 100
+_WORD = re.compile(r"\s*(\S+)")
+_SPECIAL = re.compile(r'["\\]')
 _ESCAPES = {"n": "\n", "r": "\r", "\\": "\\", "'": "'", '"': '"'}
 
 
@@ -102,34 +109,29 @@ def split(line: str) -> list[Word]:
 
 def _next_word(line: str, position: int) -> tuple[Word, int] | None:
     """The first word from `position` on, and where it ends; None at the end of the line."""
-    while position < len(line) and line[position].isspace():
-        position += 1
-    if position == len(line):
+    match = _WORD.match(line, position)
+    if match is None:
         return None
-    start = position
-    if line[position] == '"':
-        text, position = _quoted(line, position + 1)
+    start = match.start(1)
+    if line[start] == '"':
+        text, position = _quoted(line, start + 1)
         return Word(text, True, start), position
-    while position < len(line) and not line[position].isspace():
-        position += 1
-    return Word(line[start:position], False, start), position
+    return Word(match[1], False, start), match.end()
 
 
 def _quoted(line: str, position: int) -> tuple[str, int]:
     """What stands between a quotation mark just before `position` and the next one; and where that ends."""
     text: list[str] = []
-    while position < len(line):
-        letter = line[position]
-        position += 1
-        if letter == '"':
-            return "".join(text), position
-        if letter == "\\":
-            escape = line[position : position + 1]
-            if escape not in _ESCAPES:
-                raise LineError(f"'\\{escape}' in quotation marks means nothing; \\n, \\r, \\\\, \\' and \\\" do")
-            letter = _ESCAPES[escape]
-            position += 1
-        text.append(letter)
+    while (match := _SPECIAL.search(line, position)) is not None:
+        end = match.start()
+        text.append(line[position:end])
+        if line[end] == '"':
+            return "".join(text), end + 1
+        escape = line[end + 1 : end + 2]
+        if escape not in _ESCAPES:
+            raise LineError(f"'\\{escape}' in quotation marks means nothing; \\n, \\r, \\\\, \\' and \\\" do")
+        text.append(_ESCAPES[escape])
+        position = end + 2
     raise LineError("a quotation mark at the end of a word is missing")
 
 
@@ -191,10 +193,16 @@ class _Reader:
             if parameter.kind is Kind.SIZE:
                 return _size_in_mib(text)
             if parameter.kind is Kind.NUMBER:
-                return int(text, 0)
+                return _number(text)
         except ValueError:
             raise LineError(f"{self._name}: '{text}' is not {parameter.kind} ({parameter.name})") from None
         return text
+
+
+def _number(text: str) -> int:
+    if len(text) > _LONGEST_NUMBER:  # Python refuses to show what has thousands of digits
+        raise ValueError(text)
+    return int(text, 0)
 
 
 def _size_in_mib(text: str) -> int:

@@ -9,8 +9,9 @@ from qmpd.hmp.exports import EXPORTS
 from qmpd.hmp.guests import GUESTS
 from qmpd.hmp.info import INFO
 from qmpd.hmp.jobs import JOBS
-from qmpd.hmp.line import Arguments, Kind, LineError, Parameter, read_arguments
+from qmpd.hmp.line import LONGEST, Arguments, Kind, LineError, Parameter, read_arguments
 from qmpd.hmp.things import THINGS
+from qmpd.qapi.keyval import KeyvalError
 
 
 async def run(human: Human, line: str) -> str:
@@ -19,11 +20,15 @@ async def run(human: Human, line: str) -> str:
     A line that cannot be carried out has an answer that says so; nothing is raised.
     """
     try:
+        if len(line) > LONGEST:
+            raise LineError(f"the line has {len(line)} characters; it may have {LONGEST} at most")
         await _run(human, line, COMMANDS)
     except LineError as error:
         human.say(str(error))
     except QMPError as error:
         human.say(f"Error: {error.desc}")
+    except KeyvalError as error:
+        human.say(f"Error: {error}")
     return "".join(human.said).replace("\n", "\r\n")
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from qmpd.errors import GenericError
+import orjson
+
+from qmpd.errors import DeviceNotFound, GenericError
 from qmpd.hmp.command import Human, HumanCommand
 from qmpd.hmp.disks import DEVICE
 from qmpd.hmp.line import Arguments, Kind, Parameter
@@ -13,6 +15,7 @@ from qmpd.hmp.line import Arguments, Kind, Parameter
 if TYPE_CHECKING:
     from qmpd.block.drive import Drive
 
+_SHOWN = 200
 _LIMITS = ("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr")
 
 
@@ -37,11 +40,13 @@ async def drive_add(human: Human, arguments: Arguments) -> None:
 async def drive_del(human: Human, arguments: Arguments) -> None:
     """Take a drive away, with its medium; or a node."""
     name = arguments.text("device")
-    drive = human.graph.backends.get(name)
-    if drive is None:
+    if name not in human.graph.backends:
         await human.execute("blockdev-del", {"node-name": name})
         return
     async with human.graph.exclusive():
+        drive = human.graph.backends.get(name)
+        if drive is None:  # somebody else was faster
+            raise DeviceNotFound(f"There is no drive '{name}'")
         _check_free(drive)
         medium = drive.medium
         async with human.graph.drained([] if medium is None else [medium]):
@@ -140,9 +145,9 @@ async def qom_set(human: Human, arguments: Arguments) -> None:
     value: Any = text
     if arguments.flag("json"):
         try:
-            value = json.loads(text)
+            value = orjson.loads(text)
         except ValueError:
-            raise GenericError(f"'{text}' is no JSON") from None
+            raise GenericError(f"'{text[:_SHOWN]}' is no JSON") from None
     where = {"path": arguments.text("path"), "property": arguments.text("property")}
     await human.execute("qom-set", {**where, "value": value})
 

@@ -19,8 +19,11 @@ _FRAGMENT = re.compile(r"(?:__[A-Za-z0-9.-]+_)?[A-Za-z][A-Za-z0-9_-]*")
 _INDEX = re.compile(r"[0-9]+")
 _LONGEST_FRAGMENT = 127
 _DEEPEST = 100
-_INTEGER = re.compile(r"\s*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
-_SIZE = re.compile(r"\s*(\d+)(\.\d*)?([BKMGTPEbkmgtpe]?)|\s*(0[xX][0-9a-fA-F]+)")
+MOST_KEYS = 2000
+"""Parameters that one text may have; clients send such text, too, and it is read without a pause."""
+
+_INTEGER = re.compile(r"\s*([+-]?)(0[xX][0-9a-fA-F]{1,100}|0[0-7]{0,100}|[1-9][0-9]{0,99})")
+_SIZE = re.compile(r"\s*(\d{1,100})(\.\d{0,100})?([BKMGTPEbkmgtpe]?)|\s*(0[xX][0-9a-fA-F]{1,100})")
 _SIZE_SHIFTS = {"": 0, "b": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50, "e": 60}
 _BOOLEANS = {
     **dict.fromkeys(("on", "yes", "true", "y"), True),
@@ -78,8 +81,10 @@ def parse(text: str, implied_key: str | None = None) -> Tree:
     :raises KeyvalError: for text that cannot be read.
     """
     root: Tree = {}
-    position = 0
+    position = count = 0
     while position < len(text):
+        count += 1
+        _check_count(count)
         key, value, position = _next_pair(text, position, implied_key)
         _store(root, list(_fragments(key)), value)
         implied_key = None
@@ -89,12 +94,18 @@ def parse(text: str, implied_key: str | None = None) -> Tree:
 def nest(flat: Mapping[str, str]) -> Tree:
     """Dotted keys with their values as a tree, as `parse` makes it.
 
-    :raises KeyvalError: for keys that are ill-formed or contradict each other.
+    :raises KeyvalError: for keys that are ill-formed or contradict each other, and for too many.
     """
     root: Tree = {}
+    _check_count(len(flat))
     for key, value in flat.items():
         _store(root, list(_fragments(key)), value)
     return _finished(root)
+
+
+def _check_count(count: int) -> None:
+    if count > MOST_KEYS:
+        raise KeyvalError(f"there are more than {MOST_KEYS} parameters")
 
 
 def _finished(root: Tree) -> Tree:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+_MOST_DIGITS = 40
+"""Of a number, with all the zeroes that somebody may put before it."""
+
 
 def pairs(text: str, implied_key: str | None) -> dict[str, str]:
     """`key=value,...`; `,,` stands for a comma; a bare `key` is `key=on`, a bare `nokey` is `key=off`."""
@@ -69,12 +72,14 @@ class Values:
             return False
         raise ValueError(f"parameter '{key}' must be 'on' or 'off', not '{value}'")
 
-    def number(self, key: str, default: int) -> int:
-        """A number of digits."""
+    def number(self, key: str, default: int, most: int = (1 << 63) - 1) -> int:
+        """A number of digits, at most `most`."""
         self._used.add(key)
         value = self._pairs.get(key, str(default))
         if not (value.isascii() and value.isdigit()):
             raise ValueError(f"parameter '{key}' must be a number, not '{value}'")
+        if len(value) > _MOST_DIGITS or int(value) > most:
+            raise ValueError(f"parameter '{key}' must be at most {most}, not '{value[:_MOST_DIGITS]}'")
         return int(value)
 
     def size(self, key: str, default: int) -> int:

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from qmpd.hmp.info import INFO
+from qmpd.hmp.line import LONGEST
 from qmpd.hmp.qemu_io.table import COMMANDS as IO_COMMANDS
 from qmpd.hmp.table import COMMANDS
 from tests.lab import Lab, seeds
@@ -40,6 +41,45 @@ def line(chance: random.Random) -> str:
     else:
         name = chance.choice([name for one in COMMANDS for name in one.names if name not in ENDING])
     return " ".join([name, *chance.choices(WORDS, k=chance.randrange(6))])
+
+
+DIGITS = "9" * 5000
+DEEP = 30_000
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("block_resize " + "x" * LONGEST, "the line has 65549 characters"),
+        ("drive_add -n 0 " + ",".join(f"k{number}=1" for number in range(3000)), "more than 2000 parameters"),
+        ("drive_add 0 if=none," + ",".join(f"k{number}=1" for number in range(3000)), "more than 2000 parameters"),
+        (f"drive_add 0 if=none,file=nbd://h:{DIGITS}/", "cannot be used"),
+        (f'drive_add 0 if=none,file=json:{{"driver":"null-co",,"size":"{DIGITS}"}}', "'size' must be"),
+        (f"drive_add -n 0 nbd,server.type=fd,server.str={DIGITS},node-name=n", "'server.str' is"),
+        (f"drive_add -n 0 null-co,size=0x{DIGITS}", "'size' must be"),
+        (f"drive_add -n 0 null-co,size=1.{DIGITS}k", "'size' must be"),
+        (f"drive_add 0 if=none,throttling.iops-total={DIGITS}", "must be at most"),
+        ("drive_add 0 index=99999999999999999999", "must be at most"),
+        ("drive_add 0 unit=4294967296", "must be at most"),
+        ("drive_add 0 driver=qcow2,file.filename=x,cache-size=zzK", "'cache-size' must be"),
+        ("drive_add 0 driver=null-co,nonsense=1", "'nonsense' is unexpected"),
+        (f"block_set_io_throttle x 0x{DIGITS * 4} 0 0 0 0 0", "is not a number"),
+        (f"block_set_io_throttle x {DIGITS} 0 0 0 0 0", "is not a number"),
+        (f"block_resize x {DIGITS}", "is not a size"),
+        ("qom-set -j P p " + "[" * DEEP, "is no JSON"),
+        ("qom-set -j P p " + "[" * DEEP + "]" * DEEP, "is no JSON"),
+        ("qom-set -j P p " + "[" * 1000 + "]" * 1000, "Error: "),
+        (f"qom-set -j /objects p {DIGITS}", "Error: "),
+    ],
+)  # fmt: skip
+async def test_lines_that_are_too_much(tmp_path: Path, text: str, wanted: str) -> None:
+    lab = Lab(tmp_path)
+    try:
+        answer = orjson.loads(await lab.execute("human-monitor-command", command_line=text))
+        assert wanted in answer
+        assert not lab.graph.drives and not lab.graph.nodes
+    finally:
+        await lab.close()
 
 
 @pytest.mark.parametrize("seed", seeds(3, 300))
