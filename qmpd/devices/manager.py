@@ -81,15 +81,16 @@ class DeviceManager:
         :raises GenericError: there is no such kind or drive, a property is wrong, the id is taken, or the drive is in
             use; there is no device then.
         """
-        driver, device_id = options.get("driver"), options.get("id")
+        driver, device_id = _text(options, "driver"), _text(options, "id")
         if driver is None:
             raise GenericError("'driver' is missing: it says what kind of device to make")
-        kind = find_kind(str(driver))
+        _text(options, "bus")
+        kind = find_kind(driver)
         values = _read_properties(kind, options)
         if device_id is not None:
-            self._check_new_id(str(device_id))
+            self._check_new_id(device_id)
         place = "peripheral-anon" if device_id is None else "peripheral"
-        return self._make(kind, None if device_id is None else str(device_id), place, values, hotplugged)
+        return self._make(kind, device_id, place, values, hotplugged)
 
     def add_for_drive(self, drive: Drive, request: DriveRequest) -> None:
         """Make the device that a drive with that `if` is plugged into, if there is one."""
@@ -100,15 +101,28 @@ class DeviceManager:
 
     async def remove(self, device: Device) -> None:
         """Remove a device, with what is plugged into it, and with its drive."""
-        for other in list(self.all()):
-            if other is not device and device.device_id and other.bus_of == device.device_id:
-                await self.remove(other)
+        for one in reversed(self._with_plugged_in(device)):
+            await self._remove_one(one)
+
+    def _with_plugged_in(self, device: Device) -> list[Device]:
+        """A device and what is plugged into it, behind it; buses are names, and may be named in a circle."""
+        found: dict[Device, None] = {}
+        waiting = [device]
+        while waiting:
+            one = waiting.pop()
+            if one not in found:
+                found[one] = None
+                waiting += [other for other in self.all() if one.device_id and other.bus_of == one.device_id]
+        return list(found)
+
+    async def _remove_one(self, device: Device) -> None:
         drive = device.drive
         if drive is not None:
             medium = drive.medium
             async with self._graph.drained([] if medium is None else [medium]):
                 drive.unplug()
                 self._graph.remove_drive(drive)
+            device.drive = None
         for place in self._places.values():
             place.below = {name: found for name, found in place.below.items() if found is not device}
         self._announce_end(device)
@@ -190,12 +204,15 @@ class DeviceManager:
     async def replace_medium(self, device: Device, node_name: str) -> None:
         """Let a device, and the exports that stand for its guest, go on with another node.
 
+        :raises DeviceNotFound: the device has been removed.
         :raises GenericError: there is no such node, it cannot be used so, or it has another length while there are
             exports, whose clients have been told of the length; nothing has changed then.
         """
-        graph, drive = self._graph, device.drive
-        assert drive is not None  # only disks have the property
+        graph = self._graph
         async with graph.exclusive():
+            drive = device.drive
+            if drive is None:  # all that have the property have a drive as long as they live
+                raise DeviceNotFound(f"Device '{device.qdev}' has been removed")
             target = top_of_guards(graph.lookup_node(node_name))
             source = drive.medium
             if source is None:
@@ -208,6 +225,17 @@ class DeviceManager:
                 )
             async with graph.drained([source, target]):
                 drive.move(target)
+
+
+def _text(options: Mapping[str, object], name: str) -> str | None:
+    """What is given under that name, None if nothing is.
+
+    :raises GenericError: it is no text.
+    """
+    value = options.get(name)
+    if value is not None and not isinstance(value, str):
+        raise GenericError(f"'{name}' must be a string")
+    return value
 
 
 def _read_properties(kind: DeviceKind, options: Mapping[str, object]) -> dict[str, object]:

@@ -90,6 +90,8 @@ class DeviceProperty:
 
         :raises GenericError: it is none of the property's type.
         """
+        if not isinstance(value, str | int | float):
+            raise GenericError(f"'{self.name}' must be a string, a number or a boolean")
         text = {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
         try:
             return _value(self.name, self.type, text)
