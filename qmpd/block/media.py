@@ -166,33 +166,36 @@ def _fill_while_read(graph: BlockGraph, node: BlockNode) -> BlockNode:
 
 async def _put_snapshot_on(graph: BlockGraph, base: BlockNode) -> BlockNode:
     """Put an overlay on top of a medium that goes away when it is closed."""
-    path = await graph.pool.run(_make_overlay, base.length)
+    made: list[str] = []
     try:
+        await graph.pool.run(_make_overlay, base.length, made)
         tree = {
             "driver": "qcow2",
-            "file": {"driver": "file", "filename": path},
+            "file": {"driver": "file", "filename": made[0]},
             "backing": base.node_name,
         }
         options = validate(tree, "the temporary overlay")
         flags = NodeOptions(cache_no_flush=True, discard_unmap=True)
         return await graph.open_node(make_driver("qcow2"), options, flags, None)
     finally:
-        await graph.pool.run(os.unlink, path)
+        for path in made:
+            await graph.pool.run(os.unlink, path)
 
 
-def _make_overlay(length: int) -> str:
-    """Make the file of an overlay, in a worker; gives its path.
+def _make_overlay(length: int, made: list[str]) -> None:
+    """Make the file of an overlay, in a worker.
 
+    :param made: gets its path, also if this fails half-way or nobody waits for it any more.
     :raises GenericError: it cannot be written.
     """
     from qmpd.block.drivers.qcow2.creating import NewImage, create_in_file
 
     try:
         fd, path = tempfile.mkstemp(prefix="qmpd-snapshot-", dir=os.environ.get("TMPDIR", "/var/tmp"))
+        made.append(path)
         try:
             create_in_file(fd, NewImage(length))
         finally:
             os.close(fd)
     except OSError as error:
         raise GenericError(f"The temporary overlay cannot be made: {os_error_text(error)}") from error
-    return path
