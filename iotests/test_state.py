@@ -1,6 +1,7 @@
 """The state directory: what comes back after a restart, what is told of what does not, and who may use it."""
 
 import contextlib
+import dataclasses
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from iotests.harness import Launcher, Scratch, Server
-from iotests.harness.backups import SLOW, await_first_chunk, volume
+from iotests.harness.backups import FAR, SLOW, Volume, await_first_chunk, volume
 from iotests.harness.images import KIB, MIB
 from iotests.harness.state import look, objects_of, outcomes, replay
 from iotests.harness.tools import qemu_img, qemu_io, run
@@ -396,6 +397,106 @@ class TestKilled:
         assert bitmap["count"] == expected
         assert outcomes(server) == (["lost"] if during != "nothing" else [])
         server.qmp.command("block-dirty-bitmap-add", node="disk", name="again", persistent=True)
+
+
+class TestChains:
+    """A chain of backups in the catalog has all that a restored disk needs, or ends."""
+
+    def test_clearing_ends_it(self, place: Place, scratch: Scratch) -> None:
+        """What a cleared bitmap knew is in no backup; a group that fails has cleared nothing."""
+        server = place.start()
+        disk = self._begin(place, server, scratch)
+        other = volume(server, scratch, "other", far=True)
+        clear = ("block-dirty-bitmap-clear", {"node": "disk", "name": "bits"})
+        with server.file_size_limit(FAR):
+            server.transaction(clear, ("blockdev-backup", other.backup()), grouped=True)
+            server.qmp.wait_job(other.job, "null")
+        disk.run("incremental", bitmap="bits")
+        assert self._chain(server) == ["full", "incremental"]
+        server.qmp.command(*clear)
+        disk.run("incremental", bitmap="bits")
+        assert self._chain(server) == ["incremental"]
+
+    def test_a_full_backup_begins_one(self, place: Place, scratch: Scratch) -> None:
+        server = place.start()
+        disk = self._begin(place, server, scratch)
+        disk.run("full", bitmap="bits", bitmap_mode="on-success")
+        disk.run("incremental", bitmap="bits")
+        assert self._chain(server) == ["full", "incremental"]
+        newest = server.qmp.command("catalog-query-backups")[0]
+        assert newest["parent"] == newest["id"] - 1
+
+    def test_a_bitmap_that_is_kept_whole(self, place: Place, scratch: Scratch) -> None:
+        """What it gave to a backup comes with the next one as well, so that needs nothing of the first."""
+        server = place.start()
+        disk = self._begin(place, server, scratch)
+        disk.run("bitmap", bitmap="bits", bitmap_mode="never")
+        assert self._chain(server) == ["full", "bitmap"]
+        disk.run("incremental", bitmap="bits")
+        assert self._chain(server) == ["full", "incremental"]
+
+    def test_a_part_that_was_given_up_ends_it(self, place: Place, scratch: Scratch) -> None:
+        server = place.start()
+        disk = self._begin(place, server, scratch)
+        disk.start("bitmap", bitmap="bits", bitmap_mode="always", speed=SLOW)
+        await_first_chunk(server, disk.job)
+        server.qmp.command("job-cancel", id=disk.job)
+        server.qmp.wait_job(disk.job, "null")
+        disk.run("incremental", bitmap="bits")
+        assert self._chain(server) == ["incremental"]
+
+    def test_one_that_ended_unseen(self, place: Place, scratch: Scratch) -> None:
+        """The next backup waits until it is known; if it never is, for the daemon dies, the chain ends."""
+        server = place.start()
+        disk = self._begin(place, server, scratch)
+        disk.start("incremental", bitmap="bits", speed=SLOW)
+        with database_locked(place):
+            self._end_at_once(server, disk.job)
+        disk.run("incremental", bitmap="bits")
+        assert self._chain(server) == ["full", "incremental", "incremental"]
+        qemu_io(place.uri("disk"), "write 0 1M")
+        disk.start("incremental", bitmap="bits", speed=SLOW)
+        with database_locked(place):
+            self._end_at_once(server, disk.job)
+            server.kill()
+        server = place.start()
+        disk = dataclasses.replace(disk, server=server)
+        assert not server.bitmaps("disk")["bits"].get("inconsistent")
+        disk.run("incremental", bitmap="bits")
+        assert self._chain(server) == ["incremental"]
+
+    def test_one_that_was_lost(self, place: Place, scratch: Scratch) -> None:
+        """Its bitmap still knows everything."""
+        server = place.start()
+        disk = self._begin(place, server, scratch)
+        disk.start("incremental", bitmap="bits", speed=SLOW)
+        await_first_chunk(server, disk.job)
+        server.kill()
+        server = place.start()
+        dataclasses.replace(disk, server=server).run("incremental", bitmap="bits")
+        assert self._chain(server) == ["full", "incremental"]
+
+    def _begin(self, place: Place, server: Server, scratch: Scratch) -> Volume:
+        """A disk that is exported, with a full backup and a bitmap that has noted a write since."""
+        disk = volume(server, scratch, "disk")
+        server.transaction(
+            ("block-dirty-bitmap-add", {"node": "disk", "name": "bits", "persistent": True}),
+            ("blockdev-backup", disk.backup()),
+        )
+        server.qmp.wait_job(disk.job, "null")
+        place.serve(server)
+        qemu_io(place.export(server, "disk"), "write 0 1M")
+        return disk
+
+    def _end_at_once(self, server: Server, job: str) -> None:
+        server.qmp.command("block-job-set-speed", device=job, speed=0)
+        server.qmp.wait_job(job, "null")
+
+    def _chain(self, server: Server) -> list[str]:
+        """What the newest backup stands on, and itself."""
+        outcomes(server)
+        newest = server.qmp.command("catalog-query-backups", limit=1)[0]["id"]
+        return [backup["sync"] for backup in server.qmp.command("catalog-query-backup-chain", backup=newest)]
 
 
 class TestEvents:

@@ -1,16 +1,18 @@
 """Backups: what was copied where, and which stands on which.
 
 An incremental backup stands on the last completed one that used the same bitmap: its parent. A full one (and any
-other without such a parent) begins a chain; the chain's id is that of its first backup.
+any other without such a parent) begins a chain; the chain's id is that of its first backup. A bitmap that gave up what
+no completed backup has (it was cleared, or its backup failed with bitmap-mode=always) has no last backup any more: a
+chain with a gap would look like a whole one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ForeignKey, Index, select, update
+from sqlalchemy import ForeignKey, Index, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from qmpd.catalog import bitmaps
@@ -112,8 +114,8 @@ async def begin(
 ) -> int:
     """Store a backup that starts, in the chain of its bitmap; answers with its number.
 
-    :param bitmap_uuid: the bitmap that tells what to copy, or for a full backup the one that is new with it and
-        notes what is written from then on.
+    :param bitmap_uuid: the bitmap that tells what to copy, or for a full backup the one that notes what is written
+        from then on.
     """
     parent = await _parent(ctx, sync, bitmap_uuid)
     row = Backup(
@@ -142,27 +144,45 @@ async def begin(
 
 
 @writer
-async def end(ctx: RequestContext, backup_id: int, outcome: str, *, copied: int = 0, error: str | None = None) -> None:
+async def end(
+    ctx: RequestContext,
+    backup_id: int,
+    outcome: str,
+    *,
+    copied: int = 0,
+    error: str | None = None,
+    bitmap_moved: bool | None = None,
+) -> None:
     """Note how a backup has ended; a completed one is what the next one with its bitmap stands on.
 
+    :param bitmap_moved: the bitmap gave up what was copied (default: if it is completed). If it is not completed, the
+        next one stands on none.
     :raises NotFound: there is no such backup.
     """
     row = await _needed(ctx, backup_id)
     row.outcome, row.copied, row.error, row.ended_us = outcome, copied, error, now_us()
-    if outcome == COMPLETED and row.bitmap_uuid is not None:
-        bitmap = await bitmaps.find(ctx, row.bitmap_uuid)
-        if bitmap is not None:
-            bitmap.last_backup_id = row.id
+    completed = outcome == COMPLETED
+    if row.bitmap_uuid is None or not (completed if bitmap_moved is None else bitmap_moved):
+        return
+    bitmap = await bitmaps.find(ctx, row.bitmap_uuid)
+    if bitmap is not None:
+        bitmap.last_backup_id = row.id if completed else None
 
 
 @writer
-async def lose_running(ctx: RequestContext, error: str, *, keep: frozenset[int] = frozenset()) -> int:
-    """Note that this daemon's backups that were running are lost, but for those in `keep`; answers how many."""
-    ours = select(Backup.id).where(Backup.service_id == own(ctx), Backup.outcome == RUNNING)
-    gone = [row_id for row_id in await session(ctx).scalars(ours) if row_id not in keep]
-    values = {"outcome": LOST, "error": error, "ended_us": now_us()}
-    await session(ctx).execute(update(Backup).where(Backup.id.in_(gone)).values(values))
-    return len(gone)
+async def lose_running(ctx: RequestContext, error: str, *, frozen: Collection[str] = ()) -> None:
+    """Note that this daemon's backups that were running are lost.
+
+    Such a backup may have ended without anybody noting it, and its bitmap given up what was copied; so the next one
+    stands on none.
+
+    :param frozen: the bitmaps, by their ids, of which it is known that they have given up nothing.
+    """
+    ours = select(Backup).where(Backup.service_id == own(ctx), Backup.outcome == RUNNING)
+    for row in list(await session(ctx).scalars(ours)):
+        row.outcome, row.error, row.ended_us = LOST, error, now_us()
+        if row.bitmap_uuid is not None and row.bitmap_uuid not in frozen:
+            await bitmaps.end_chain(ctx, row.bitmap_uuid)
 
 
 @reader

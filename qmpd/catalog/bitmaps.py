@@ -194,6 +194,27 @@ async def restorable(ctx: RequestContext) -> list[BitmapRecord]:
     return [as_record(BitmapRecord, row) for row in await session(ctx).scalars(query.order_by(Bitmap.id))]
 
 
+@writer
+async def end_chain(ctx: RequestContext, uuid: str) -> int | None:
+    """Let the next backup with a bitmap stand on none, for it does not tell all that has changed since the last.
+
+    :returns: the backup that it would have stood on.
+    """
+    row = await find(ctx, uuid)
+    if row is None:
+        return None
+    last, row.last_backup_id = row.last_backup_id, None
+    return last
+
+
+@writer
+async def resume_chain(ctx: RequestContext, uuid: str, backup_id: int) -> None:
+    """Take `end_chain` back: the bitmap is again what it was."""
+    row = await find(ctx, uuid)
+    if row is not None:
+        row.last_backup_id = backup_id
+
+
 @reader
 async def listed(
     ctx: RequestContext,

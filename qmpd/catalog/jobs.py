@@ -113,13 +113,10 @@ async def end(
 
 
 @writer
-async def lose_running(ctx: RequestContext, error: str, *, keep: frozenset[int] = frozenset()) -> int:
-    """Note that this daemon's jobs that were running are lost, but for those rows in `keep`; answers how many."""
-    ours = select(Job.id).where(Job.service_id == own(ctx), Job.outcome == RUNNING)
-    gone = [row_id for row_id in await session(ctx).scalars(ours) if row_id not in keep]
-    values = {"outcome": LOST, "error": error, "ended_us": now_us()}
-    await session(ctx).execute(update(Job).where(Job.id.in_(gone)).values(values))
-    return len(gone)
+async def lose_running(ctx: RequestContext, error: str) -> None:
+    """Note that this daemon's jobs that were running are lost."""
+    ours = update(Job).where(Job.service_id == own(ctx), Job.outcome == RUNNING)
+    await session(ctx).execute(ours.values(outcome=LOST, error=error, ended_us=now_us()))
 
 
 @reader.primary

@@ -123,6 +123,11 @@ class HelperFiles:
         """That helper is no more."""
         self._file(role).unlink(missing_ok=True)
 
+    @property
+    def was_frozen(self) -> bool:
+        """A crash has left a successor."""
+        return self._file("successor").exists()
+
     def left(self) -> list[Path]:
         """The files that a crash has left."""
         return [file for role in _ROLES if (file := self._file(role)).exists()]
@@ -277,6 +282,10 @@ class BitmapFiles:
             self._changes.bitmap_put_down(kept)
 
     # After a crash.
+
+    def frozen(self) -> frozenset[str]:
+        """The bitmaps that a job had frozen when the last run ended, by their ids: they have given up nothing."""
+        return frozenset(uuid for uuid, kept in self._kept.items() if HelperFiles(kept.file.path).was_frozen)
 
     def settle(self, *, same_boot: bool) -> list[KeptBitmap]:
         """The last run did not end in order: make the files true, or say of which bitmaps they are not.

@@ -10,8 +10,10 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from qmpd.catalog import attachments, backups, groups, jobs, quotas
+from qmpd.catalog import attachments, backups, bitmaps, groups, jobs, quotas
+from qmpd.catalog.errors import CatalogUnavailable
 from qmpd.catalog.quotas import Resource
+from qmpd.jobs.backup import BitmapMode
 from qmpd.jobs.block_job import BlockJob
 
 if TYPE_CHECKING:
@@ -21,17 +23,23 @@ if TYPE_CHECKING:
     from qmpd.state.journal import Journal
     from qmpd.transaction.outcome import Demand
 
+SETTLE_SECONDS = 5.0
+"""How long a backup that begins waits until it is stored how others have ended."""
 COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
 _UNDONE = "the connection to the catalog was lost when the job was about to begin"
 
 
 @dataclasses.dataclass(eq=False, slots=True)
 class GroupRun:
-    """A group that runs: which of its jobs have not ended, and the worst outcome so far."""
+    """A group that runs: which of its jobs have not ended, and the worst outcome so far.
+
+    :ivar ended_chains: the last backups of bitmaps that become what they were if the group fails, by the bitmaps' ids.
+    """
 
     uuid: str
     running: int
     outcome: str = COMPLETED
+    ended_chains: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def ended(self, outcome: str) -> bool:
         """One has ended; True when it was the last."""
@@ -46,13 +54,30 @@ class JobRun:
     """A job that runs, and its rows in the catalog.
 
     :ivar row: None until it has been stored.
+    :ivar bitmap_mode: when the backup's bitmap gives up what was copied.
     :ivar demand: what it was expected to use.
     """
 
     row: int | None = None
     backup_row: int | None = None
     group: GroupRun | None = None
+    bitmap_mode: BitmapMode | None = None
     demand: Demand | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _End:
+    """How a job ended.
+
+    :ivar done: how far it came, of `total`; of a backup, the bytes that were copied.
+    :ivar bitmap_moved: a backup's bitmap gave up what was copied.
+    """
+
+    outcome: str
+    error: str | None
+    done: int = 0
+    total: int = 0
+    bitmap_moved: bool = False
 
 
 class JobHistory:
@@ -62,15 +87,29 @@ class JobHistory:
         self._journal = journal
         self._manager = manager
         self._runs: dict[Job, JobRun] = {}
+        self._unstored_backups = 0
+
+    async def wait_for_backups(self) -> None:
+        """Wait until the catalog knows of all backups that have ended, for a new one may stand on them.
+
+        :raises CatalogUnavailable: it does not take that.
+        """
+        if self._unstored_backups and not await self._journal.flush(SETTLE_SECONDS):
+            raise CatalogUnavailable("has not stored yet how earlier backups have ended")
 
     def began(self, runs: Mapping[Job, JobRun]) -> None:
         """A transaction that starts these jobs has been recorded."""
         self._runs.update(runs)
 
-    def came_to_nothing(self, runs: Iterable[JobRun]) -> None:
-        """A transaction that starts these jobs has been recorded, but nobody saw it, and it was undone."""
+    def came_to_nothing(self, runs: Iterable[JobRun], ended_chains: Mapping[str, int]) -> None:
+        """A transaction that starts these jobs has been recorded, but nobody saw it, and it was undone.
+
+        :param ended_chains: the last backups of bitmaps that were cleared in it, by the bitmaps' ids.
+        """
         for run in runs:
-            self._put_end(run, CANCELLED, _UNDONE, 0, 0)
+            self._put_end(run, _End(CANCELLED, _UNDONE))
+        if ended_chains:
+            self._journal.put(lambda context: _resume_chains(context, ended_chains))
 
     def heard(self, name: str, data: Mapping[str, object]) -> None:
         """A listener of the event bus."""
@@ -123,21 +162,47 @@ class JobHistory:
             # It ended before it ran, as a member of a group that came to nothing.
             return
         outcome = COMPLETED if job.error is None else CANCELLED if job.cancelled else FAILED
-        self._put_end(run, outcome, job.error, job.progress.current, job.progress.total)
+        moved = _has_moved(run.bitmap_mode, outcome, job.started)
+        self._put_end(run, _End(outcome, job.error, job.progress.current, job.progress.total, moved))
 
-    def _put_end(self, run: JobRun, outcome: str, error: str | None, done: int, total: int) -> None:
-        group = run.group if run.group is not None and run.group.ended(outcome) else None
+    def _put_end(self, run: JobRun, end: _End) -> None:
+        group = run.group if run.group is not None and run.group.ended(end.outcome) else None
         settled = None if group is None else (group.uuid, group.outcome)
+        put_back = {} if group is None or group.outcome == COMPLETED else group.ended_chains
 
         async def store(context: RequestContext) -> None:
             if run.row is not None:
-                await jobs.end(context, run.row, outcome, error=error, offset=done, len=total)
+                await jobs.end(context, run.row, end.outcome, error=end.error, offset=end.done, len=end.total)
             if run.backup_row is not None:
-                await backups.end(context, run.backup_row, outcome, copied=done, error=error)
+                await backups.end(
+                    context,
+                    run.backup_row,
+                    end.outcome,
+                    copied=end.done,
+                    error=end.error,
+                    bitmap_moved=end.bitmap_moved,
+                )
             if run.demand is not None:
                 await quotas.release(context, Resource.JOBS, run.demand.jobs)
-                await quotas.release(context, Resource.BACKUP_BYTES, run.demand.backup_bytes - done)
+                await quotas.release(context, Resource.BACKUP_BYTES, run.demand.backup_bytes - end.done)
             if settled is not None:
                 await groups.settle(context, *settled)
+            await _resume_chains(context, put_back)
 
-        self._journal.put(store)
+        self._unstored_backups += run.backup_row is not None
+        self._journal.put(store, lambda: self._stored_end(run))
+
+    def _stored_end(self, run: JobRun) -> None:
+        self._unstored_backups -= run.backup_row is not None
+
+
+def _has_moved(mode: BitmapMode | None, outcome: str, started: bool) -> bool:
+    """Whether a backup's bitmap has given up what was copied."""
+    if outcome == COMPLETED:
+        return mode is not BitmapMode.NEVER
+    return started and mode is BitmapMode.ALWAYS
+
+
+async def _resume_chains(context: RequestContext, ended: Mapping[str, int]) -> None:
+    for identity, backup in ended.items():
+        await bitmaps.resume_chain(context, identity, backup)

@@ -88,6 +88,7 @@ class _Storing:
 
     wanted: Configuration
     runs: dict[Job, JobRun] = dataclasses.field(default_factory=dict)
+    ended_chains: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -203,6 +204,8 @@ class StateRecorder:
         :raises CatalogUnavailable: it does not answer.
         :raises OverQuota: a limit stands in the way.
         """
+        if demand.jobs:
+            await self._history.wait_for_backups()
         reservations: Sequence[str] = ()
         if self.limited:
             reservations = list((await quotas.reserve(env.context, _resources(demand))).values())
@@ -215,11 +218,15 @@ class StateRecorder:
     ) -> None:
         """Store all that a transaction changes, in one database transaction."""
         leaving = {fact.bitmap for fact in facts if isinstance(fact, BitmapEnds)}
+        if demand.jobs:
+            # One more may have ended since `begin`.
+            await self._history.wait_for_backups()
         async with self._lock:
             await self._settle_doubt(env.context)
             known = set(self._in_database)
             async with self._storing(env.context, _without(self._observer.look(), leaving)) as storing:
-                storing.runs = await self._store_facts(env, facts)
+                storing.ended_chains = await self._end_chains(env.context, facts)
+                storing.runs = await self._store_facts(env, facts, storing.ended_chains)
                 await self._use(env.context, demand, reservations)
                 if demand.bitmaps:
                     self._charged |= self._in_database - known
@@ -239,12 +246,26 @@ class StateRecorder:
         elif wanted := _resources(demand):
             await quotas.use(context, wanted)
 
-    async def _store_facts(self, env: TransactionEnv, facts: Sequence[Fact]) -> dict[Job, JobRun]:
+    async def _end_chains(self, context: RequestContext, facts: Sequence[Fact]) -> dict[str, int]:
+        """What a bitmap that was cleared knew is in no backup; answers with the last backups by the bitmaps' ids."""
+        ended = {}
+        for fact in facts:
+            identity = self._uuids.get(fact.bitmap) if isinstance(fact, BitmapBegins) else None
+            last = None if identity is None else await bitmaps.end_chain(context, identity)
+            if identity is not None and last is not None:
+                ended[identity] = last
+        return ended
+
+    async def _store_facts(
+        self, env: TransactionEnv, facts: Sequence[Fact], ended_chains: Mapping[str, int]
+    ) -> dict[Job, JobRun]:
         starting = [fact for fact in facts if isinstance(fact, BackupStarts)]
         begun = {fact.bitmap for fact in facts if isinstance(fact, BitmapBegins)}
         group = None
         if starting and (len(facts) > 1 or env.completion_mode is CompletionMode.GROUPED):
             group = GroupRun(str(uuid.uuid4()), len(starting))
+            if env.completion_mode is CompletionMode.GROUPED:
+                group.ended_chains.update(ended_chains)
             await groups.begin(env.context, group.uuid, env.completion_mode.value)
         for fact in facts:
             if isinstance(fact, SnapshotTaken):
@@ -272,7 +293,7 @@ class StateRecorder:
             target_node=fact.target.node_name,
             target_filename=whole_name(fact.target),
         )
-        return JobRun(row, backup_row, group, fact.demand)
+        return JobRun(row, backup_row, group, fact.bitmap_mode, fact.demand)
 
     # What has become of bitmaps, for `BitmapFiles`.
 
@@ -334,7 +355,8 @@ class StateRecorder:
             in_database, charged = noted.in_database | self._in_database, noted.charged | self._charged
             self._note(dataclasses.replace(noted, in_database=in_database, charged=charged))
             self._stored = self._doubt.storing.wanted
-            self._history.came_to_nothing(self._doubt.storing.runs.values())
+            storing = self._doubt.storing
+            self._history.came_to_nothing(storing.runs.values(), storing.ended_chains)
         self._doubt = None
 
     def _give_back_bitmaps(self, number: int) -> None:

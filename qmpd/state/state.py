@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from qmpd import __version__
@@ -116,9 +116,11 @@ class State:
         known = await bitmaps.restorable(context)
         self.recorder.load(known)
         self._files.load(known)
+        # A merged bitmap does not tell any more that it was frozen.
+        frozen = self._files.frozen()
         if before is not None and not before.clean:
             await self._settle_crash(context, before)
-        await self._settle_last_run(context, len(known))
+        await self._settle_last_run(context, len(known), frozen)
         self.history = await self._open_history(context, before)
         self._bus.history = self.history
         self._bus.listen(self._heard)
@@ -231,13 +233,16 @@ class State:
             for kept in lost:
                 await bitmaps.update(context, kept.uuid, inconsistent=True)
 
-    async def _settle_last_run(self, context: RequestContext, persistent: int) -> None:
-        """What was under way when the last run ended is not any more; so many bitmaps are there."""
+    async def _settle_last_run(self, context: RequestContext, persistent: int, frozen: Collection[str]) -> None:
+        """What was under way when the last run ended is not any more; so many bitmaps are there.
+
+        :param frozen: those bitmaps that a job had frozen, by their ids.
+        """
         async with writer.using(context):
             for mark in (self._journal.mark, self.recorder.mark):
                 await mark.leave(context)
             await jobs.lose_running(context, _DIED)
-            await backups.lose_running(context, _DIED)
+            await backups.lose_running(context, _DIED, frozen=frozen)
             for group in await groups.unsettled(context):
                 await groups.settle(context, group.uuid, "lost")
             await attachments.all_disconnected(context)

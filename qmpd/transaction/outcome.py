@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from qmpd.block.dirty_bitmap import DirtyBitmap
     from qmpd.block.node import BlockNode
+    from qmpd.jobs.backup import BitmapMode
     from qmpd.jobs.job import Job
 
 
@@ -46,7 +47,8 @@ class BitmapEnds:
 class BackupStarts:
     """A backup job.
 
-    :ivar bitmap: tells what to copy.
+    :ivar bitmap: tells what to copy, or notes from now on what is written.
+    :ivar bitmap_mode: when the bitmap gives up what was copied.
     :ivar demand: what it was expected to use.
     """
 
@@ -55,6 +57,7 @@ class BackupStarts:
     target: BlockNode
     sync: str
     bitmap: DirtyBitmap | None
+    bitmap_mode: BitmapMode | None
     demand: Demand
 
 

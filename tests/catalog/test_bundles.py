@@ -245,15 +245,20 @@ async def test_groups_and_their_jobs(catalog: Catalog) -> None:
 
 async def test_what_ran_when_the_daemon_died_is_lost(catalog: Catalog) -> None:
     ctx = catalog.context()
-    kept, gone = await jobs.begin(ctx, "kept", "backup"), await jobs.begin(ctx, "gone", "backup")
-    kept_backup = await backups.begin(ctx, "d", "full", size=1)
-    await backups.begin(ctx, "d", "full", size=1)
-    assert await jobs.lose_running(ctx, "the daemon died", keep=frozenset({kept})) == 1
-    assert await backups.lose_running(ctx, "the daemon died", keep=frozenset({kept_backup})) == 1
-    assert [j.id for j in await jobs.running(ctx)] == [kept]
+    ended, gone = await jobs.begin(ctx, "ended", "backup"), await jobs.begin(ctx, "gone", "backup")
+    await jobs.end(ctx, ended, "completed")
+    for uuid in ("frozen", "other"):
+        await add_bitmap(catalog, uuid)
+        await backed_up(catalog, "full", uuid)
+        await backups.begin(ctx, "d", "incremental", size=1, bitmap_uuid=uuid)
+    await jobs.lose_running(ctx, "the daemon died")
+    await backups.lose_running(ctx, "the daemon died", frozen={"frozen"})
     lost = await jobs.listed(ctx, outcome="lost")
     assert [(j.id, j.error) for j in lost] == [(gone, "the daemon died")]
-    assert len(await backups.listed(ctx, outcome="lost")) == 1
+    assert len(await backups.listed(ctx, outcome="lost")) == 2
+    # One that may have given up what was copied tells nothing any more of the last completed backup.
+    assert (await bitmaps.get(ctx, "frozen")).last_backup_id is not None
+    assert (await bitmaps.get(ctx, "other")).last_backup_id is None
 
 
 async def test_pages(catalog: Catalog) -> None:

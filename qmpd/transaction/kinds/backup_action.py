@@ -91,6 +91,7 @@ class BackupAction(TransactionAction):
 
     data: BackupCommon
     _job: BackupJob | None = None
+    _settings: BackupSettings | None = None
     _nodes: tuple[BlockNode, BlockNode] | None = None
 
     def nodes(self) -> list[BlockNode]:
@@ -113,7 +114,7 @@ class BackupAction(TransactionAction):
         :raises GenericError: no such node or bitmap, contradicting members, sizes that differ, nodes in use.
         """
         source = self.env.graph.lookup(self.data.device)
-        settings = settings_from(self.data, self._job_id())
+        settings = self._settings = settings_from(self.data, self._job_id())
         source.blockers.check(BlockOp.BACKUP_SOURCE)
         target = await self.target_node(source)
         if source is target:
@@ -135,21 +136,19 @@ class BackupAction(TransactionAction):
         source = self.env.graph.find(self.data.device)
         if source is None:
             return Demand(jobs=1)
-        bitmap = self._bitmap_of(source)
+        bitmap = self._bitmap_of(source) if str(self.data.sync) in _BITMAP_SYNCS else None
         return Demand(jobs=1, backup_bytes=source.length if bitmap is None else min(bitmap.count, source.length))
 
     def outcome(self) -> list[Fact]:
         """A backup that starts."""
-        if self._job is None or self._nodes is None:
+        if self._job is None or self._nodes is None or self._settings is None:
             return []
         source, target = self._nodes
-        return [BackupStarts(self._job, source, target, str(self.data.sync), self._bitmap_of(source), self.demand())]
+        sync, bitmap, mode = str(self.data.sync), self._bitmap_of(source), self._settings.bitmap_mode
+        return [BackupStarts(self._job, source, target, sync, bitmap, mode, self.demand())]
 
     def _bitmap_of(self, source: BlockNode) -> DirtyBitmap | None:
-        """The bitmap that tells what to copy."""
-        if str(self.data.sync) not in _BITMAP_SYNCS or self.data.bitmap is None:
-            return None
-        return source.bitmaps.find(self.data.bitmap)
+        return None if self.data.bitmap is None else source.bitmaps.find(self.data.bitmap)
 
     def _job_id(self) -> str:
         if self.data.job_id is not None:
