@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from qemu.qmp import ConnectError, ExecuteError
 from qemu.qmp import QMPClient as LibraryClient
 
 from iotests.harness import Launcher, QMPClient, QMPRefused, Scratch, Server
 from iotests.harness.servers import free_port
+from iotests.harness.tools import run
 
 ODD = {
     "array": b"[1]",
@@ -50,6 +52,58 @@ def test_odd_input_gets_one_error_and_the_session_goes_on(server: Server, name: 
     assert first["error"]["desc"]
     assert second["id"] == "END"
     assert "return" in second
+
+
+class TallSession:
+    """A session whose messages take several lines."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(60)
+        self._socket.connect(str(path))
+        self._data = b""
+        self.read()
+        self.ask("qmp_capabilities")
+
+    def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
+        """Run a command; the whole reply."""
+        self._socket.sendall(json.dumps({"execute": command, "arguments": arguments}).encode())
+        while True:
+            message = self.read()
+            if "event" not in message:
+                return message
+
+    def read(self) -> dict[str, Any]:
+        """The next message; it is valid to the last byte."""
+        while b"\n}\r\n" not in self._data:
+            received = self._socket.recv(65536)
+            assert received, "the session was broken off"
+            self._data += received
+        text, _, self._data = self._data.partition(b"\n}\r\n")
+        message: dict[str, Any] = orjson.loads(text + b"\n}")
+        return message
+
+
+def test_names_that_are_no_utf8(launch: Launcher, scratch: Scratch) -> None:
+    """They are told in replies that every parser takes, in sessions of either form."""
+    path = scratch / "tall.sock"
+    server = launch("--chardev", f"socket,id=tall,path={path},server=on,wait=off", "--monitor", "tall,pretty=on")
+    base = os.fsdecode(os.fsencode(scratch / "base") + b"\xff\xfe.img")
+    Path(base).write_bytes(bytes(4096))
+    image = scratch / "disk.qcow2"
+    run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, image)
+    server.wait_for_socket(path)
+    tall = TallSession(path)
+    file = {"driver": "file", "filename": str(image)}
+    adding = {"driver": "qcow2", "node-name": "disk", "file": file}
+    assert tall.ask("blockdev-add", **adding)["return"] == {}
+    for nodes in (tall.ask("query-named-block-nodes")["return"], server.qmp.command("query-named-block-nodes")):
+        told = next(node["image"] for node in nodes if node["node-name"] == "disk")
+        assert told["backing-filename"] == str(scratch / "base") + "\ufffd\ufffd.img"
+    tall.ask("blockdev-del", **{"node-name": "disk"})
+    Path(base).unlink()
+    assert "\ufffd\ufffd.img" in tall.ask("blockdev-add", **adding)["error"]["desc"]
+    assert tall.ask("query-version")["return"]
 
 
 def test_lenient_json(server: Server) -> None:

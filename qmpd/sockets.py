@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -104,6 +105,7 @@ class ListeningSockets:
     def __init__(self) -> None:
         self.sockets: list[socket.socket] = []
         self._file: tuple[Path, os.stat_result] | None = None
+        self._given = -1
 
     @classmethod
     async def open(cls, address: Address, backlog: int) -> ListeningSockets:
@@ -118,8 +120,7 @@ class ListeningSockets:
             elif isinstance(address, InetAddress):
                 listening.sockets = await _bind_inet(address, backlog)
             else:
-                # A copy: a client may have named any descriptor, and closing the copy does no harm.
-                listening.sockets.append(_adopt(os.dup(address.fd)))
+                listening._take_given(address.fd)
             for sock in listening.sockets:
                 sock.listen(backlog)
         except BaseException:
@@ -135,6 +136,23 @@ class ListeningSockets:
         if self._file is not None:
             _remove_own(*self._file)
             self._file = None
+        given, self._given = self._given, -1
+        if given >= 0:
+            os.set_inheritable(given, True)
+
+    def _take_given(self, fd: int) -> None:
+        """Listen at a socket that was handed over, by a copy: when that is closed, it can be taken up again."""
+        _check_given(fd)
+        copy = os.dup(fd)
+        try:
+            sock = socket.socket(fileno=copy)
+        except OSError:
+            os.close(copy)
+            raise
+        self.sockets.append(sock)
+        sock.setblocking(False)
+        os.set_inheritable(fd, False)
+        self._given = fd
 
     def _bind_unix(self, address: UnixAddress) -> None:
         if not address.abstract:
@@ -187,8 +205,26 @@ async def open_datagram(remote: InetAddress, local: InetAddress | None) -> socke
     return sock
 
 
+def _check_given(fd: int) -> None:
+    """Pass if the process was handed the descriptor `fd` by whoever started it, and does not use it.
+
+    All that the process opens itself is closed on exec, and so is what it has taken up, which is the sign. A number
+    that is named later cannot lead to somebody's connection, to an image, or to a socket that is taken already.
+
+    :raises OSError: there is no such descriptor, or it is not one of those.
+    """
+    if fd >= 1 << 31 or not os.get_inheritable(fd):
+        raise OSError(errno.EBADF, "it was not handed to this process, or is in use")
+
+
 def _adopt(fd: int) -> socket.socket:
+    """A connected socket that was handed over, and belongs to the caller from now on.
+
+    :raises OSError: as `_check_given`, or it is no socket.
+    """
+    _check_given(fd)
     sock = socket.socket(fileno=fd)
+    os.set_inheritable(fd, False)
     sock.setblocking(False)
     return sock
 

@@ -28,10 +28,33 @@ def test_which_ports_are_tried() -> None:
 
 async def test_an_inherited_listener_stays_open_when_its_copy_closes() -> None:
     with socket.create_server(("127.0.0.1", 0)) as given:
-        listening = await ListeningSockets.open(FdAddress(given.fileno()), 1)
-        assert [sock.getsockname() for sock in listening.sockets] == [given.getsockname()]
-        listening.close()
-        os.fstat(given.fileno())
+        given.set_inheritable(True)
+        for _ in range(2):
+            listening = await ListeningSockets.open(FdAddress(given.fileno()), 1)
+            assert [sock.getsockname() for sock in listening.sockets] == [given.getsockname()]
+            with pytest.raises(OSError, match="in use"):
+                await ListeningSockets.open(FdAddress(given.fileno()), 1)
+            listening.close()
+            os.fstat(given.fileno())
+
+
+async def test_only_what_was_handed_over_can_be_named(tmp_path: Path) -> None:
+    """A number that somebody makes up may be that of another client's connection, or of an image."""
+    one, other = socket.socketpair()
+    with one, other, (tmp_path / "image").open("w+b") as image:
+        for number in (one.fileno(), image.fileno(), 1 << 40):
+            for use in (connect(FdAddress(number)), ListeningSockets.open(FdAddress(number), 1)):
+                with pytest.raises(OSError, match="handed"):
+                    await use
+        os.set_inheritable(image.fileno(), True)
+        with pytest.raises(OSError, match="socket"):
+            await connect(FdAddress(image.fileno()))
+        image.write(b"still open")
+        one.set_inheritable(True)
+        taken = await connect(FdAddress(one.fileno()))
+        with pytest.raises(OSError, match="in use"):
+            await connect(FdAddress(one.fileno()))
+        taken.detach()
 
 
 async def test_a_file_that_somebody_else_has_taken_over_stays(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ a time, too, and leaves what that one sends unread.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import select
 import socket
@@ -22,6 +23,9 @@ from qmpd.sockets import ListeningSockets, connect
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_PAUSE = 1.0
+"""Seconds after which somebody is let in who could not be for want of descriptors or memory."""
 
 
 class ListeningChardev(Chardev):
@@ -37,6 +41,7 @@ class ListeningChardev(Chardev):
         self._endpoints: dict[Endpoint, None] = {}
         self._watched: list[socket.socket] = []
         self._held: _Held | None = None
+        self._resume: asyncio.TimerHandle | None = None
 
     @property
     def filename(self) -> str:
@@ -100,6 +105,9 @@ class ListeningChardev(Chardev):
             loop.add_reader(sock, self._accept, sock)
 
     def _unwatch(self) -> None:
+        if self._resume is not None:
+            self._resume.cancel()
+            self._resume = None
         for sock in self._watched:
             asyncio.get_running_loop().remove_reader(sock)
         self._watched.clear()
@@ -107,10 +115,21 @@ class ListeningChardev(Chardev):
     def _accept(self, listening: socket.socket) -> None:
         try:
             sock, _ = listening.accept()
-        except OSError:  # it has gone away again
-            return
+        except OSError as error:
+            if error.errno in _SHORTAGES:
+                self._pause()
+            return  # otherwise it has gone away again
         self._unwatch()
-        self._held = _Held(sock, self._lost)
+        try:
+            self._held = _Held(sock, self._lost)
+        except OSError:
+            sock.close()
+            self._pause()
+
+    def _pause(self) -> None:
+        """There is not enough to accept anybody: look again later, instead of all the time."""
+        self._unwatch()
+        self._resume = asyncio.get_running_loop().call_later(_PAUSE, self._watch)
 
     def _lost(self) -> None:
         self._held = None
@@ -214,7 +233,11 @@ class _Held:
         self.socket = sock
         self._on_hangup = on_hangup
         self._poll = select.epoll()
-        self._poll.register(sock, select.EPOLLRDHUP)
+        try:
+            self._poll.register(sock, select.EPOLLRDHUP)
+        except OSError:
+            self._poll.close()
+            raise
         asyncio.get_running_loop().add_reader(self._poll.fileno(), self._hung_up)
 
     def close(self) -> None:

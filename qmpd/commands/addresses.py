@@ -10,6 +10,9 @@ from qmpd.sockets import Address, FdAddress, InetAddress, UnixAddress
 if TYPE_CHECKING:
     from qmpd.api.models import InetSocketAddress, SocketAddressLegacy, UnixSocketAddress
 
+_DIGITS = 10
+"""Digits of the largest number that a descriptor can have."""
+
 
 def socket_address(address: SocketAddressLegacy, member: str = "addr") -> Address:
     """An address in the older spelling.
@@ -25,8 +28,8 @@ def socket_address(address: SocketAddressLegacy, member: str = "addr") -> Addres
         return _inet_address(address.data, member)
     if isinstance(address, SocketAddressLegacyFd):
         number = address.data.str
-        if not (number.isascii() and number.isdigit()):
-            raise GenericError(f"'{member}.data.str' is '{number}'; it must be the number of an open file descriptor")
+        if not (number.isascii() and number.isdigit() and len(number) <= _DIGITS):
+            raise GenericError(f"'{member}.data.str' must be the number of a descriptor that this process was handed")
         return FdAddress(int(number))
     raise GenericError(f"'{member}.type' is 'vsock', which is not available; use 'unix' or 'inet'")
 

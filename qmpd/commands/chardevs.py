@@ -24,7 +24,7 @@ from qmpd.chardev.specs import (
 from qmpd.errors import GenericError
 from qmpd.monitor.context import RequestContext
 from qmpd.monitor.dispatcher import command
-from qmpd.sockets import InetAddress
+from qmpd.sockets import FdAddress, InetAddress
 
 if TYPE_CHECKING:
     from qmpd.api.models import (
@@ -175,6 +175,8 @@ def _socket(label: str, data: ChardevSocket, log: LogSpec | None) -> SocketSpec:
     if (data.reconnect or 0) < 0:
         raise GenericError(f"'backend.data.reconnect' is {data.reconnect}; it must not be negative")
     address = socket_address(data.addr, "backend.data.addr")
+    if data.reconnect and isinstance(address, FdAddress):
+        raise GenericError("'backend.data.reconnect' needs an address to connect to again, which a descriptor is not")
     return SocketSpec(label, address, server, bool(data.wait), data.reconnect or 0, log=log)
 
 

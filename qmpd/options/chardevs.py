@@ -26,7 +26,7 @@ from qmpd.options.addresses import read_address
 from qmpd.options.model import ChardevOption, MonitorOption, Option
 from qmpd.options.trees import read_tree
 from qmpd.qapi.values import Values, pairs
-from qmpd.sockets import Address, InetAddress, UnixAddress
+from qmpd.sockets import Address, FdAddress, InetAddress, UnixAddress
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
@@ -107,6 +107,8 @@ def _socket_at(identity: str, address: Address, values: Values, log: LogSpec | N
     reconnect = values.number("reconnect", 0)
     if server and reconnect:
         raise ValueError("parameter 'reconnect' is for clients; it does not go with 'server=on'")
+    if reconnect and isinstance(address, FdAddress):
+        raise ValueError("parameter 'reconnect' needs an address to connect to again, which 'fd' is not")
     if not server and values.has("wait"):
         raise ValueError("parameter 'wait' is for servers; it needs 'server=on'")
     return SocketSpec(identity, address, server, values.flag("wait", True), reconnect, log=log)

@@ -2,11 +2,15 @@
 
 Leans on the C encoder of the standard library (orjson writes other separators and raw UTF-8). Nothing here
 knows of QMP.
+
+Names of files may be any bytes; what is no UTF-8 in them is a lone surrogate in Python's strings. JSON text must not
+have those (many parsers refuse it whole), so they are told as U+FFFD, as QEMU does.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from json.encoder import encode_basestring_ascii
 
@@ -14,6 +18,7 @@ LINE_END = b"\r\n"
 
 _encode = json.JSONEncoder(allow_nan=False).encode
 _encode_pretty = json.JSONEncoder(allow_nan=False, indent=4).encode
+_SURROGATES = re.compile(r"\\\\|(?:\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2})|(\\ud[89a-f][0-9a-f]{2})")
 
 
 def encode(value: object) -> bytes:
@@ -23,22 +28,29 @@ def encode(value: object) -> bytes:
     :raises ValueError: for numbers that JSON cannot hold.
     """
     try:
-        return _encode(value).encode("ascii")
+        return _clean(_encode(value))
     except RecursionError:
-        return "".join(_encode_deep(value)).encode("ascii")
+        return _clean("".join(_encode_deep(value)))
 
 
 def encode_pretty(value: object) -> bytes:
     """`value` (JSON-ready) as JSON over several lines, indented by four, without the line end."""
     try:
-        return _encode_pretty(value).encode("ascii")
+        return _clean(_encode_pretty(value))
     except RecursionError:
         return encode(value)
 
 
 def encode_string(text: str) -> bytes:
     """`text` as a JSON string."""
-    return encode_basestring_ascii(text).encode("ascii")
+    return _clean(encode_basestring_ascii(text))
+
+
+def _clean(text: str) -> bytes:
+    """JSON text without lone surrogates. Pairs stand for characters, and behind a backslash it is no escape."""
+    if "\\ud" in text:
+        text = _SURROGATES.sub(lambda found: "\\ufffd" if found[1] else found[0], text)
+    return text.encode("ascii")
 
 
 class _Text(str):

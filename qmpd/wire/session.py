@@ -11,13 +11,14 @@ request ahead of it may change the mode.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 
 from qmpd.errors import CommandNotFound, ErrorClass, GenericError, QMPError
 from qmpd.wire.encoding import LINE_END, encode, encode_pretty, encode_string
 from qmpd.wire.framing import Framer
-from qmpd.wire.lenient import MAX_NESTING, Malformed
+from qmpd.wire.lenient import Malformed
 
 CAPABILITIES = ("oob",)
 """The capabilities that every greeting offers."""
@@ -181,9 +182,11 @@ class Session:
 
 
 def reformat_pretty(line: bytes) -> bytes:
-    """A message line as the same message over several lines."""
-    (value,) = Framer(max_nesting=2 * MAX_NESTING).feed(line)
-    return encode_pretty(value) + LINE_END
+    """A message line of ours as the same message over several lines; as it is if it goes too deep for that."""
+    try:
+        return encode_pretty(json.loads(line)) + LINE_END
+    except RecursionError:
+        return line
 
 
 def event_line(name: str, data: object, seconds: int, microseconds: int) -> bytes:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import select
 import socket
 import stat
 from pathlib import Path
@@ -195,8 +197,48 @@ async def test_names_without_address_are_refused(world: World) -> None:
 async def test_an_inherited_socket(world: World, tmp_path: Path) -> None:
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(tmp_path / "s"))
+    listening.set_inheritable(True)
     chardev = await world.serve(SocketSpec("c", FdAddress(listening.detach()), server=True, wait=False))
     assert await greeting(tmp_path / "s") == b"hello\n"
+    chardev.close()
+
+
+@pytest.mark.parametrize("short_of", ["accepting", "watching"])
+async def test_not_enough_descriptors(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, short_of: str
+) -> None:
+    """Whoever cannot be let in at once is let in when there is room again."""
+    monkeypatch.setattr(chardev_sockets, "_PAUSE", 0.01)
+    refused, held = asyncio.Event(), asyncio.Event()
+    real_accept, real_epoll = socket.socket.accept, select.epoll
+
+    def accept(self: socket.socket) -> tuple[socket.socket, object]:
+        if short_of == "accepting" and not refused.is_set():
+            refused.set()
+            raise OSError(errno.EMFILE, "too many")
+        return real_accept(self)
+
+    def epoll() -> select.epoll:
+        if short_of == "watching" and not refused.is_set():
+            refused.set()
+            raise OSError(errno.EMFILE, "too many")
+        asyncio.get_running_loop().call_soon(held.set)
+        return real_epoll()
+
+    chardev = world.make(unix_server(tmp_path / "s"))
+    await chardev.open()
+    monkeypatch.setattr(socket.socket, "accept", accept)
+    monkeypatch.setattr(select, "epoll", epoll)
+    await chardev.hold()
+    reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+    await refused.wait()
+    if short_of == "watching":
+        assert await reader.read() == b""
+        writer.close()
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+    await held.wait()
+    assert not chardev.filename.startswith("disconnected")
+    writer.close()
     chardev.close()
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 
+import orjson
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from qmpd.errors import CommandNotFound, ErrorClass, GenericError
 from qmpd.wire.encoding import encode, encode_pretty
 from qmpd.wire.session import Mode, Refused, Request, Session, event_line
+from tests.soak import count
 
 VERSION = {"qemu": {"major": 7, "minor": 2, "micro": 0}, "package": "test"}
 
@@ -151,6 +155,23 @@ def test_an_id_as_deep_as_the_parser_allows_comes_back() -> None:
         (request,) = session.receive(b'{"execute":"a","id":' + identity + b"}")
         assert request.id_text == identity
         assert b"".join(session.reply(request.id_text, b"{}").split()).count(b"[") == 1022
+
+
+@given(st.recursive(st.text(st.characters()), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@settings(max_examples=count(200, 5000), deadline=None)
+@example("\udcff")
+@example("\\udcff")
+@example("\\\udcff\U0001f600\ud83d")
+@example({"a\ud800": ["\udfff\ud800"]})
+def test_no_lone_surrogates(value: object) -> None:
+    """What is no character is told as U+FFFD, and everything else as it is."""
+    plain, pretty = Session(), Session(pretty=True)
+    text = json.dumps(value, ensure_ascii=False).encode("utf-16", "surrogatepass")
+    expected = json.loads(text.decode("utf-16", "replace"))
+    for line in (encode(value), encode_pretty(value)):
+        assert orjson.loads(line) == expected
+    for session in (plain, pretty):
+        assert orjson.loads(session.reply(None, encode(value)))["return"] == expected
 
 
 def test_encoding_is_ascii_with_wide_separators() -> None:

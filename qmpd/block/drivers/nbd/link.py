@@ -132,9 +132,7 @@ class Link:
 
     async def _negotiate(self) -> tuple[socket.socket, ServerExport]:
         goal = self._goal
-        address = goal.address
-        # A copy: closing it leaves the client's own descriptor alone.
-        sock = await connect(FdAddress(os.dup(address.fd)) if isinstance(address, FdAddress) else address)
+        sock = await connect(goal.address)
         try:
             if sock.family in (socket.AF_INET, socket.AF_INET6):
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
