@@ -8,7 +8,7 @@ from qmpd.commands.addresses import socket_address
 from qmpd.commands.recording import Recording
 from qmpd.errors import GenericError
 from qmpd.export.base import ExportSettings
-from qmpd.export.nbd.export import BitmapReference, NbdSettings
+from qmpd.export.nbd.settings import BitmapReference, NbdSettings
 from qmpd.monitor.context import RequestContext
 from qmpd.monitor.dispatcher import command
 

@@ -12,16 +12,18 @@ import asyncio
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qmpd.block.graph import BlockGraph
 from qmpd.errors import GenericError
 from qmpd.events import EventSink
 from qmpd.export.base import BlockExport, ClientLog, ExportSettings
-from qmpd.export.nbd.export import NbdExport, NbdSettings
-from qmpd.export.nbd.server import NbdServer
 from qmpd.objects.base import UserObject
 from qmpd.sockets import Address
+
+if TYPE_CHECKING:
+    from qmpd.export.nbd.server import NbdServer
+    from qmpd.export.nbd.settings import NbdSettings
 
 _WELL_FORMED = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")
 
@@ -50,9 +52,18 @@ class ExportManager:
         self._exports: dict[str, BlockExport] = {}
         self._removals: dict[str, asyncio.Task[None]] = {}
         self._threads: dict[str, UserObject] = {}
-        self.nbd = server or NbdServer()
+        self._nbd = server
         self.server_definition: Mapping[str, Any] | None = None
         self.client_log: ClientLog | None = None
+
+    @property
+    def nbd(self) -> NbdServer:
+        """The NBD server, running or not; many daemons never need what it is made of."""
+        if self._nbd is None:
+            from qmpd.export.nbd.server import NbdServer
+
+            self._nbd = NbdServer()
+        return self._nbd
 
     async def start_nbd_server(
         self, address: Address, max_connections: int = 0, definition: Mapping[str, Any] | None = None
@@ -74,7 +85,7 @@ class ExportManager:
         self.nbd.check_running()
         clients = self.nbd.stop()
         self.server_definition = None
-        await self._remove_all(NbdExport.kind)
+        await self._remove_all("nbd")
         for client in clients:
             await client.wait_closed()
 
@@ -86,6 +97,8 @@ class ExportManager:
         :param definition: the arguments of block-export-add that would make it again.
         :raises GenericError: see `NbdExport.open`; or the id is ill-formed or taken, or there is no such I/O thread.
         """
+        from qmpd.export.nbd.export import NbdExport
+
         await self._add(settings, lambda: NbdExport.open(self._graph, self.nbd, settings, nbd))
         self._exports[settings.export_id].definition = definition
 
@@ -166,7 +179,7 @@ class ExportManager:
 
     async def close(self) -> None:
         """Remove everything; returns when nothing is in flight. For shutdown."""
-        clients = self.nbd.stop()
+        clients = [] if self._nbd is None else self._nbd.stop()
         await self._remove_all(None)
         for client in clients:
             await client.wait_closed()

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from qmpd.qapi.keyval import AlternateType, EnumType, KeyvalType, StructType, UnionType
-from qmpd.qapi.schema import INTEGER_RANGES
+from qmpd.qapi.ranges import INTEGER_RANGES
 
 _LONGEST_SHOWN = 80
 _LONGEST_PATH = 200

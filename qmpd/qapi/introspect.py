@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from qmpd.qapi.ranges import INTEGER_RANGES
 from qmpd.qapi.schema import (
     BUILTIN_JSON_TYPES,
-    INTEGER_RANGES,
     Alternate,
     Command,
     Enum,

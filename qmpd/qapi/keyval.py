@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from qmpd.qapi.schema import INTEGER_RANGES
+from qmpd.qapi.ranges import INTEGER_RANGES
 
 _FRAGMENT = re.compile(r"(?:__[A-Za-z0-9.-]+_)?[A-Za-z][A-Za-z0-9_-]*")
 _INDEX = re.compile(r"[0-9]+")

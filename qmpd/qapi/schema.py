@@ -11,20 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from qmpd.qapi.doc import Doc
+from qmpd.qapi.ranges import INTEGER_RANGES
 from qmpd.qapi.source import SourceInfo
-
-INTEGER_RANGES: dict[str, tuple[int, int]] = {
-    "int": (-(1 << 63), (1 << 63) - 1),
-    "int8": (-(1 << 7), (1 << 7) - 1),
-    "int16": (-(1 << 15), (1 << 15) - 1),
-    "int32": (-(1 << 31), (1 << 31) - 1),
-    "int64": (-(1 << 63), (1 << 63) - 1),
-    "uint8": (0, (1 << 8) - 1),
-    "uint16": (0, (1 << 16) - 1),
-    "uint32": (0, (1 << 32) - 1),
-    "uint64": (0, (1 << 64) - 1),
-    "size": (0, (1 << 64) - 1),
-}
 
 BUILTIN_JSON_TYPES: dict[str, str] = {
     **dict.fromkeys(INTEGER_RANGES, "int"),

@@ -19,7 +19,7 @@ from qmpd.block.permissions import Perm
 from qmpd.errors import GenericError
 from qmpd.export.base import ExportSettings
 from qmpd.export.manager import ExportManager
-from qmpd.export.nbd.export import BitmapReference, NbdSettings
+from qmpd.export.nbd.settings import BitmapReference, NbdSettings
 from qmpd.sockets import Address, FdAddress, InetAddress, UnixAddress
 from tests.block.conftest import Bench
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from qmpd.block.chain import top_of_guards
@@ -18,6 +17,7 @@ from qmpd.export.nbd.connection import NbdConnection
 from qmpd.export.nbd.holes import HoleFinder
 from qmpd.export.nbd.negotiation import ExportInfo
 from qmpd.export.nbd.server import NbdServer
+from qmpd.export.nbd.settings import BitmapReference, NbdSettings
 from qmpd.export.nbd.transmission import ExportAccess
 from qmpd.nbd.numbers import MAX_STRING, Command, TransmissionFlag
 
@@ -36,31 +36,6 @@ _WRITABLE = (
     | TransmissionFlag.SEND_FAST_ZERO
 )
 _READ_ONLY = _COMMON | TransmissionFlag.READ_ONLY
-
-
-@dataclass(frozen=True, slots=True)
-class BitmapReference:
-    """A dirty bitmap to show to clients.
-
-    :param node_name: where it is; None for the exported node and what it filters or is backed by.
-    """
-
-    name: str
-    node_name: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class NbdSettings:
-    """What an NBD export is told besides `ExportSettings`.
-
-    :param name: for clients; None for the node's name.
-    :param description: a text for people.
-    """
-
-    name: str | None = None
-    description: str | None = None
-    bitmaps: Sequence[BitmapReference] = ()
-    allocation_depth: bool = False
 
 
 class NbdExport(BlockExport):
