@@ -10,6 +10,9 @@ GUEST := $(VENV)/guest
 GUEST_READY := $(VENV)/.guest-unpacked
 COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
 	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
+# Compiled modules are kept whatever the environment says: without them each start of a program compiles them all again,
+# which takes longer than everything else that it does, and tests start thousands.
+export PYTHONDONTWRITEBYTECODE :=
 # Tests wait more than they compute; each has a directory and servers of its own
 PARALLEL := -n auto --maxprocesses 4 --dist worksteal
 SOURCES := qmpd tests iotests benchmarks
@@ -36,6 +39,7 @@ $(BIN)/python:
 $(RUNTIME): requirements.lock pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q qmpd
 	@touch $@
 
 $(DEVELOPMENT): requirements-dev.lock $(RUNTIME)
