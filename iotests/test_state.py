@@ -637,6 +637,43 @@ class TestQuotas:
         assert "'backup-bytes'" in server.qmp.refused("blockdev-backup", disk.backup())
         assert_in_use(server, "bitmaps", 1)
 
+    def test_bytes_are_counted_when_all_is_prepared(self, place: Place, scratch: Scratch) -> None:
+        """What comes before a backup in its transaction changes how much it copies."""
+        server = place.start()
+        disk = volume(server, scratch, "disk", 4 * MIB)
+        place.serve(server)
+        for name in ("all", "none"):
+            server.qmp.command("block-dirty-bitmap-add", node="disk", name=name, disabled=name == "none")
+        qemu_io(place.export(server, "disk"), "write 0 4M")
+        server.qmp.command("catalog-set-quota", resource="backup-bytes", limit=MIB)
+        copy = {"sync": "bitmap", "bitmap_mode": "never"}
+        actions = [
+            ("block-dirty-bitmap-merge", {"node": "disk", "target": "none", "bitmaps": ["all"]}),
+            ("blockdev-backup", disk.backup(**copy, bitmap="none")),
+        ]
+        desc = server.qmp.refused("transaction", actions=[{"type": kind, "data": data} for kind, data in actions])
+        assert "'backup-bytes'" in desc
+        assert server.qmp.command("query-jobs") == [] and server.bitmaps("disk")["none"]["count"] == 0
+        backup_of_new = ("blockdev-backup", disk.backup(**copy, bitmap="new"))
+        server.transaction(("block-dirty-bitmap-add", {"node": "disk", "name": "new"}), backup_of_new)
+        server.qmp.wait_job(disk.job, "null")
+        assert_in_use(server, "backup-bytes", 0)
+        assert outcomes(server) == ["completed"]
+
+    def test_sizes_beyond_all_sums(self, place: Place) -> None:
+        """Disks that claim to be huge do not keep the daemon from starting again; what is not copied is not charged."""
+        server = place.start()
+        for name in ("disk", *(f"target{number}" for number in range(9))):
+            server.qmp.command("blockdev-add", driver="null-co", node_name=name, size=1 << 60)
+        for number, sync in enumerate(["none", *["full"] * 8]):
+            options = {"job-id": f"j{number}", "device": "disk", "target": f"target{number}", "sync": sync}
+            server.qmp.command("blockdev-backup", options, speed=SLOW, x_perf={"min-cluster-size": 1 << 31})
+        assert_in_use(server, "backup-bytes", 8 << 50)
+        server.kill()
+        server = place.start()
+        assert set(outcomes(server)) == {"lost"}
+        assert_in_use(server, "backup-bytes", 0)
+
     def test_a_bitmap_that_its_image_lost(self, place: Place, scratch: Scratch) -> None:
         """What another program has removed does not count any more, and what it has added is used."""
         image = scratch / "disk.qcow2"

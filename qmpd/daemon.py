@@ -157,7 +157,7 @@ class Daemon:
         yield RunStateCommands(self.graph)
         yield MachineCommands(self.graph.objects, _command_line_options)
         yield ChardevCommands(self.chardevs)
-        yield CatalogCommands(lambda: None if self.state is None else self.state.catalog)
+        yield CatalogCommands(lambda: None if self.state is None else self.state.catalog, self._limits_changed)
         yield StateCommands(lambda: self.state)
         yield self._human
 
@@ -300,6 +300,10 @@ class Daemon:
             self.recording.recorder = None
             await self.state.restore()
             self.recording.recorder = self.state.recorder
+
+    async def _limits_changed(self, context: RequestContext) -> None:
+        if self.state is not None:
+            await self.state.refresh_limits(context)
 
     async def _freeze_state(self) -> None:
         if self.state is not None:

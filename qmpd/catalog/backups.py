@@ -170,17 +170,22 @@ async def end(
 
 
 @writer
-async def lose_running(ctx: RequestContext, error: str, *, frozen: Collection[str] = ()) -> None:
+async def lose_running(
+    ctx: RequestContext, error: str, *, frozen: Collection[str] = (), copied: Mapping[int, int] | None = None
+) -> None:
     """Note that this daemon's backups that were running are lost.
 
     Such a backup may have ended without anybody noting it, and its bitmap given up what was copied; so the next one
     stands on none.
 
     :param frozen: the bitmaps, by their ids, of which it is known that they have given up nothing.
+    :param copied: bytes that are known to have been copied, by the rows of the jobs.
     """
     ours = select(Backup).where(Backup.service_id == own(ctx), Backup.outcome == RUNNING)
     for row in list(await session(ctx).scalars(ours)):
         row.outcome, row.error, row.ended_us = LOST, error, now_us()
+        if copied is not None and row.job_row is not None:
+            row.copied = copied.get(row.job_row, 0)
         if row.bitmap_uuid is not None and row.bitmap_uuid not in frozen:
             await bitmaps.end_chain(ctx, row.bitmap_uuid)
 

@@ -93,9 +93,9 @@ async def begin(
 
 @writer
 async def progress(ctx: RequestContext, row_id: int, *, offset: int, len: int, speed: int) -> None:
-    """Note how far a job has come."""
-    values = {"offset": offset, "len": len, "speed": speed}
-    await session(ctx).execute(update(Job).where(Job.id == row_id, Job.service_id == own(ctx)).values(values))
+    """Note how far a job has come, if it has not ended."""
+    running = update(Job).where(Job.id == row_id, Job.service_id == own(ctx), Job.outcome == RUNNING)
+    await session(ctx).execute(running.values(offset=offset, len=len, speed=speed))
 
 
 @writer
@@ -113,10 +113,13 @@ async def end(
 
 
 @writer
-async def lose_running(ctx: RequestContext, error: str) -> None:
-    """Note that this daemon's jobs that were running are lost."""
-    ours = update(Job).where(Job.service_id == own(ctx), Job.outcome == RUNNING)
-    await session(ctx).execute(ours.values(outcome=LOST, error=error, ended_us=now_us()))
+async def lose_running(ctx: RequestContext, error: str) -> dict[int, int]:
+    """Note that this daemon's jobs that were running are lost; answers with how far they are known to have come."""
+    ours = select(Job).where(Job.service_id == own(ctx), Job.outcome == RUNNING)
+    lost = list(await session(ctx).scalars(ours))
+    for row in lost:
+        row.outcome, row.error, row.ended_us = LOST, error, now_us()
+    return {row.id: row.offset for row in lost}
 
 
 @reader.primary

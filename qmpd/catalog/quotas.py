@@ -2,10 +2,11 @@
 
 Reading what is in use and then taking more of it in two transactions lets two callers take the last piece. `reserve`
 does both under a lock on the rows of what is in use: row locks on PostgreSQL, the write lock on SQLite. What was
-reserved is committed or rolled back when it is known whether it is needed; a reservation that nobody settles
+reserved is used (`use`) or rolled back when it is known how much is needed; a reservation that nobody settles
 expires, and is given back by whoever reserves next.
 
-`jobs` and `bitmaps` are counted; `backup-bytes` are used up, and come back after a day.
+`jobs` and `bitmaps` are counted; `backup-bytes` are used up, and come back a day after the job that used them began. A
+job is charged with what it has to copy at most, and when it ends with what it has copied.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ForeignKey, Index, delete, func, select, tuple_
+from sqlalchemy import ForeignKey, Index, delete, func, select, tuple_, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from qmpd.catalog.base import NEVER_AGAIN, Base, insert_missing, now_us, own
-from qmpd.catalog.errors import NotFound, OverQuota
+from qmpd.catalog.errors import OverQuota
 from qmpd.catalog.facade import reader, session, writer
 
 if TYPE_CHECKING:
@@ -32,6 +34,12 @@ ALL = "*"
 UNLIMITED = -1
 DAY_US = 24 * 3600 * 1_000_000
 EXPIRY_US = 15 * 60 * 1_000_000
+
+MOST = 1 << 50
+"""What is asked for beyond this (a disk may say that it has 2**60 bytes) counts no more, so that sums stay numbers."""
+_LARGEST = (1 << 63) - 1
+_HALF = 1 << 32
+_NOBODY: Mapping[int, int] = MappingProxyType({})
 
 Key = tuple[str, str]
 """Scope and resource."""
@@ -70,7 +78,10 @@ class QuotaUsage(Base):
 
 
 class QuotaCharge(Base):
-    """A piece of what is used up and comes back after a day."""
+    """A piece of what is used up and comes back after a day.
+
+    :ivar job_row: the job that it is for; it may be gone from the catalog.
+    """
 
     __tablename__ = "quota_charges"
     __table_args__ = (Index("ix_quota_charges_time_us", "resource", "time_us"), NEVER_AGAIN)
@@ -80,6 +91,7 @@ class QuotaCharge(Base):
     resource: Mapped[str]
     amount: Mapped[int]
     time_us: Mapped[int]
+    job_row: Mapped[int | None] = mapped_column(index=True)
 
 
 class Reservation(Base):
@@ -131,7 +143,7 @@ async def reserve(
     :raises OverQuota: a limit stands in the way.
     """
     now = now_us()
-    wanted = {resource: delta for resource, delta in deltas.items() if delta}
+    wanted = _bounded(deltas)
     for usage, delta in await _admit(ctx, wanted, now):
         usage.reserved += delta
     reservations = {resource: str(uuid.uuid4()) for resource in wanted}
@@ -151,36 +163,38 @@ async def reserve(
 
 
 @writer
-async def use(ctx: RequestContext, deltas: Mapping[Resource, int]) -> None:
+async def use(
+    ctx: RequestContext,
+    deltas: Mapping[Resource, int],
+    *,
+    by_job: Mapping[int, int] = _NOBODY,
+    instead_of: Iterable[str] = (),
+) -> None:
     """Take and use what is asked for, all or nothing, in one step.
 
+    :param by_job: backup-bytes that certain jobs are about to use, by their rows: see `set_charge`.
+    :param instead_of: what was reserved for it before; such reservations are settled, or have expired.
     :raises OverQuota: a limit stands in the way.
     """
     now = now_us()
-    wanted = {resource: delta for resource, delta in deltas.items() if delta}
-    usages = {(usage.scope, usage.resource): usage for usage, _ in await _admit(ctx, wanted, now)}
+    shares: list[tuple[int | None, int]] = [(None, deltas.get(Resource.BACKUP_BYTES, 0)), *by_job.items()]
+    wanted = _bounded({**deltas, Resource.BACKUP_BYTES: sum(amount for _, amount in shares)})
+    reserved = await _take(ctx, list(instead_of))
+    usages = {(usage.scope, usage.resource): usage for usage, _ in await _admit(ctx, wanted, now, reserved)}
     for resource, delta in wanted.items():
-        _use(ctx, usages, resource, delta, now)
+        if resource not in _USED_UP:
+            _count(ctx, usages, resource, delta)
+    for job_row, amount in shares:
+        if amount or job_row is not None:
+            _charge(ctx, job_row, min(amount, MOST), now)
     await session(ctx).flush()
 
 
 @writer
-async def commit(ctx: RequestContext, reservations: Iterable[str]) -> None:
-    """What was reserved is used from now on.
-
-    :raises NotFound: a reservation has expired.
-    """
-    wanted = list(reservations)
-    now = now_us()
-    rows = await _take(ctx, wanted)
-    if len(rows) != len(wanted):
-        raise NotFound("a reservation of a quota has expired, or was settled before")
-    usages = await _lock(ctx, _keys(ctx, {Resource(row.resource) for row in rows}))
-    for row in rows:
-        for scope in (own(ctx), ALL):
-            usages[scope, row.resource].reserved -= row.delta
-        _use(ctx, usages, Resource(row.resource), row.delta, now)
-    await session(ctx).flush()
+async def set_charge(ctx: RequestContext, job_row: int, amount: int) -> None:
+    """Say how many backup-bytes a job has really used; that counts from the time when it began."""
+    query = update(QuotaCharge).where(QuotaCharge.job_row == job_row, QuotaCharge.service_id == own(ctx))
+    await session(ctx).execute(query.values(amount=min(amount, MOST)))
 
 
 @writer
@@ -189,20 +203,15 @@ async def rollback(ctx: RequestContext, reservations: Iterable[str]) -> None:
     rows = await _take(ctx, list(reservations))
     usages = await _lock(ctx, _keys(ctx, {Resource(row.resource) for row in rows}))
     for row in rows:
-        for scope in (own(ctx), ALL):
-            usages[scope, row.resource].reserved -= row.delta
+        _unreserve(usages, row)
     await session(ctx).flush()
 
 
 @writer
 async def release(ctx: RequestContext, resource: Resource, amount: int) -> None:
-    """Give back what was in use; a negative amount is in use again, whatever the limits."""
+    """So much of a counted resource is not in use any more."""
     usages = await _lock(ctx, _keys(ctx, {resource}))
-    if resource in _USED_UP:
-        _use(ctx, usages, resource, -amount, now_us())
-    else:
-        mine = usages[own(ctx), resource.value]
-        _use(ctx, usages, resource, -min(amount, mine.in_use), now_us())
+    _count(ctx, usages, resource, -min(amount, usages[own(ctx), resource.value].in_use))
     await session(ctx).flush()
 
 
@@ -215,7 +224,7 @@ async def set_in_use(ctx: RequestContext, resource: Resource, amount: int) -> No
     old = select(Reservation.uuid).where(Reservation.service_id == own(ctx), Reservation.resource == resource.value)
     await rollback(ctx, list(await session(ctx).scalars(old)))
     usages = await _lock(ctx, _keys(ctx, {resource}))
-    _use(ctx, usages, resource, amount - usages[own(ctx), resource.value].in_use, now_us())
+    _count(ctx, usages, resource, amount - usages[own(ctx), resource.value].in_use)
     await session(ctx).flush()
 
 
@@ -235,6 +244,13 @@ async def listed(ctx: RequestContext) -> list[QuotaRecord]:
     return found
 
 
+@reader.primary
+async def is_any_set(ctx: RequestContext) -> bool:
+    """Whether anything is limited for this daemon; a replica may not know what has just been limited."""
+    query = select(Quota.resource).where(Quota.scope.in_((own(ctx), ALL)), Quota.hard_limit != UNLIMITED)
+    return await session(ctx).scalar(query.limit(1)) is not None
+
+
 @writer
 async def forget_charges(ctx: RequestContext) -> None:
     """Delete this daemon's charges that count no more."""
@@ -243,13 +259,16 @@ async def forget_charges(ctx: RequestContext) -> None:
 
 
 async def _admit(
-    ctx: RequestContext, wanted: Mapping[Resource, int], now: int
+    ctx: RequestContext, wanted: Mapping[Resource, int], now: int, taken: Sequence[Reservation] = ()
 ) -> list[tuple[QuotaUsage, int]]:
     """The locked rows of what is wanted, with how much of each, if the limits allow it.
 
+    :param taken: reservations that are given up for it.
     :raises OverQuota: one stands in the way.
     """
-    usages = await _lock(ctx, _keys(ctx, wanted), expired_before=now)
+    usages = await _lock(ctx, _keys(ctx, {*wanted, *(Resource(row.resource) for row in taken)}), expired_before=now)
+    for row in taken:
+        _unreserve(usages, row)
     limits = await _limits(ctx, usages)
     admitted = []
     for (scope, resource), usage in usages.items():
@@ -258,9 +277,9 @@ async def _admit(
         if not delta or scope not in (own(ctx), ALL):
             continue
         if limit != UNLIMITED:
-            taken = usage.reserved + await _in_use(ctx, usage, now)
-            if taken + delta > limit:
-                raise OverQuota(resource, limit, taken, delta, "all daemons" if scope == ALL else "this daemon")
+            used = usage.reserved + await _in_use(ctx, usage, now)
+            if used + delta > limit:
+                raise OverQuota(resource, limit, used, delta, "all daemons" if scope == ALL else "this daemon")
         admitted.append((usage, delta))
     return admitted
 
@@ -290,11 +309,15 @@ async def _lock(
     rows = await session(ctx).scalars(query, execution_options={"populate_existing": True})
     usages = {(row.scope, row.resource): row for row in rows}
     for row in expired:
-        for scope in (row.service_id, ALL):
-            usages[scope, row.resource].reserved -= row.delta
+        _unreserve(usages, row)
         await session(ctx).delete(row)
     await session(ctx).flush()
     return usages
+
+
+def _unreserve(usages: Mapping[Key, QuotaUsage], row: Reservation) -> None:
+    for scope in (row.service_id, ALL):
+        usages[scope, row.resource].reserved -= row.delta
 
 
 async def _limits(ctx: RequestContext, keys: Iterable[Key]) -> dict[Key, int]:
@@ -306,24 +329,32 @@ async def _in_use(ctx: RequestContext, usage: QuotaUsage, now: int) -> int:
     """What is in use, without what is reserved."""
     if usage.resource not in _USED_UP:
         return usage.in_use
-    query = select(func.sum(QuotaCharge.amount)).where(
+    # In two parts, neither of which can go beyond what SQLite adds up.
+    high, low = QuotaCharge.amount // _HALF, QuotaCharge.amount % _HALF
+    query = select(func.sum(high), func.sum(low)).where(
         QuotaCharge.resource == usage.resource, QuotaCharge.time_us > now - DAY_US
     )
     if usage.scope != ALL:
         query = query.where(QuotaCharge.service_id == usage.scope)
-    return int(await session(ctx).scalar(query) or 0)
+    sums = (await session(ctx).execute(query)).one()
+    return min(int(sums[0] or 0) * _HALF + int(sums[1] or 0), _LARGEST)
 
 
-def _use(
-    ctx: RequestContext, usages: Mapping[Key, QuotaUsage], resource: Resource, amount: int, now: int
-) -> None:
+def _count(ctx: RequestContext, usages: Mapping[Key, QuotaUsage], resource: Resource, amount: int) -> None:
     """Add to what is in use; the rows are locked."""
-    if resource in _USED_UP:
-        charge = QuotaCharge(service_id=own(ctx), resource=resource.value, amount=amount, time_us=now)
-        session(ctx).add(charge)
-        return
     for scope in (own(ctx), ALL):
         usages[scope, resource.value].in_use += amount
+
+
+def _charge(ctx: RequestContext, job_row: int | None, amount: int, now: int) -> None:
+    resource = Resource.BACKUP_BYTES.value
+    charge = QuotaCharge(service_id=own(ctx), resource=resource, amount=amount, time_us=now, job_row=job_row)
+    session(ctx).add(charge)
+
+
+def _bounded(deltas: Mapping[Resource, int]) -> dict[Resource, int]:
+    """What is asked for of each resource, as far as it counts."""
+    return {resource: min(delta, MOST) for resource, delta in deltas.items() if delta}
 
 
 async def _take(ctx: RequestContext, reservations: Sequence[str]) -> list[Reservation]:

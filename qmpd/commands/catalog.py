@@ -7,7 +7,7 @@ imported when the first of them is used with a catalog.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from qmpd.errors import GenericError
@@ -63,10 +63,16 @@ class CatalogCommands:
     """catalog-query-*, catalog-set-quota and catalog-prune.
 
     :param catalog: the daemon's catalog, None as long as it has none.
+    :param limits_changed: is told when a limit has been set.
     """
 
-    def __init__(self, catalog: Callable[[], Catalog | None]) -> None:
+    def __init__(
+        self,
+        catalog: Callable[[], Catalog | None],
+        limits_changed: Callable[[RequestContext], Awaitable[None]] | None = None,
+    ) -> None:
         self._catalog = catalog
+        self._limits_changed = limits_changed
 
     @command("catalog-query-jobs")
     async def query_jobs(self, ctx: RequestContext, args: models.CatalogJobFilter) -> list[dict[str, object]]:
@@ -240,6 +246,8 @@ class CatalogCommands:
             raise GenericError(f"'limit' must be -1, for none, or at least 0; not {args.limit}")
         scope = quotas.ALL if args.scope == "all" else None
         await quotas.set_limit(ctx, quotas.Resource(args.resource.value), args.limit, scope=scope)
+        if self._limits_changed is not None:
+            await self._limits_changed(ctx)
 
     @command("catalog-prune")
     async def prune(self, ctx: RequestContext, args: models.QObjCatalogPruneArg) -> dict[str, object]:

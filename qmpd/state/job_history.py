@@ -123,6 +123,14 @@ class JobHistory:
         elif data["status"] == "concluded":
             self._note_end(job)
 
+    async def note_progress(self, context: RequestContext) -> None:
+        """Store how far the jobs that run have come, for the case that the daemon dies."""
+        for job, run in list(self._runs.items()):
+            if run.row is not None:
+                progress = job.progress
+                speed = job.speed if isinstance(job, BlockJob) else 0
+                await jobs.progress(context, run.row, offset=progress.current, len=progress.total, speed=speed)
+
     # Clients of exports.
 
     def connected(self, export_id: str, address: str) -> list[int]:
@@ -173,6 +181,7 @@ class JobHistory:
         async def store(context: RequestContext) -> None:
             if run.row is not None:
                 await jobs.end(context, run.row, end.outcome, error=end.error, offset=end.done, len=end.total)
+                await quotas.set_charge(context, run.row, end.done)
             if run.backup_row is not None:
                 await backups.end(
                     context,
@@ -184,7 +193,6 @@ class JobHistory:
                 )
             if run.demand is not None:
                 await quotas.release(context, Resource.JOBS, run.demand.jobs)
-                await quotas.release(context, Resource.BACKUP_BYTES, run.demand.backup_bytes - end.done)
             if settled is not None:
                 await groups.settle(context, *settled)
             await _resume_chains(context, put_back)

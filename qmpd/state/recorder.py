@@ -19,12 +19,13 @@ import asyncio
 import dataclasses
 import logging
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from qmpd.block.dirty_bitmap import DirtyBitmap
+from qmpd.block.unbroken import see_through
 from qmpd.catalog import (
     attachments,
     backups,
@@ -206,12 +207,19 @@ class StateRecorder:
         """
         if demand.jobs:
             await self._history.wait_for_backups()
-        reservations: Sequence[str] = ()
+        reservations: list[str] = []
         if self.limited:
-            reservations = list((await quotas.reserve(env.context, _resources(demand))).values())
+            # A client that goes away just when they are there must not leave them behind.
+            late = await see_through(self._reserve(env.context, demand, reservations))
+            if late is not None:
+                self.give_back(reservations)
+                raise late
         elif not self.catalog.is_sqlite:
             await services.get(env.context)
         return TransactionRecord(self, env, demand, reservations)
+
+    async def _reserve(self, context: RequestContext, demand: Demand, into: list[str]) -> None:
+        into += (await quotas.reserve(context, _resources(demand))).values()
 
     async def store_transaction(
         self, env: TransactionEnv, facts: Sequence[Fact], demand: Demand, reservations: Sequence[str]
@@ -227,7 +235,7 @@ class StateRecorder:
             async with self._storing(env.context, _without(self._observer.look(), leaving)) as storing:
                 storing.ended_chains = await self._end_chains(env.context, facts)
                 storing.runs = await self._store_facts(env, facts, storing.ended_chains)
-                await self._use(env.context, demand, reservations)
+                await self._use(env.context, demand, storing.runs.values(), reservations)
                 if demand.bitmaps:
                     self._charged |= self._in_database - known
         self._history.began(storing.runs)
@@ -240,11 +248,14 @@ class StateRecorder:
 
         self._journal.put(store)
 
-    async def _use(self, context: RequestContext, demand: Demand, reservations: Sequence[str]) -> None:
-        if reservations:
-            await quotas.commit(context, reservations)
-        elif wanted := _resources(demand):
-            await quotas.use(context, wanted)
+    async def _use(
+        self, context: RequestContext, demand: Demand, runs: Iterable[JobRun], reservations: Sequence[str]
+    ) -> None:
+        """Use what is limited: of bytes not what was expected, but what is to be copied now that all is prepared."""
+        by_job = {run.row: run.demand.backup_bytes for run in runs if run.row is not None and run.demand is not None}
+        wanted = _resources(dataclasses.replace(demand, backup_bytes=0))
+        if wanted or by_job or reservations:
+            await quotas.use(context, wanted, by_job=by_job, instead_of=reservations)
 
     async def _end_chains(self, context: RequestContext, facts: Sequence[Fact]) -> dict[str, int]:
         """What a bitmap that was cleared knew is in no backup; answers with the last backups by the bitmaps' ids."""

@@ -25,7 +25,7 @@ from qmpd.catalog import (
 )
 from qmpd.catalog.catalog import Catalog, sqlite_url
 from qmpd.catalog.errors import CatalogUnavailable
-from qmpd.catalog.facade import reader, writer
+from qmpd.catalog.facade import writer
 from qmpd.catalog.quotas import Resource
 from qmpd.catalog.services import ServiceRecord
 from qmpd.errors import GenericError
@@ -163,10 +163,7 @@ class State:
 
     async def refresh_limits(self, context: RequestContext) -> None:
         """Find out whether anything is limited."""
-        # A replica may not know yet what has just been limited, or not even have the tables.
-        async with reader.primary.using(context):
-            limits = await quotas.listed(context)
-        self.recorder.limited = any(found.limit != quotas.UNLIMITED for found in limits)
+        self.recorder.limited = await quotas.is_any_set(context)
 
     async def forget(self, context: RequestContext, kind: str, name: str) -> None:
         """Give up something that could not be made again.
@@ -241,8 +238,10 @@ class State:
         async with writer.using(context):
             for mark in (self._journal.mark, self.recorder.mark):
                 await mark.leave(context)
-            await jobs.lose_running(context, _DIED)
-            await backups.lose_running(context, _DIED, frozen=frozen)
+            lost = await jobs.lose_running(context, _DIED)
+            await backups.lose_running(context, _DIED, frozen=frozen, copied=lost)
+            for job_row, copied in lost.items():
+                await quotas.set_charge(context, job_row, copied)
             for group in await groups.unsettled(context):
                 await groups.settle(context, group.uuid, "lost")
             await attachments.all_disconnected(context)
@@ -286,7 +285,10 @@ class State:
             await asyncio.sleep(HEARTBEAT_SECONDS)
             try:
                 context = self.catalog.context()
-                await services.heartbeat(context)
+                async with writer.using(context):
+                    await services.heartbeat(context)
+                    await self._job_history.note_progress(context)
+                    await quotas.forget_charges(context)
                 await self.refresh_limits(context)
             except CatalogUnavailable as error:
                 _log.debug("no heartbeat: %s", error.desc)

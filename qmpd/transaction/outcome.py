@@ -49,7 +49,7 @@ class BackupStarts:
 
     :ivar bitmap: tells what to copy, or notes from now on what is written.
     :ivar bitmap_mode: when the bitmap gives up what was copied.
-    :ivar demand: what it was expected to use.
+    :ivar demand: what it will use, at most.
     """
 
     job: Job

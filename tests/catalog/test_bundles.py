@@ -250,12 +250,16 @@ async def test_what_ran_when_the_daemon_died_is_lost(catalog: Catalog) -> None:
     for uuid in ("frozen", "other"):
         await add_bitmap(catalog, uuid)
         await backed_up(catalog, "full", uuid)
-        await backups.begin(ctx, "d", "incremental", size=1, bitmap_uuid=uuid)
-    await jobs.lose_running(ctx, "the daemon died")
-    await backups.lose_running(ctx, "the daemon died", frozen={"frozen"})
+        await backups.begin(ctx, "d", "incremental", size=1, bitmap_uuid=uuid, job_row=gone)
+    for row in (ended, gone):
+        await jobs.progress(ctx, row, offset=7, len=9, speed=0)
+    copied = await jobs.lose_running(ctx, "the daemon died")
+    assert copied == {gone: 7}
+    await backups.lose_running(ctx, "the daemon died", frozen={"frozen"}, copied=copied)
     lost = await jobs.listed(ctx, outcome="lost")
     assert [(j.id, j.error) for j in lost] == [(gone, "the daemon died")]
-    assert len(await backups.listed(ctx, outcome="lost")) == 2
+    assert [job.offset for job in await jobs.listed(ctx, outcome="completed")] == [0]
+    assert [backup.copied for backup in await backups.listed(ctx, outcome="lost")] == [7, 7]
     # One that may have given up what was copied tells nothing any more of the last completed backup.
     assert (await bitmaps.get(ctx, "frozen")).last_backup_id is not None
     assert (await bitmaps.get(ctx, "other")).last_backup_id is None

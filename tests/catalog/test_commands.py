@@ -180,7 +180,7 @@ async def test_quotas(client: Client, catalog: Catalog) -> None:
         {"resource": "jobs", "scope": "daemon", "limit": 2, "in-use": 0, "reserved": 2},
         {"resource": "jobs", "scope": "all", "limit": 9, "in-use": 0, "reserved": 2},
     ]
-    await quotas.commit(catalog.context(), held.values())
+    await quotas.use(catalog.context(), {Resource.JOBS: 2}, instead_of=held.values())
     assert [quota["in-use"] for quota in await client.run("query-quotas", scope="daemon")] == [2, 0, 0]
     await client.run("set-quota", resource="jobs", limit=-1)
     assert (await client.run("query-quotas", resource="jobs", scope="daemon"))[0]["limit"] == -1

@@ -38,7 +38,7 @@ async def fill(catalog: Catalog) -> None:
         number = await backups.begin(ctx, "d", sync, size=1, job_row=row, bitmap_uuid="u0")
         await backups.end(ctx, number, "completed")
         await jobs.end(ctx, row, "completed")
-    await quotas.commit(ctx, (await quotas.reserve(ctx, {Resource.JOBS: 1})).values())
+    await quotas.use(ctx, {Resource.JOBS: 1})
     await quotas.reserve(ctx, {Resource.JOBS: 2})
     await events.append_many(ctx, [EventRecord(1, 1, "STOP", {"ä": None})])
 

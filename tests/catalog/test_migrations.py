@@ -58,8 +58,8 @@ NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade() -> None:
@@ -76,9 +76,9 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[s
     def make(last: str) -> None:
         directory = tmp_path / "migrations"
         shutil.copytree(migrations.DIRECTORY, directory)
-        (directory / "versions" / "0002_notes.py").write_text(NEXT.format(last=last))
+        (directory / "versions" / "0003_notes.py").write_text(NEXT.format(last=last))
         monkeypatch.setattr(migrations, "DIRECTORY", directory)
-        monkeypatch.setattr(migrations, "HEAD", "0002")
+        monkeypatch.setattr(migrations, "HEAD", "0003")
 
     return make
 
@@ -97,7 +97,7 @@ async def test_an_older_database_is_upgraded(
     later = Catalog(backend.url, service_id="later")
     await later.open()
     assert await look(later, "SELECT note FROM settings") == ["upgraded"]
-    assert await look(later, "SELECT version_num FROM alembic_version") == ["0002"]
+    assert await look(later, "SELECT version_num FROM alembic_version") == ["0003"]
     await later.close()
 
 
@@ -111,10 +111,23 @@ async def test_an_upgrade_that_fails_changes_nothing(
         await later.open()
     await later.close()
     assert await settings.get(catalog.context(), "a") == {"x": 1}
-    assert await look(catalog, "SELECT version_num FROM alembic_version") == ["0001"]
+    assert await look(catalog, "SELECT version_num FROM alembic_version") == ["0002"]
     async with reader.primary.using(catalog.context()) as db:
         names = (await db.execute(text("SELECT * FROM settings"))).keys()
     assert "note" not in names
+
+
+async def test_charges_of_the_first_version_stay(catalog: Catalog, backend: Backend) -> None:
+    async with writer.using(catalog.context()) as db:
+        await db.execute(text("DROP INDEX ix_quota_charges_job_row"))
+        await db.execute(text("ALTER TABLE quota_charges DROP COLUMN job_row"))
+        await db.execute(text("INSERT INTO quota_charges (service_id, resource, amount, time_us) "
+                              "SELECT id, 'backup-bytes', 5, 1 FROM services"))
+        await db.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    later = Catalog(backend.url, service_id="later")
+    await later.open()
+    assert await look(later, "SELECT amount FROM quota_charges WHERE job_row IS NULL") == [5]
+    await later.close()
 
 
 def test_a_daemon_without_a_catalog_imports_nothing_of_it() -> None:

@@ -132,12 +132,19 @@ class BackupAction(TransactionAction):
         self._nodes = source, target
 
     def demand(self) -> Demand:
-        """A job, and what it will have to copy, at most."""
-        source = self.env.graph.find(self.data.device)
-        if source is None:
+        """A job, and what it will have to copy, at most.
+
+        Before `prepare` that is a guess: actions that come before this one may change its bitmap. What guests will
+        overwrite (sync=none) nobody knows before the end.
+        """
+        source = self.env.graph.find(self.data.device) if self._nodes is None else self._nodes[0]
+        sync = str(self.data.sync)
+        if source is None or sync == "none":
             return Demand(jobs=1)
-        bitmap = self._bitmap_of(source) if str(self.data.sync) in _BITMAP_SYNCS else None
-        return Demand(jobs=1, backup_bytes=source.length if bitmap is None else min(bitmap.count, source.length))
+        if sync not in _BITMAP_SYNCS:
+            return Demand(jobs=1, backup_bytes=source.length)
+        bitmap = self._bitmap_of(source)
+        return Demand(jobs=1, backup_bytes=0 if bitmap is None else min(bitmap.count, source.length))
 
     def outcome(self) -> list[Fact]:
         """A backup that starts."""
