@@ -534,6 +534,21 @@ class TestEvents:
         server.qmp.command("stop")
         assert client.wait_event("STOP").number == (missed[-1]["seq"] if missed else known[-1]) + 1
 
+    def test_a_snapshot_that_is_deleted(self, place: Place, scratch: Scratch) -> None:
+        """The catalog knows which snapshots inside images are there."""
+        image = scratch / "disk.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", image, "1M")
+        server = place.start()
+        file = {"driver": "file", "filename": str(image)}
+        server.qmp.command("blockdev-add", driver="qcow2", node_name="disk", file=file)
+        for name in ("stays", "goes"):
+            server.qmp.command("blockdev-snapshot-internal-sync", device="disk", name=name)
+        server.qmp.command("blockdev-snapshot-delete-internal-sync", device="disk", name="goes")
+        assert server.terminate() == 0
+        with contextlib.closing(sqlite3.connect(place.path / "catalog.sqlite")) as database:
+            there = database.execute("SELECT name FROM snapshots WHERE deleted_us IS NULL").fetchall()
+        assert there == [("stays",)]
+
     def test_others_see_plain_events(self, place: Place) -> None:
         server = place.start()
         server.qmp.command("stop")

@@ -143,7 +143,7 @@ class Daemon:
         yield NodeOptionCommands(self.graph, self.recording)
         yield ImageCommands(self.graph, self.jobs)
         yield ChainCommands(self.graph, self.jobs)
-        yield SnapshotCommands(self.graph, self.engine)
+        yield SnapshotCommands(self.graph, self.engine, self.recording)
         yield BitmapCommands(self.graph, self.engine)
         yield JobCommands(self.jobs)
         yield BackupCommands(self.engine)

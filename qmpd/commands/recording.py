@@ -19,6 +19,9 @@ class Recorder(Protocol):
     def later(self) -> None:
         """Store it soon. Plain, cannot fail; for what cannot be undone."""
 
+    def snapshot_deleted(self, node_name: str, name: str) -> None:
+        """A snapshot inside an image is no more. Plain, cannot fail."""
+
 
 class Recording:
     """Hands on to the recorder, as long as there is one.
@@ -38,3 +41,8 @@ class Recording:
         """As `Recorder.later`; nothing if nobody records."""
         if self.recorder is not None:
             self.recorder.later()
+
+    def snapshot_deleted(self, node_name: str, name: str) -> None:
+        """As `Recorder.snapshot_deleted`; nothing if nobody records."""
+        if self.recorder is not None:
+            self.recorder.snapshot_deleted(node_name, name)

@@ -11,15 +11,17 @@ from qmpd.monitor.dispatcher import command
 if TYPE_CHECKING:
     from qmpd.api import models
     from qmpd.block.graph import BlockGraph
+    from qmpd.commands.recording import Recording
     from qmpd.transaction.engine import TransactionEngine
 
 
 class SnapshotCommands:
     """blockdev-snapshot, -sync and -internal-sync, which are transactions of one action, and -delete-internal-sync."""
 
-    def __init__(self, graph: BlockGraph, engine: TransactionEngine) -> None:
+    def __init__(self, graph: BlockGraph, engine: TransactionEngine, recording: Recording) -> None:
         self._graph = graph
         self._engine = engine
+        self._recording = recording
 
     @command("blockdev-snapshot")
     async def put_overlay(self, ctx: RequestContext, args: models.BlockdevSnapshot) -> None:
@@ -73,4 +75,5 @@ class SnapshotCommands:
                 except Corruption as corruption:
                     await driver.report(corruption, changing=True)
                     raise GenericError(f"The image of node '{node.node_name}' is damaged: {corruption}") from corruption
+            self._recording.snapshot_deleted(node.node_name, snapshot.name.decode("utf-8", "surrogateescape"))
             return snapshot.info()

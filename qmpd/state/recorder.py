@@ -164,6 +164,14 @@ class StateRecorder:
         if not self._closed and (self._later is None or self._later.done()):
             self._later = asyncio.get_running_loop().create_task(self._save_later())
 
+    def snapshot_deleted(self, node_name: str, name: str) -> None:
+        """A snapshot inside an image is no more. Plain, cannot fail."""
+
+        async def store(context: RequestContext) -> None:
+            await snapshots.remove(context, node_name, name)
+
+        self._journal.put(store)
+
     async def close(self) -> None:
         """Store what `later` has put off, once more if need be; nothing is stored from now on."""
         later, self._later = self._later, None
