@@ -9,7 +9,6 @@ from sqlalchemy import ForeignKey, Index, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from qmpd.catalog.base import NEVER_AGAIN, PAGE, Base, as_record, now_us, own, page
-from qmpd.catalog.errors import NotFound
 from qmpd.catalog.facade import reader, session, writer
 
 if TYPE_CHECKING:
@@ -158,14 +157,14 @@ async def listed(
 
 
 @writer
-async def connected(ctx: RequestContext, export_id: str, address: str) -> int:
+async def connected(ctx: RequestContext, export_id: str, address: str) -> int | None:
     """Note a client of an export; answers with the connection's number.
 
-    :raises NotFound: there is no such export.
+    None if the catalog does not know the export: who is quick can connect before it is stored.
     """
     row = await _there(ctx, export_id)
     if row is None:
-        raise NotFound(f"the catalog knows no export {export_id!r}")
+        return None
     client = AttachmentClient(attachment_id=row.id, address=address, connected_us=now_us())
     session(ctx).add(client)
     await session(ctx).flush()

@@ -122,13 +122,6 @@ async def lose_running(ctx: RequestContext, error: str) -> dict[int, int]:
     return {row.id: row.offset for row in lost}
 
 
-@reader.primary
-async def running(ctx: RequestContext) -> list[JobRecord]:
-    """This daemon's jobs that have not ended, oldest first."""
-    query = select(Job).where(Job.service_id == own(ctx), Job.outcome == RUNNING).order_by(Job.id)
-    return [as_record(JobRecord, row) for row in await session(ctx).scalars(query)]
-
-
 @reader
 async def listed(
     ctx: RequestContext,

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import ColumnElement, CursorResult, delete, func, select
+from sqlalchemy import ColumnElement, CursorResult, delete, exists, func, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+from qmpd.catalog.attachments import Attachment, AttachmentClient
 from qmpd.catalog.backups import RUNNING, Backup
 from qmpd.catalog.base import Base, own
 from qmpd.catalog.bitmaps import Bitmap
@@ -17,6 +18,8 @@ from qmpd.catalog.facade import session, writer
 from qmpd.catalog.groups import Group
 from qmpd.catalog.jobs import Job
 from qmpd.catalog.quotas import forget_charges
+from qmpd.catalog.snapshots import Snapshot
+from qmpd.catalog.volumes import Volume
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -25,13 +28,13 @@ if TYPE_CHECKING:
 Conditions = tuple[ColumnElement[bool], ...]
 
 _BACKUPS = 500
-_EVENTS = 20_000
+_PIECE = 20_000
 """How many are deleted at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """How many of each kind were deleted."""
+    """How many of each kind were deleted; what was no more anyway (nodes, bitmaps) is not counted."""
 
     events: int
     jobs: int
@@ -40,10 +43,11 @@ class Pruned:
 
 
 async def prune(ctx: RequestContext, *, older_than_us: int | None = None, keep: int | None = None) -> Pruned:
-    """Delete this daemon's events, and its jobs, groups and backups that have ended.
+    """Delete this daemon's events, its jobs, groups and backups that have ended, and what it had and is no more.
 
-    A backup stays as long as one that stays stands on it, or the next one of a bitmap will. Events, of which there may
-    be millions, are deleted in several transactions.
+    A backup stays as long as one that stays stands on it, or the next one of a bitmap will; so do the node and the
+    bitmap of a backup that stays. Events and connections, of which there may be millions, are deleted in several
+    transactions.
 
     :param older_than_us: only what ended before this time.
     :param keep: the newest so many of each kind stay, however old they are.
@@ -55,6 +59,9 @@ async def prune(ctx: RequestContext, *, older_than_us: int | None = None, keep: 
     events = 0
     while deleted := await _prune_some_events(ctx, older_than_us, keep):
         events += deleted
+    while await _prune_some_clients(ctx, older_than_us, keep):
+        pass
+    await _prune_things(ctx, older_than_us, keep)
     return Pruned(events, jobs, groups, backups)
 
 
@@ -76,8 +83,36 @@ async def _prune_history(ctx: RequestContext, older_than_us: int | None, keep: i
 async def _prune_some_events(ctx: RequestContext, older_than_us: int | None, keep: int | None) -> int:
     """Delete the oldest of the events that are to go; how many."""
     old = await _old(ctx, Event.seq, Event.time_us, (Event.service_id == own(ctx),), older_than_us, keep)
-    first = await session(ctx).scalar(select(func.min(Event.seq)).where(*old))
-    return 0 if first is None else await _delete(ctx, Event, (*old, Event.seq < first + _EVENTS))
+    return await _delete_some(ctx, Event, Event.seq, old)
+
+
+@writer
+async def _prune_some_clients(ctx: RequestContext, older_than_us: int | None, keep: int | None) -> int:
+    """Delete the oldest of the connections to exports that are to go; how many."""
+    client = AttachmentClient
+    ours = select(Attachment.id).where(Attachment.service_id == own(ctx))
+    gone = (client.attachment_id.in_(ours), client.disconnected_us.is_not(None))
+    old = await _old(ctx, client.id, client.disconnected_us, gone, older_than_us, keep)
+    return await _delete_some(ctx, client, client.id, old)
+
+
+@writer
+async def _prune_things(ctx: RequestContext, older_than_us: int | None, keep: int | None) -> None:
+    """Delete nodes, bitmaps, exports and snapshots that are no more, unless a backup is of them."""
+    backed_up = exists().where(
+        Backup.service_id == Volume.service_id,
+        Backup.node_name == Volume.node_name,
+        Backup.started_us.between(Volume.created_us, Volume.deleted_us),
+    )
+    used = select(Backup.bitmap_uuid).where(Backup.bitmap_uuid.is_not(None))
+    things: list[tuple[type[Base], InstrumentedAttribute[int], InstrumentedAttribute[Any], Conditions]] = [
+        (Volume, Volume.id, Volume.deleted_us, (Volume.service_id == own(ctx), ~backed_up)),
+        (Bitmap, Bitmap.id, Bitmap.removed_us, (Bitmap.service_id == own(ctx), Bitmap.uuid.not_in(used))),
+        (Attachment, Attachment.id, Attachment.deleted_us, (Attachment.service_id == own(ctx),)),
+        (Snapshot, Snapshot.id, Snapshot.deleted_us, (Snapshot.service_id == own(ctx),)),
+    ]
+    for table, key, end, ours in things:
+        await _delete(ctx, table, await _old(ctx, key, end, (*ours, end.is_not(None)), older_than_us, keep))
 
 
 async def _old(
@@ -102,6 +137,14 @@ async def _delete(ctx: RequestContext, table: type[Base], where: Conditions) -> 
     options = {"synchronize_session": False}
     result = await session(ctx).execute(delete(table).where(*where), execution_options=options)
     return cast("CursorResult[Any]", result).rowcount
+
+
+async def _delete_some(
+    ctx: RequestContext, table: type[Base], key: InstrumentedAttribute[int], where: Conditions
+) -> int:
+    """Delete the oldest of those rows; how many."""
+    first = await session(ctx).scalar(select(func.min(key)).where(*where))
+    return 0 if first is None else await _delete(ctx, table, (*where, key < first + _PIECE))
 
 
 async def _prune_backups(ctx: RequestContext, older_than_us: int | None, keep: int | None) -> int:

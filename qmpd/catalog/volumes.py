@@ -104,20 +104,6 @@ async def put(
 
 
 @writer
-async def update(ctx: RequestContext, node_name: str, *, definition: dict[str, Any] | None = None,
-                 size: int | None = None) -> None:
-    """Change what is given.
-
-    :raises NotFound: there is no such node.
-    """
-    row = await _needed(ctx, node_name)
-    if definition is not None:
-        row.definition = definition
-    if size is not None:
-        row.size = size
-
-
-@writer
 async def remove(ctx: RequestContext, node_name: str) -> bool:
     """Note that a node is no more; False if the catalog did not know it."""
     row = await _there(ctx, node_name)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SETTLE_SECONDS = 5.0
 """How long a backup that begins waits until it is stored how others have ended."""
+MAX_CLIENTS = 10_000
+"""Connections that wait in memory while the database fails; those that come beyond that are not noted."""
 COMPLETED, FAILED, CANCELLED = "completed", "failed", "cancelled"
 _UNDONE = "the connection to the catalog was lost when the job was about to begin"
 
@@ -80,6 +82,18 @@ class _End:
     bitmap_moved: bool = False
 
 
+@dataclasses.dataclass(eq=False, slots=True)
+class ClientRun:
+    """A client that is connected.
+
+    :ivar row: its row in the catalog, once it is stored.
+    :ivar is_noted: it is stored, or will be.
+    """
+
+    row: int | None = None
+    is_noted: bool = True
+
+
 class JobHistory:
     """Watches jobs and clients."""
 
@@ -88,6 +102,7 @@ class JobHistory:
         self._manager = manager
         self._runs: dict[Job, JobRun] = {}
         self._unstored_backups = 0
+        self._unstored_clients = 0
 
     async def wait_for_backups(self) -> None:
         """Wait until the catalog knows of all backups that have ended, for a new one may stand on them.
@@ -133,24 +148,32 @@ class JobHistory:
 
     # Clients of exports.
 
-    def connected(self, export_id: str, address: str) -> list[int]:
+    def connected(self, export_id: str, address: str) -> ClientRun:
         """A client has connected; what `disconnected` wants."""
-        number: list[int] = []
+        client = ClientRun()
+        if self._unstored_clients >= MAX_CLIENTS:
+            client.is_noted = False
+            return client
 
         async def store(context: RequestContext) -> None:
-            number[:] = [await attachments.connected(context, export_id, address)]
+            client.row = await attachments.connected(context, export_id, address)
 
-        self._journal.put(store)
-        return number
+        self._unstored_clients += 1
+        self._journal.put(store, self._stored_client)
+        return client
 
-    def disconnected(self, number: list[int]) -> None:
+    def disconnected(self, client: ClientRun) -> None:
         """A client has gone."""
 
         async def store(context: RequestContext) -> None:
-            if number:
-                await attachments.disconnected(context, number[0])
+            if client.row is not None:
+                await attachments.disconnected(context, client.row)
 
-        self._journal.put(store)
+        if client.is_noted:
+            self._journal.put(store)
+
+    def _stored_client(self) -> None:
+        self._unstored_clients -= 1
 
     # Jobs.
 

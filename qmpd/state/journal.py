@@ -2,7 +2,8 @@
 
 Entries are stored in the order in which they came, many in one database transaction. While the database fails they
 wait in memory, and nobody else waits for them. What has been tried is tried again, unless it turns out that it was
-stored although the answer was lost: no entry is stored twice.
+stored although the answer was lost. Entries must do no harm if they are stored twice all the same: when one of a batch
+is wrong the others are stored one by one, and the mark tells only of the last transaction.
 """
 
 from __future__ import annotations

@@ -30,6 +30,8 @@ from qmpd.catalog.facade import writer
 from qmpd.catalog.retention import Pruned
 from qmpd.errors import GenericError
 from qmpd.monitor.context import RequestContext
+from qmpd.state import job_history
+from qmpd.state.journal import Journal
 from tests.catalog.conftest import OpenCatalog, register
 
 FUTURE = 1 << 60
@@ -94,12 +96,12 @@ async def test_volumes_come_back_in_order(catalog: Catalog) -> None:
     await volumes.put(ctx, "base", driver="file", definition={"driver": "file"}, position=1, filename="/b", size=7)
     await volumes.put(ctx, "cli", driver="file", definition={}, position=0, origin="command-line")
     assert [v.node_name for v in await volumes.restorable(ctx)] == ["base", "top"]
-    await volumes.update(ctx, "base", size=9)
-    await volumes.update(ctx, "top", definition={"driver": "qcow2"})
+    await volumes.put(ctx, "base", driver="file", definition={"driver": "file"}, position=1, filename="/b", size=9)
+    await volumes.put(ctx, "top", driver="qcow2", definition={"driver": "qcow2"}, position=2)
     base, top = await volumes.restorable(ctx)
     assert (base.size, base.filename, top.definition) == (9, "/b", {"driver": "qcow2"})
     with pytest.raises(NotFound, match="'nowhere'"):
-        await volumes.update(ctx, "nowhere", size=1)
+        await volumes.put_volume_metadata(ctx, "nowhere", {"a": "b"})
 
 
 ODD = {
@@ -178,6 +180,7 @@ async def test_attachments_and_their_clients(catalog: Catalog) -> None:
     number = await attachments.put(ctx, "e0", kind="nbd", node_name="d", settings={"writable": True}, position=1)
     first = await attachments.connected(ctx, "e0", "unix:1")
     second = await attachments.connected(ctx, "e0", "unix:2")
+    assert first is not None
     await attachments.disconnected(ctx, first)
     assert [(c.id, c.disconnected_us is None) for c in await attachments.clients(ctx, number)] == [
         (second, True), (first, False)
@@ -189,8 +192,7 @@ async def test_attachments_and_their_clients(catalog: Catalog) -> None:
     assert await attachments.remove(ctx, "e0") and not await attachments.remove(ctx, "e0")
     assert await attachments.restorable(ctx) == []
     assert [a.export_id for a in await attachments.listed(ctx, deleted=True)] == ["e0"]
-    with pytest.raises(NotFound, match="'e0'"):
-        await attachments.connected(ctx, "e0", "unix:3")
+    assert await attachments.connected(ctx, "e0", "unix:3") is None
 
 
 async def test_snapshots(catalog: Catalog) -> None:
@@ -229,8 +231,8 @@ async def test_groups_and_their_jobs(catalog: Catalog) -> None:
     await groups.begin(ctx, "g1", "individual")
     assert [g.uuid for g in await groups.unsettled(ctx)] == ["g0", "g1"]
     await jobs.progress(ctx, second, offset=10, len=20, speed=3)
-    running = [(job.id, job.offset, job.len, job.speed) for job in await jobs.running(ctx)]
-    assert running == [(first, 0, 0, 0), (second, 10, 20, 3)]
+    running = [(job.id, job.offset, job.len, job.speed) for job in await jobs.listed(ctx, outcome="running")]
+    assert running == [(second, 10, 20, 3), (first, 0, 0, 0)]
     async with writer.using(ctx):
         await jobs.end(ctx, first, "failed", error="no space", offset=5, len=9)
         await jobs.end(ctx, second, "cancelled")
@@ -327,16 +329,79 @@ async def test_retention_by_count_and_age(catalog: Catalog) -> None:
     assert await retention.prune(ctx, keep=0) == Pruned(events=5, jobs=1, groups=0, backups=0)
     await groups.settle(ctx, "g0", "completed")
     assert await retention.prune(ctx, keep=0) == Pruned(events=0, jobs=0, groups=1, backups=0)
-    assert [j.id for j in await jobs.running(ctx)] == [running]
+    assert [j.id for j in await jobs.listed(ctx)] == [running]
+
+
+async def test_retention_of_what_is_no_more(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes, but for what backups that stay are of."""
+    monkeypatch.setattr(retention, "_PIECE", 1)
+    ctx = catalog.context()
+    names = ("old", "backed-up", "there")
+    for name in names:
+        await volumes.put(ctx, name, driver="raw", definition={}, position=1)
+        await volumes.put_volume_metadata(ctx, name, {"why": "test"})
+        await add_bitmap(catalog, name)
+    await backups.begin(ctx, "backed-up", "full", size=1, bitmap_uuid="backed-up")
+    for name in names[:2]:
+        await volumes.remove(ctx, name)
+        await bitmaps.remove(ctx, name)
+    # The same name again, of which there is no backup.
+    await volumes.put(ctx, "backed-up", driver="raw", definition={}, position=1)
+    await volumes.remove(ctx, "backed-up")
+    gone = await attachments.put(ctx, "gone", kind="nbd", node_name="d", settings={}, position=1)
+    used = await attachments.put(ctx, "used", kind="nbd", node_name="d", settings={}, position=1)
+    for name in ("gone", "used", "used", "used"):
+        number = await attachments.connected(ctx, name, "unix:1")
+        assert number is not None
+        await attachments.disconnected(ctx, number)
+    still = await attachments.connected(ctx, "used", "unix:2")
+    await attachments.remove(ctx, "gone")
+    for name in ("gone", "there"):
+        await snapshots.add(ctx, "internal", "d", name=name)
+    await snapshots.remove(ctx, "d", "gone")
+    assert await retention.prune(ctx, older_than_us=1) == Pruned(events=0, jobs=0, groups=0, backups=0)
+    assert len(await volumes.listed(ctx, deleted=None)) == 4
+    await retention.prune(ctx, older_than_us=FUTURE)
+    left = await volumes.listed(ctx, deleted=None)
+    assert [volume.node_name for volume in left] == ["there", "backed-up"]
+    assert set(await volumes.volume_metadata(ctx, list(range(9)))) == {volume.id for volume in left}
+    assert [bitmap.uuid for bitmap in await bitmaps.listed(ctx, removed=None)] == ["there", "backed-up"]
+    assert [one.export_id for one in await attachments.listed(ctx, deleted=None)] == ["used"]
+    assert await attachments.clients(ctx, gone) == []
+    assert [client.id for client in await attachments.clients(ctx, used)] == [still]
+    assert [snapshot.name for snapshot in await snapshots.listed(ctx)] == ["there"]
+
+
+async def test_clients_that_wait_to_be_stored_are_bounded(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the database fails, clients come and go; who came before its export is stored is not noted either."""
+    ctx = catalog.context()
+    number = await attachments.put(ctx, "e", kind="nbd", node_name="d", settings={}, position=1)
+    monkeypatch.setattr(job_history, "MAX_CLIENTS", 3)
+    journal = Journal(catalog)
+    jobs_of_nobody: Any = None
+    history = job_history.JobHistory(journal, jobs_of_nobody)
+    for name in ("early", *["e"] * 9):
+        history.disconnected(history.connected(name, "unix:1"))
+    storing = asyncio.ensure_future(journal.run())
+    assert await journal.flush(60)
+    assert len(await attachments.clients(ctx, number)) == 2
+    history.disconnected(history.connected("e", "unix:1"))
+    assert await journal.flush(60)
+    storing.cancel()
+    found = await attachments.clients(ctx, number)
+    assert len(found) == 3 and all(client.disconnected_us is not None for client in found)
 
 
 async def test_many_events_go_in_several_transactions(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retention, "_EVENTS", 3)
+    monkeypatch.setattr(retention, "_PIECE", 3)
     ctx = catalog.context()
     await events.append_many(ctx, [EventRecord(seq, seq, "STOP", {}) for seq in range(1, 11)])
     before = catalog.counters.transactions
     assert (await retention.prune(ctx, older_than_us=FUTURE, keep=2)).events == 8
-    assert catalog.counters.transactions == before + 1 + 4
+    # Those, the history before them, and after them connections and what is no more.
+    assert catalog.counters.transactions == before + 4 + 1 + 2
     assert [event.seq for event in await events.since(ctx, 0)] == [9, 10]
 
 
