@@ -19,16 +19,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from qmpd.block.block_copy import DEFAULT_CHUNK, BlockCopy, CopyError, CopyTask
-from qmpd.block.blockers import OpBlocker
 from qmpd.block.chain import chain
-from qmpd.block.child import Child
 from qmpd.block.dirty_bitmap import DirtyBitmap
 from qmpd.block.drivers.copy_before_write import CopyBeforeWriteDriver, least_cluster_size
 from qmpd.block.graph import BlockGraph
 from qmpd.block.node import BlockNode
-from qmpd.block.permissions import Perm
 from qmpd.errors import GenericError
 from qmpd.jobs.block_job import BlockJob, ErrorAction
+from qmpd.jobs.holdings import Holdings
 from qmpd.jobs.manager import JobManager
 from qmpd.jobs.transaction import JobTransaction
 
@@ -101,8 +99,7 @@ class BackupJob(BlockJob):
         self._bitmap: DirtyBitmap | None = None
         self._filter: BlockNode | None = None
         self._driver: CopyBeforeWriteDriver
-        self._children: list[Child] = []
-        self._blockers: list[tuple[BlockNode, OpBlocker]] = []
+        self._holdings = Holdings(graph, self)
         self._running: set[asyncio.Task[None]] = set()
         self._failures: list[CopyError] = []
 
@@ -172,10 +169,8 @@ class BackupJob(BlockJob):
         self.copy.on_copied = self.progress.advance
         self.copy.offload = settings.use_copy_range
         self.progress.set_total(min(self.copy.remaining, self._source.length))
-        for name, node in (("main node", self._filter), ("target", self._target)):
-            self._children.append(self._graph.attach(self, name, node, Perm.NONE))
-            blocker = node.blockers.block(f"block job '{self.job_id}' of type 'backup' uses it")
-            self._blockers.append((node, blocker))
+        self._holdings.use("main node", self._filter)
+        self._holdings.use("target", self._target)
 
     @property
     def copy(self) -> BlockCopy:
@@ -317,12 +312,7 @@ class BackupJob(BlockJob):
         self._give_back()
 
     def _give_back(self) -> None:
-        for node, blocker in self._blockers:
-            node.blockers.unblock(blocker)
-        self._blockers.clear()
-        for child in self._children:
-            self._graph.detach(child)
-        self._children.clear()
+        self._holdings.give_back()
         cbw, self._filter = self._filter, None
         if cbw is not None:
             self._graph.remove_filter(cbw)

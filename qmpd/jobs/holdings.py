@@ -1,4 +1,4 @@
-"""What a job on a chain of images holds while it works: edges to nodes, blockers on them, frozen edges.
+"""What a job holds while it works: edges to nodes, blockers on them, frozen edges.
 
 All of it is given back in one plain call, in the reverse order.
 """
@@ -35,6 +35,10 @@ class Holdings:
         :raises GenericError: the permissions conflict with those of other users.
         """
         self._children.append(self._graph.attach(self._job, role, node, perm, shared))
+        self.block(node)
+
+    def block(self, node: BlockNode) -> None:
+        """Let nobody else begin an operation on `node`."""
         blocker = node.blockers.block(f"block job '{self._job.job_id}' of type '{self._job.job_type}' uses it")
         self._blockers.append((node, blocker))
 
@@ -45,15 +49,19 @@ class Holdings:
         """
         self._frozen += chain.freeze(top, base)
 
+    def unfreeze(self) -> None:
+        """Let edges be moved again. Plain, cannot fail."""
+        chain.unfreeze(self._frozen)
+
     def retire(self) -> None:
         """Take nothing any more and forbid nothing to others, but be there still. Plain, cannot fail."""
-        chain.unfreeze(self._frozen)
+        self.unfreeze()
         for child in self._children:
             self._graph.change_permissions(child, Perm.NONE, Perm.ALL)
 
     def give_back(self) -> None:
         """Let go of everything. Plain, cannot fail; harmless a second time."""
-        chain.unfreeze(self._frozen)
+        self.unfreeze()
         while self._blockers:
             node, blocker = self._blockers.pop()
             node.blockers.unblock(blocker)

@@ -29,8 +29,7 @@ from typing import TYPE_CHECKING, Self
 
 from qmpd.block import chain
 from qmpd.block.block_copy import DEFAULT_CHUNK, CopyError, CopyTask
-from qmpd.block.blockers import BlockOp, OpBlocker
-from qmpd.block.child import Child
+from qmpd.block.blockers import BlockOp
 from qmpd.block.dirty_bitmap import default_granularity
 from qmpd.block.drivers.mirror_top import MirrorTopDriver
 from qmpd.block.extents import ExtentKind
@@ -38,7 +37,7 @@ from qmpd.block.node import BlockNode
 from qmpd.block.permissions import Perm
 from qmpd.errors import GenericError
 from qmpd.jobs.block_job import BlockJob, ErrorAction
-from qmpd.jobs.holdings import between
+from qmpd.jobs.holdings import Holdings, between
 from qmpd.jobs.state import JobStatus
 
 if TYPE_CHECKING:
@@ -130,9 +129,7 @@ class MirrorJob(BlockJob):
         self._to_replace: BlockNode | None = None
         self._filter: BlockNode | None = None
         self._driver: MirrorTopDriver
-        self._children: list[Child] = []
-        self._frozen: list[Child] = []
-        self._blockers: list[tuple[BlockNode, OpBlocker]] = []
+        self._holdings = Holdings(graph, self)
         self._running: set[asyncio.Task[None]] = set()
         self._undo: list[Callable[[], None]] = []
         self._fatal: OSError | None = None
@@ -190,10 +187,9 @@ class MirrorJob(BlockJob):
         uses.append(("target", self._target, Perm.ALL if settings.is_commit else fixed))
         uses += [("intermediate node", node, shared) for node, shared in self._intermediate()]
         for name, node, shared in uses:
-            self._children.append(self._graph.attach(self, name, node, Perm.NONE, shared))
-            self._block(node)
+            self._holdings.use(name, node, Perm.NONE, shared)
         if settings.is_commit:
-            self._frozen = chain.freeze(self._filter, self._target)
+            self._holdings.freeze(self._filter, self._target)
 
     def _make_driver(self) -> MirrorTopDriver:
         settings, target = self._settings, self._target
@@ -213,10 +209,6 @@ class MirrorJob(BlockJob):
     def _intermediate(self) -> list[tuple[BlockNode, Perm]]:
         """The nodes between source and target, when both are of one chain, and what is shared of them."""
         return list(between(self._source, self._target))[1:] if self._settings.is_commit else []
-
-    def _block(self, node: BlockNode) -> None:
-        blocker = node.blockers.block(f"block job '{self.job_id}' of type '{self.job_type}' uses it")
-        self._blockers.append((node, blocker))
 
     @property
     def copy(self) -> MirrorCopy:
@@ -472,7 +464,7 @@ class MirrorJob(BlockJob):
                 raise GenericError(f"There is no node '{self._settings.replaces}' any more that could be replaced")
             if node is not self._source:
                 check_replaceable(self._source, node)
-                self._block(node)
+                self._holdings.block(node)
             self._to_replace = node
         self._completing = True
         self.kick()
@@ -494,7 +486,7 @@ class MirrorJob(BlockJob):
         # What guests have flushed on the source has to be as safe on the target, which they will flush from now on.
         await self._target.flush()
         self._driver.disconnect()
-        chain.unfreeze(self._frozen)
+        self._holdings.unfreeze()
         await self.settle_backing()
         if self._completing:
             self.switch()
@@ -568,13 +560,7 @@ class MirrorJob(BlockJob):
         self._give_back()
 
     def _give_back(self) -> None:
-        chain.unfreeze(self._frozen)
-        for node, blocker in self._blockers:
-            node.blockers.unblock(blocker)
-        self._blockers.clear()
-        for child in self._children:
-            self._graph.detach(child)
-        self._children.clear()
+        self._holdings.give_back()
         mirror_top, self._filter = self._filter, None
         if mirror_top is not None:
             self._driver.disconnect()
