@@ -106,6 +106,13 @@ def test_lines_of_the_monitor(ctl: Ctl, server: Server) -> None:
     assert ctl.ok("hmp", "info status") == "VM status: running\n"
 
 
+@pytest.mark.peer("qemu")
+def test_a_line_that_is_no_text(ctl: Ctl) -> None:
+    done = subprocess.run(ctl.argv("hmp"), input=b"info status\n\xff\n", capture_output=True, env=environment())
+    assert (done.returncode, done.stdout) == (2, b"VM status: running\n")
+    assert done.stderr == b"qmpctl: UsageError: line 2 of the input is not UTF-8\n"
+
+
 def test_lines_that_a_server_does_not_take(ctl: Ctl, server: Server) -> None:
     if server.kind == "qmpd":
         assert "wrote" not in ctl.ok("hmp", 'qemu-io nonsense "write 0 512"')
@@ -233,6 +240,14 @@ def test_run_and_wait(ctl: Ctl, disks: tuple[str, str]) -> None:
     done = ctl("--json", *backup("--wait"))
     assert done.returncode == 0, done
     assert json.loads(done.stdout.splitlines()[-1])["outcome"] == "completed"
+
+
+def test_nothing_to_wait_for(ctl: Ctl) -> None:
+    """Nobody is led to believe that a job has completed, or that a time limit holds."""
+    done = ctl("run", "query-jobs", "--wait")
+    assert (done.returncode, done.stdout) == (0, "(none)\n")
+    assert "no job" in done.stderr
+    assert "--wait" in ctl.json("run", "query-jobs", "--timeout", "1", status=2)["error"]["desc"]
 
 
 def test_run_and_wait_for_a_failing_job(

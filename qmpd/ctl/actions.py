@@ -31,6 +31,8 @@ async def run(
     as_json: bool,
 ) -> ExitStatus:
     """Run one command; with `wait`, also wait for the jobs whose ids stand in its arguments."""
+    if timeout is not None and not wait:
+        raise UsageError("--timeout says how long to --wait, which is missing")
     words = [_read_file(word) if word.startswith("@") else word for word in words]
     async with connect(Address.parse(target)) as session:
         schema = await _schema(session) if words else ServerSchema()
@@ -44,16 +46,28 @@ async def run(
         with _progress(as_json) as display:
             watch = JobWatch(session, display, groups=dict.fromkeys(names, "group") if grouped else None)
             ended = await watch.until_over_known(names, timeout)
+        if not ended:
+            _print_result(result, as_json=as_json)
+            print("qmpctl: the command has started no job to wait for", file=sys.stderr)
         return _outcome(ended)
 
 
 async def hmp(target: str, lines: Sequence[str], *, as_json: bool) -> ExitStatus:
     """Carry out lines of the monitor for people, one after the other; those of standard input if there are none."""
     async with connect(Address.parse(target)) as session:
-        for line in lines or sys.stdin:
+        for line in lines or _typed_lines():
             text = str(await session.execute("human-monitor-command", {"command-line": line.rstrip("\n")}))
             print(to_json(text) if as_json else text.replace("\r\n", "\n"), end="\n" if as_json else "", flush=True)
     return ExitStatus.OK
+
+
+def _typed_lines() -> Iterator[str]:
+    """The lines of standard input."""
+    for number, line in enumerate(sys.stdin.buffer, 1):
+        try:
+            yield line.decode()
+        except UnicodeDecodeError as error:
+            raise UsageError(f"line {number} of the input is not UTF-8") from error
 
 
 def _read_file(word: str) -> str:

@@ -265,9 +265,19 @@ def _perform(options: Options, action: Callable[[], Coroutine[Any, Any, ExitStat
         status = ExitStatus.INTERRUPTED
     except BrokenPipeError:
         # Our reader has enough (`qmpctl events -f | head`): nothing left to say, nobody to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _say_no_more()
         status = ExitStatus.OK
+    except OSError as error:
+        # Above all, the output has no room.
+        _say_no_more()
+        print(f"qmpctl: Error: {error.strerror or error}", file=sys.stderr)
+        status = ExitStatus.FAILED
     raise typer.Exit(int(status))
+
+
+def _say_no_more() -> None:
+    """Let what is still to be written to standard output go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _report(error: CtlError, *, as_json: bool) -> ExitStatus:

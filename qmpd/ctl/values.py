@@ -19,6 +19,10 @@ from qmpd.ctl.failure import UsageError
 _UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 _INT = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|[0-9]+)")
 _SIZE = re.compile(r"([0-9]+)([kKmMgGtTpP])(?:i?[bB])?")
+_MAX_DIGITS = 1000
+"""Of an integer; servers take 20, and Python neither reads nor writes more than a few thousand."""
+_MAX_DEPTH = 500
+"""Of objects and lists in each other; servers take about 1000, and so does Python, for all that is on its stack."""
 _TRUE = frozenset({"true", "on", "yes"})
 _FALSE = frozenset({"false", "off", "no"})
 
@@ -129,8 +133,22 @@ def build_arguments(command: str, words: Iterable[str], schema: ServerSchema) ->
             whole.update(_json_object(word))
         else:
             pairs.append(word)
-    typed = _object(parse_words(pairs), schema.arguments_type(command), "", schema)
-    return whole | typed
+    tree = parse_words(pairs)
+    _check_depth(tree)
+    arguments = whole | _object(tree, schema.arguments_type(command), "", schema)
+    _check_depth(arguments)
+    return arguments
+
+
+def _check_depth(value: Any) -> None:
+    """Pass if `value` is not nested so deeply that neither we nor a server could take it apart."""
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > _MAX_DEPTH:
+            raise UsageError(f"the arguments are nested too deeply, more than {_MAX_DEPTH} levels")
+        members = (one.values() if isinstance(one, dict) else one for one in level)
+        level = [member for one in members for member in one if isinstance(member, (dict, list))]
 
 
 def _json_object(text: str) -> dict[str, Any]:
@@ -138,6 +156,8 @@ def _json_object(text: str) -> dict[str, Any]:
         value = json.loads(text)
     except ValueError as error:
         raise UsageError(f"the arguments are no JSON object: {error}") from error
+    except RecursionError as error:
+        raise UsageError("the arguments are nested too deeply") from error
     if not isinstance(value, dict):
         raise UsageError("the arguments must be a JSON object")
     return value
@@ -180,10 +200,12 @@ def _leaf(text: str, type_name: str | None, path: str, schema: ServerSchema) -> 
         return _literal(text, meta, path)
     if meta == "alternate":
         return _alternate(text, type_name, path, schema)
-    return guess(text)
+    return guess(text, path)
 
 
 def _integer(text: str, path: str) -> int:
+    if len(text) > _MAX_DIGITS:
+        raise UsageError(f"'{path}' must be an integer that a server can take, not one of {len(text)} digits")
     if _INT.fullmatch(text):
         return int(text, 16 if "x" in text.lower() else 10)
     size = _SIZE.fullmatch(text)
@@ -210,7 +232,7 @@ def _boolean(text: str, path: str) -> bool:
 
 
 def _literal(text: str, meta: str, path: str) -> Any:
-    value = guess(text) if text.startswith(("{", "[")) else None
+    value = guess(text, path) if text.startswith(("{", "[")) else None
     if meta == "object" and isinstance(value, dict):
         return value
     if meta == "array" and isinstance(value, list):
@@ -235,20 +257,20 @@ def _alternate(text: str, type_name: str | None, path: str, schema: ServerSchema
         return _integer(text, path)
     if "string" in choices or "enum" in choices:
         return text
-    return guess(text)
+    return guess(text, path)
 
 
-def guess(text: str) -> Any:
+def guess(text: str, path: str = "") -> Any:
     """Read a word as qmp-shell does: integer, true or false, JSON or Python list or object, else text."""
     if _INT.fullmatch(text):
-        return _integer(text, "")
+        return _integer(text, path)
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     if not text.startswith(("{", "[")):
         return text
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _python_literal(text)
 
 
@@ -257,6 +279,8 @@ def _python_literal(text: str) -> Any:
     names = re.compile(r"\b(true|false|null)\b(?=(?:[^'\"]|'[^']*'|\"[^\"]*\")*$)")
     spelled = names.sub(lambda match: {"true": "True", "false": "False", "null": "None"}[match[0]], text)
     try:
-        return ast.literal_eval(spelled)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        value = ast.literal_eval(spelled)
+        json.dumps(value)
+    except (TypeError, ValueError, SyntaxError, RecursionError, MemoryError):
         return text
+    return value

@@ -188,6 +188,14 @@ def test_a_reader_who_has_enough(tmp_path: Path) -> None:
         assert program.wait() == 0
 
 
+def test_no_room_for_what_is_exported(tmp_path: Path) -> None:
+    assert qmpctl("upgrade", "--state-dir", tmp_path).exit_code == 0
+    export = [sys.executable, "-m", "qmpd.ctl.main", "catalog", "export", "--state-dir", str(tmp_path)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(export, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "qmpctl: Error: No space left on device\n")
+
+
 def test_qmpctl_on_a_database(empty_backend: Backend) -> None:
     if empty_backend.name == "postgresql":
         empty = qmpctl("check", "--catalog", empty_backend.url)

@@ -135,6 +135,14 @@ def test_a_whole_object_and_words_on_top_of_it() -> None:
         (["disk=1", "disk.driver=file"], "disk"),
         (["disk.driver=file", "disk=1"], "disk"),
         (["{broken"], "JSON"),
+        (["size=" + "9" * 5000], "5000 digits"),
+        (["size=" + "9" * 5000 + "k"], "5001 digits"),
+        (["unknown=0x" + "f" * 5000], "unknown"),
+        (['{"a":' * 20_000], "nested"),
+        (['{"a":' * 600 + "1" + "}" * 600], "nested"),
+        (["unknown=" + "[" * 600 + "]" * 600], "nested"),
+        ([".".join(["a"] * 2000) + "=1"], "nested"),
+        (["disk=" + "[" * 20_000], "disk"),
     ],
 )
 def test_what_makes_no_sense_is_named(words: list[str], named: str) -> None:
@@ -153,6 +161,8 @@ def test_what_makes_no_sense_is_named(words: list[str], named: str) -> None:
         ("['true', 'x null']", ["true", "x null"]),
         ("{not json", "{not json"),
         ("[", "["),
+        ("[" * 20_000, "[" * 20_000),
+        ("{1, 2}", "{1, 2}"),
     ],
 )
 def test_without_a_schema_words_are_read_as_qmp_shell_reads_them(text: str, expected: object) -> None:
