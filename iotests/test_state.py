@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import sqlite3
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,56 +12,15 @@ import pytest
 from iotests.harness import Launcher, Scratch, Server
 from iotests.harness.backups import FAR, SLOW, Volume, await_first_chunk, volume
 from iotests.harness.images import KIB, MIB
-from iotests.harness.state import look, objects_of, outcomes, replay
+from iotests.harness.state import Place, database_locked, look, objects_of, outcomes, replay
 from iotests.harness.tools import qemu_img, qemu_io, run
 
 pytestmark = pytest.mark.qmpd_only("qemu-storage-daemon keeps no state")
-
-class Place:
-    """A state directory, and the daemons that use it, one after the other."""
-
-    def __init__(self, launch: Launcher, scratch: Scratch) -> None:
-        self.path = scratch / "state"
-        self.nbd = scratch / "nbd.sock"
-        self._launch = launch
-        self._runs = 0
-
-    def start(self, *arguments: str, directory: Path | None = None) -> Server:
-        """The next daemon, in a directory of its own if need be."""
-        self._runs += 1
-        wrapper = () if directory is None else ("env", "-C", str(directory))
-        return self._launch("--state-dir", str(self.path), *arguments, name=f"run{self._runs}", wrapper=wrapper)
-
-    def serve(self, server: Server) -> None:
-        """Start its NBD server."""
-        server.qmp.command("nbd-server-start", addr={"type": "unix", "data": {"path": str(self.nbd)}})
-
-    def uri(self, name: str) -> str:
-        """Where an export is found, in any run."""
-        return f"nbd+unix:///{name}?socket={self.nbd}"
-
-    def export(self, server: Server, node: str) -> str:
-        """Export a node for writing; its URI."""
-        options = {"type": "nbd", "id": f"export-{node}", "node-name": node, "name": node, "writable": True}
-        server.qmp.command("block-export-add", options)
-        return self.uri(node)
 
 
 @pytest.fixture
 def place(launch: Launcher, scratch: Scratch) -> Place:
     return Place(launch, scratch)
-
-
-@contextlib.contextmanager
-def database_locked(place: Place) -> Iterator[None]:
-    """Somebody else writes to the catalog, and does not come to an end."""
-    connection = sqlite3.connect(place.path / "catalog.sqlite", isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
-        connection.close()
 
 
 class TestRestart:

@@ -1,11 +1,82 @@
-"""What tests of the kept state ask: how a server looks, which events there were, how jobs have ended."""
+"""What tests of the kept state do and ask: daemons on one directory, how a server looks, how jobs have ended."""
 
+import contextlib
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from iotests.harness.images import Scratch
 from iotests.harness.qmp import QMPClient
-from iotests.harness.servers import Server
+from iotests.harness.servers import Launcher, Server
 
 _QUERIES = ("query-named-block-nodes", "query-block-exports", "query-block", "query-jobs")
+
+
+class Place:
+    """A state directory, and the daemons that use it, one after the other."""
+
+    def __init__(self, launch: Launcher, scratch: Scratch) -> None:
+        self.path = scratch / "state"
+        self.nbd = scratch / "nbd.sock"
+        self._launch = launch
+        self._runs = 0
+
+    def start(self, *arguments: str, directory: Path | None = None) -> Server:
+        """The next daemon, in a directory of its own if need be."""
+        self._runs += 1
+        wrapper = () if directory is None else ("env", "-C", str(directory))
+        return self._launch("--state-dir", str(self.path), *arguments, name=f"run{self._runs}", wrapper=wrapper)
+
+    def serve(self, server: Server) -> None:
+        """Start its NBD server."""
+        server.qmp.command("nbd-server-start", addr={"type": "unix", "data": {"path": str(self.nbd)}})
+
+    def uri(self, name: str) -> str:
+        """Where an export is found, in any run."""
+        return f"nbd+unix:///{name}?socket={self.nbd}"
+
+    def export(self, server: Server, node: str) -> str:
+        """Export a node for writing; its URI."""
+        options = {"type": "nbd", "id": f"export-{node}", "node-name": node, "name": node, "writable": True}
+        server.qmp.command("block-export-add", options)
+        return self.uri(node)
+
+    def refuses(self, *arguments: str) -> str:
+        """Let the next daemon fail to start; what it says."""
+        prepared = self._launch(start=False, name="refused")
+        words = [*prepared.program(), "--state-dir", str(self.path), *arguments]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1, done
+        return done.stderr
+
+    def bits(self) -> list[Path]:
+        """The files of bitmaps."""
+        return sorted(path for path in (self.path / "bitmaps").iterdir() if path.suffix == ".bits")
+
+    def change_catalog(self, *statements: str) -> None:
+        """Do something to the database that lies in the directory."""
+        connection = sqlite3.connect(self.path / "catalog.sqlite", isolation_level=None)
+        for statement in statements:
+            connection.execute(statement)
+        connection.close()
+
+    def reboot(self) -> None:
+        """Let the next daemon believe that the host was started again meanwhile."""
+        self.change_catalog("UPDATE services SET boot_id = 'another boot'")
+
+
+@contextlib.contextmanager
+def database_locked(place: Place) -> Iterator[None]:
+    """Somebody else writes to the catalog, and does not come to an end."""
+    connection = sqlite3.connect(place.path / "catalog.sqlite", isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+        connection.close()
 
 
 def look(server: Server) -> dict[str, Any]:

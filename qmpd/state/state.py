@@ -24,7 +24,7 @@ from qmpd.catalog import (
     volumes,
 )
 from qmpd.catalog.catalog import Catalog, sqlite_url
-from qmpd.catalog.errors import CatalogUnavailable
+from qmpd.catalog.errors import CatalogUnavailable, NotFound
 from qmpd.catalog.facade import writer
 from qmpd.catalog.quotas import Resource
 from qmpd.catalog.services import ServiceRecord
@@ -112,15 +112,18 @@ class State:
         """
         await self.catalog.open()
         context = self.catalog.context()
-        before = await self._register(context)
+        before = await self._last_run(context)
         known = await bitmaps.restorable(context)
         self.recorder.load(known)
         self._files.load(known)
         # A merged bitmap does not tell any more that it was frozen.
         frozen = self._files.frozen()
-        if before is not None and not before.clean:
-            await self._settle_crash(context, before)
-        await self._settle_last_run(context, len(known), frozen)
+        lost = self._settle_crash(before)
+        async with writer.using(context):
+            # That this run has begun is not to be known without how the last one ended: a start that fails here
+            # leaves the next one to find out the same.
+            await self._register(context)
+            await self._settle_last_run(context, lost, len(known), frozen)
         self.history = await self._open_history(context, before)
         self._bus.history = self.history
         self._bus.listen(self._heard)
@@ -211,8 +214,16 @@ class State:
 
     # Beginning.
 
-    async def _register(self, context: RequestContext) -> ServiceRecord | None:
-        return await services.register(
+    @staticmethod
+    async def _last_run(context: RequestContext) -> ServiceRecord | None:
+        """What the catalog knows of the last run; None if there was none."""
+        try:
+            return await services.get(context)
+        except NotFound:
+            return None
+
+    async def _register(self, context: RequestContext) -> None:
+        await services.register(
             context,
             host=socket.gethostname(),
             name=self.directory.path.name,
@@ -222,26 +233,29 @@ class State:
             version=__version__,
         )
 
-    async def _settle_crash(self, context: RequestContext, before: ServiceRecord) -> None:
-        """The last run did not end in order: find out which bitmaps still tell the truth."""
-        same_boot = before.boot_id == self.directory.boot_id
-        lost = self._files.settle(same_boot=same_boot)
-        async with writer.using(context):
-            for kept in lost:
-                await bitmaps.update(context, kept.uuid, inconsistent=True)
+    def _settle_crash(self, before: ServiceRecord | None) -> list[KeptBitmap]:
+        """If the last run did not end in order, find out which bitmaps do not tell the truth any more."""
+        if before is None or before.clean:
+            return []
+        return self._files.settle(same_boot=before.boot_id == self.directory.boot_id)
 
-    async def _settle_last_run(self, context: RequestContext, persistent: int, frozen: Collection[str]) -> None:
+    async def _settle_last_run(
+        self, context: RequestContext, lost: list[KeptBitmap], persistent: int, frozen: Collection[str]
+    ) -> None:
         """What was under way when the last run ended is not any more; so many bitmaps are there.
 
+        :param lost: bitmaps that do not tell the truth any more.
         :param frozen: those bitmaps that a job had frozen, by their ids.
         """
         async with writer.using(context):
+            for kept in lost:
+                await bitmaps.update(context, kept.uuid, inconsistent=True)
             for mark in (self._journal.mark, self.recorder.mark):
                 await mark.leave(context)
-            lost = await jobs.lose_running(context, _DIED)
-            await backups.lose_running(context, _DIED, frozen=frozen, copied=lost)
-            for job_row, copied in lost.items():
-                await quotas.set_charge(context, job_row, copied)
+            copied = await jobs.lose_running(context, _DIED)
+            await backups.lose_running(context, _DIED, frozen=frozen, copied=copied)
+            for job_row, amount in copied.items():
+                await quotas.set_charge(context, job_row, amount)
             for group in await groups.unsettled(context):
                 await groups.settle(context, group.uuid, "lost")
             await attachments.all_disconnected(context)
