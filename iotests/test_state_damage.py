@@ -1,10 +1,10 @@
-"""What is wrong with a state directory, or with the images, when a daemon starts: nothing passes for true that is not."""
+"""State directories and images that something has happened to: nothing passes for true that is not."""
 
 import pytest
 
 from iotests.harness import Launcher, Scratch, Server
 from iotests.harness.images import Disk
-from iotests.harness.state import Place
+from iotests.harness.state import Place, replay
 
 pytestmark = pytest.mark.qmpd_only("qemu-storage-daemon keeps no state")
 
@@ -48,3 +48,16 @@ class TestHostCrash:
         place.refuses()
         place.change_catalog("DROP TRIGGER refuse")
         assert is_inconsistent(place.start())
+
+
+class TestUnsent:
+    """Events that could not be stored before the end."""
+
+    def test_a_line_that_is_cut_off(self, place: Place) -> None:
+        assert place.start().terminate() == 0
+        whole = b'{"seq": 50, "time_us": 1, "name": "STOP", "data": {}}'
+        unsent = place.path / "unsent.jsonl"
+        unsent.write_bytes(b'{"seq": 49}\n[]\n' + whole + b"\n" + whole[:20])
+        server = place.start()
+        assert [event["seq"] for event in replay(server.qmp, 0)] == [50]
+        assert not unsent.exists()

@@ -11,6 +11,8 @@ import os
 import uuid
 from pathlib import Path
 
+NEW = ".new"
+"""How the name of a file ends that is about to replace another one."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -81,12 +83,7 @@ class StateDirectory:
             except ValueError:
                 raise StateDirectoryError(f"{str(file)!r} holds no UUID; it says whose state this is") from None
         made = str(uuid.uuid4())
-        new = file.with_suffix(".new")
-        with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "w") as text:
-            text.write(made + "\n")
-        sync_file(new)
-        new.replace(file)
-        sync_file(self.path)
+        replace_file(file, made.encode() + b"\n")
         return made
 
 
@@ -97,3 +94,17 @@ def sync_file(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Give a file these contents, on stable storage; at any moment it has either the old ones or the new ones.
+
+    :raises OSError: it has the old ones.
+    """
+    new = path.with_name(path.name + NEW)
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    sync_file(path.parent)

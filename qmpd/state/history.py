@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from qmpd.catalog import events, services
 from qmpd.catalog.errors import CatalogUnavailable
 from qmpd.catalog.events import EventRecord
 from qmpd.catalog.facade import reader, writer
+from qmpd.state.directory import replace_file
 
 if TYPE_CHECKING:
     from qmpd.monitor.context import RequestContext
@@ -102,15 +102,19 @@ class History:
             return await events.since(context, seq, limit), await events.first_seq(context)
 
     async def recover(self, context: RequestContext, file: Path) -> None:
-        """Store the events that an earlier run has left in `file`."""
+        """Store the events that an earlier run has left in `file`; lines that are none are given up."""
         if not file.exists():
             return
-        left = [EventRecord(**orjson.loads(line)) for line in file.read_bytes().splitlines()]
+        left = _events_in(file)
         async with writer.using(context):
             await events.append_many(context, left)
-        file.unlink()
         if left:
-            self._last = self._reserved = max(self._last, left[-1].seq)
+            self._last = self._reserved = max(self._last, *(event.seq for event in left))
+        try:
+            file.unlink()
+        except OSError as error:
+            # They will be found there again, and stored only once all the same.
+            _log.warning("'%s' stays: %s", file, error)
 
     def leave(self, file: Path) -> None:
         """Write what is not stored to `file`, for `recover`."""
@@ -118,8 +122,7 @@ class History:
             return
         lines = (orjson.dumps(dataclasses.asdict(event)) for event in self._waiting)
         try:
-            with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as left:
-                left.write(b"\n".join(lines) + b"\n")
+            replace_file(file, b"\n".join(lines) + b"\n")
         except OSError as error:
             _log.warning("%d events are lost: %s", len(self._waiting), error)
 
@@ -157,3 +160,26 @@ class History:
             await services.reserve_sequence(context, up_to)
 
         self._journal.put(reserve)
+
+
+def _events_in(file: Path) -> list[EventRecord]:
+    """The events that `leave` has written to `file`, but for those that cannot be read."""
+    try:
+        lines = file.read_bytes().splitlines()
+    except OSError as error:
+        _log.warning("the events in '%s' are lost: %s", file, error)
+        return []
+    found = [event for line in lines if (event := _event_in(line)) is not None]
+    if len(found) < len(lines):
+        _log.warning("%d lines of '%s' cannot be read; their events are lost", len(lines) - len(found), file)
+    return found
+
+
+def _event_in(line: bytes) -> EventRecord | None:
+    """The event in `line`; None if there is none."""
+    try:
+        event = EventRecord(**orjson.loads(line))
+    except (ValueError, TypeError):
+        return None
+    types = ((event.seq, int), (event.time_us, int), (event.name, str), (event.data, dict))
+    return event if all(isinstance(value, type_) for value, type_ in types) else None
