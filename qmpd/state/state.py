@@ -154,11 +154,13 @@ class State:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
-            if self._opened and self.history is not None:
-                self.history.leave(self.directory.unsent)
-                if stored:
-                    await self._note_end(self.history.last)
-            await self.catalog.close()
+            try:
+                if self._opened and self.history is not None:
+                    self.history.leave(self.directory.unsent)
+                    if stored:
+                        await self._note_end(self.history.last)
+            finally:
+                await self.catalog.close()
         except CatalogUnavailable as error:
             _log.warning("the end of the daemon is not recorded: %s", error.desc)
         finally:
