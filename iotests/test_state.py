@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import sqlite3
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ import pytest
 from iotests.harness import Launcher, Scratch, Server
 from iotests.harness.backups import FAR, SLOW, Volume, await_first_chunk, volume
 from iotests.harness.images import KIB, MIB
-from iotests.harness.state import Place, database_locked, look, objects_of, outcomes, replay
+from iotests.harness.state import Place, assert_in_use, database_locked, look, objects_of, outcomes, replay
 from iotests.harness.tools import qemu_img, qemu_io, run
 
 pytestmark = pytest.mark.qmpd_only("qemu-storage-daemon keeps no state")
@@ -665,15 +664,6 @@ class TestQuotas:
         assert list(server.bitmaps("disk")) == ["stays"]
         server.qmp.command("block-dirty-bitmap-add", node="disk", name="third", persistent=True)
         server.qmp.refused("block-dirty-bitmap-add", node="disk", name="fourth")
-
-
-def assert_in_use(server: Server, resource: str, amount: int) -> None:
-    """Wait until so much of a resource is in use; what has ended is noted a little later."""
-    while True:
-        quotas = server.qmp.command("catalog-query-quotas")
-        if next(quota["in-use"] for quota in quotas if quota["resource"] == resource) == amount:
-            return
-        server.check()
 
 
 def test_the_directory_is_its_owners_alone(place: Place) -> None:

@@ -127,3 +127,12 @@ def outcomes(server: Server) -> list[str]:
         if "running" not in found:
             return found
         server.check()
+
+
+def assert_in_use(server: Server, resource: str, amount: int) -> None:
+    """Wait until so much of a resource is in use; what has ended is noted a little later."""
+    while True:
+        quotas = server.qmp.command("catalog-query-quotas")
+        if next(quota["in-use"] for quota in quotas if quota["resource"] == resource) == amount:
+            return
+        server.check()

@@ -34,4 +34,4 @@ class BitmapKeeper(Protocol):
         """`node` has been opened: add the bitmaps that are kept for its image."""
 
     async def closing(self, node: BlockNode) -> None:
-        """`node` has written everything and is about to be closed."""
+        """`node` has written everything and is about to be closed. Does not fail."""

@@ -437,7 +437,11 @@ class BlockGraph:
         node.bitmaps.resize(node.length)
         node.monitor_owned = monitor_owned
         if self.bitmap_keeper is not None:
-            await self.bitmap_keeper.opened(node)
+            try:
+                await self.bitmap_keeper.opened(node)
+            except BaseException:
+                await self._close_node(node)
+                raise
         return node
 
     def _add(self, node: BlockNode, opened_after_file: int) -> None:
@@ -529,11 +533,16 @@ class BlockGraph:
                 },
             )
         finally:
-            if self.bitmap_keeper is not None:
-                await self.bitmap_keeper.closing(node)
-            del self.nodes[node.node_name]
-            await node.driver.close()
-            self._drop_children(node)
+            # Whatever happens, nothing may stay of a node that nobody could get rid of then.
+            try:
+                if self.bitmap_keeper is not None:
+                    await self.bitmap_keeper.closing(node)
+            finally:
+                del self.nodes[node.node_name]
+                try:
+                    await node.driver.close()
+                finally:
+                    self._drop_children(node)
 
     def _drop_children(self, node: BlockNode) -> None:
         children, node.children = list(node.children.values()), {}

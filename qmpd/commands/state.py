@@ -57,14 +57,14 @@ class StateCommands:
 
     @command("query-unrestored")
     def query_unrestored(self, ctx: RequestContext, args: None) -> list[dict[str, Any]]:
-        """What could not be made again."""
+        """What could not be made again, and bitmaps that wait for their image."""
         state = self._state()
-        failures = () if state is None else state.restorer.failures
-        return [{"kind": one.kind, "name": one.name, "reason": one.reason} for one in failures]
+        found = () if state is None else state.unrestored()
+        return [{"kind": one.kind, "name": one.name, "reason": one.reason} for one in found]
 
     @command("forget-unrestored")
     async def forget_unrestored(self, ctx: RequestContext, args: QObjForgetUnrestoredArg) -> None:
-        """Give up something that could not be made again.
+        """Give up something that `query-unrestored` tells of.
 
         :raises GenericError: there is no such thing.
         """

@@ -5,20 +5,26 @@ bits still tell the truth when an image is opened again is decided like this:
 
 * The image was closed in order: its time of change was noted then. If it is another one now, somebody has changed the
   image without us, and the bitmap is inconsistent, as qcow2 says it with its autoclear bits.
-* The process died, in the boot of the host that still runs: the bits are true as they stand.
+* The process died, in the boot of the host that still runs: the bits are true as they stand, unless the image was
+  changed later than the daemon can have done that.
 * The host died: what was in the page cache is lost, and the bitmap is inconsistent.
+* There was no room for its bits when the image grew, or they are gone: the bitmap is inconsistent.
+
+What was noted lies in a file beside the bits, and counts before what the catalog says, which may not have taken it.
 
 A successor or twin has a file of its own beside its bitmap's. After a crash all of them are merged: too much is marked
 then, never too little.
+
+Files of bitmaps that the catalog does not know are put aside and not deleted, for it may be the wrong one.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import mmap
+import logging
 import os
 import stat
+import time
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,19 +32,23 @@ from typing import TYPE_CHECKING, Protocol
 
 from qmpd.block.dirty_bitmap import Allocate, DirtyBitmap
 from qmpd.errors import GenericError, os_error_text
-from qmpd.state.directory import sync_file
+from qmpd.state.bit_files import IN_USE, SUFFIXES, BitFiles, ClosedBitmap
+from qmpd.state.directory import NEW
 
 if TYPE_CHECKING:
     from qmpd.block.iopool import IOPool
     from qmpd.block.node import BlockNode
     from qmpd.catalog.bitmaps import BitmapRecord
 
-IN_USE = 0
-"""Instead of the image's time of change: the bitmap records, or did when the daemon died."""
+_log = logging.getLogger(__name__)
+
+UNKNOWN = "unknown"
+"""The directory for files of bitmaps that the catalog does not know."""
+UNKNOWN_SECONDS = 7 * 24 * 3600
+"""How long they stay there at least."""
 
 _NO_TIME = -1
 """A device does not tell when it was changed."""
-_ROLES = ("successor", "twin")
 
 
 class BitmapChanges(Protocol):
@@ -50,8 +60,8 @@ class BitmapChanges(Protocol):
     def bitmap_put_down(self, kept: KeptBitmap) -> None:
         """The image has been closed; all bits are in the file, and `kept.closed` says the rest."""
 
-    def bitmap_failed(self, node: BlockNode, name: str, reason: str) -> None:
-        """A bitmap of an image that was opened could not be brought back."""
+    def bitmap_failed(self, kept: KeptBitmap) -> None:
+        """A bitmap of an image that was opened could not be brought back, for the reason `kept.failure`."""
 
 
 def image_key(node: BlockNode) -> str | None:
@@ -72,98 +82,35 @@ def image_mtime_ns(node: BlockNode) -> int:
     return status.st_mtime_ns if stat.S_ISREG(status.st_mode) else _NO_TIME
 
 
-class BitsFile:
-    """One bitmap's bits in the file `path`; calling it gives (or resizes) the memory.
-
-    :ivar lost: there was no room for more bits, so the file does not tell the truth any more.
-    """
-
-    def __init__(self, path: Path, *, fresh: bool = False) -> None:
-        self.path = path
-        self.lost = False
-        self._fresh = fresh
-
-    def __call__(self, size: int) -> mmap.mmap | bytearray:
-        """`size` bytes that are the file's.
-
-        :raises OSError: the file cannot be made at all.
-        """
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if self._fresh else 0), 0o600)
-        first, self._fresh = self._fresh, False
-        try:
-            os.ftruncate(fd, size)
-            # Space that is missing when a bit is set would end the process.
-            os.posix_fallocate(fd, 0, size)
-            return mmap.mmap(fd, size)
-        except OSError:
-            if first:
-                raise
-            self.lost = True
-            return bytearray(size)
-        finally:
-            os.close(fd)
-
-    def remove(self) -> None:
-        """Delete the file; who has it mapped keeps its memory."""
-        with contextlib.suppress(FileNotFoundError):
-            self.path.unlink()
-
-
-class HelperFiles:
-    """The files of a bitmap's successor and twin (`HelperMemory`)."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def make(self, role: str) -> Allocate:
-        """Memory for a helper, all zero."""
-        return BitsFile(self._file(role), fresh=True)
-
-    def drop(self, role: str) -> None:
-        """That helper is no more."""
-        self._file(role).unlink(missing_ok=True)
-
-    @property
-    def was_frozen(self) -> bool:
-        """A crash has left a successor."""
-        return self._file("successor").exists()
-
-    def left(self) -> list[Path]:
-        """The files that a crash has left."""
-        return [file for role in _ROLES if (file := self._file(role)).exists()]
-
-    def _file(self, role: str) -> Path:
-        return self._path.with_suffix(f".{role}")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ClosedBitmap:
-    """What there is to know of a bitmap besides its bits while its image is closed.
-
-    :ivar image_mtime_ns: the image's time of change then, or `IN_USE`.
-    """
-
-    granularity: int
-    length: int
-    recording: bool
-    inconsistent: bool
-    image_mtime_ns: int
-
-
 @dataclasses.dataclass(eq=False, slots=True)
 class KeptBitmap:
     """A bitmap whose bits are in a file.
 
+    :ivar node_name: of the node that showed its image last.
     :ivar bitmap: None while its image is closed.
     :ivar closed: as it was when the image was closed last; None as long as it never was.
+    :ivar failure: why it could not be brought back, when its image was opened last.
     """
 
     uuid: str
     image: str
+    node_name: str
     name: str
-    file: BitsFile
+    files: BitFiles
     bitmap: DirtyBitmap | None = None
     closed: ClosedBitmap | None = None
+    failure: str | None = None
+
+    @property
+    def whole_name(self) -> str:
+        """Its name behind that of its node."""
+        return f"{self.node_name}/{self.name}"
+
+    @property
+    def why_closed(self) -> str:
+        """Why it is not there, a sentence for people."""
+        path = self.image.partition(":")[2].rpartition("@")[0]
+        return self.failure or f"its image '{path}' is not open"
 
 
 class BitmapFiles:
@@ -176,21 +123,41 @@ class BitmapFiles:
         self._kept: dict[str, KeptBitmap] = {}
 
     def load(self, records: Iterable[BitmapRecord]) -> None:
-        """Take over what the catalog knows, before any image is opened; delete what it does not know."""
-        for record in records:
-            if record.storage == "state" and record.image is not None:
-                file = BitsFile(self._path / f"{record.uuid}.bits")
-                closed = ClosedBitmap(
-                    record.granularity,
-                    record.length,
-                    record.recording,
-                    record.inconsistent,
-                    IN_USE if record.image_mtime_ns is None else record.image_mtime_ns,
-                )
-                self._kept[record.uuid] = KeptBitmap(record.uuid, record.image, record.name, file, None, closed)
-        for path in self._path.iterdir():
-            if path.stem not in self._kept:
+        """Take over what the catalog knows, before any image is opened; put aside what it does not know.
+
+        :raises OSError: the directory cannot be used.
+        """
+        known = [record for record in records if record.storage == "state" and record.image is not None]
+        self._put_aside({record.uuid for record in known})
+        for record in known:
+            assert record.image is not None
+            files = BitFiles(self._path, record.uuid)
+            closed = files.noted() or ClosedBitmap(
+                record.granularity,
+                record.length,
+                record.recording,
+                record.inconsistent,
+                IN_USE if record.image_mtime_ns is None else record.image_mtime_ns,
+            )
+            kept = KeptBitmap(record.uuid, record.image, record.node_name, record.name, files, None, closed)
+            self._kept[record.uuid] = kept
+
+    def _put_aside(self, known: set[str]) -> None:
+        """Take back what was put aside of these bitmaps, and put aside what there is of others."""
+        unknown = self._path / UNKNOWN
+        for path in unknown.iterdir() if unknown.is_dir() else ():
+            if path.stem in known:
+                path.replace(self._path / path.name)
+            elif path.stat().st_mtime < time.time() - UNKNOWN_SECONDS:
                 path.unlink()
+        for path in self._path.iterdir():
+            if path.suffix == NEW:
+                path.unlink()
+            elif path.suffix in SUFFIXES and path.stem not in known:
+                _log.warning("the catalog does not know the bitmap of '%s', which is put aside", path.name)
+                unknown.mkdir(mode=0o700, exist_ok=True)
+                os.utime(path)
+                path.replace(unknown / path.name)
 
     def find(self, bitmap: DirtyBitmap) -> KeptBitmap | None:
         """How `bitmap` is kept, None if it is not."""
@@ -200,18 +167,14 @@ class BitmapFiles:
         """The bitmap `name` of an image."""
         return next((kept for kept in self._kept.values() if kept.image == image and kept.name == name), None)
 
-    def closed_of(self, node: BlockNode, name: str) -> KeptBitmap | None:
-        """The bitmap `name` of the image of `node` that could not be brought back."""
-        image = image_key(node)
-        kept = None if image is None else self.of_image(image, name)
-        return kept if kept is not None and kept.bitmap is None else None
+    def closed(self) -> list[KeptBitmap]:
+        """Those that wait for their image, oldest first."""
+        return [kept for kept in self._kept.values() if kept.bitmap is None]
 
     def forget(self, kept: KeptBitmap) -> None:
         """Delete a bitmap's files."""
         del self._kept[kept.uuid]
-        kept.file.remove()
-        for file in HelperFiles(kept.file.path).left():
-            file.unlink()
+        kept.files.remove()
 
     # The keeper.
 
@@ -237,12 +200,12 @@ class BitmapFiles:
             raise GenericError(
                 f"A bitmap '{name}' of this image is kept that could not be brought back; see query-unrestored"
             )
-        kept = KeptBitmap(str(uuid.uuid4()), image, name, BitsFile(Path()))
-        kept.file = BitsFile(self._path / f"{kept.uuid}.bits", fresh=True)
+        identity = str(uuid.uuid4())
+        kept = KeptBitmap(identity, image, node.node_name, name, BitFiles(self._path, identity))
         try:
-            kept.bitmap = self._bitmap(kept, node.length, granularity, disabled=disabled)
+            kept.bitmap = _in_files(kept, kept.files.new_memory(), node.length, granularity, disabled=disabled)
         except OSError as error:
-            kept.file.remove()
+            kept.files.remove()
             raise GenericError(f"Bitmap '{name}' has no room in the state directory: {os_error_text(error)}") from error
         self._kept[kept.uuid] = kept
         return kept.bitmap
@@ -257,90 +220,124 @@ class BitmapFiles:
         """Bring the bitmaps of an image back."""
         if node.driver.format_name != "raw" or (image := image_key(node)) is None:
             return
-        for kept in [kept for kept in self._kept.values() if kept.image == image and kept.bitmap is None]:
+        for kept in [kept for kept in self.closed() if kept.image == image]:
+            kept.node_name = node.node_name
             try:
                 await self._bring_back(node, kept)
             except (GenericError, OSError) as error:
-                reason = error.desc if isinstance(error, GenericError) else os_error_text(error)
-                self._changes.bitmap_failed(node, kept.name, reason)
+                kept.failure = error.desc if isinstance(error, GenericError) else os_error_text(error)
+                self._changes.bitmap_failed(kept)
 
     async def closing(self, node: BlockNode) -> None:
-        """Note that the bits of an image's bitmaps are complete."""
-        for kept in [kept for kept in self._kept.values() if kept.bitmap is not None]:
+        """Note that the bits of an image's bitmaps are complete; those of which that is not sure are inconsistent."""
+        for kept in list(self._kept.values()):
             bitmap = kept.bitmap
             if bitmap is None or node.bitmaps.find(kept.name) is not bitmap:
                 continue
-            await self._pool.run(sync_file, kept.file.path)
-            kept.closed = ClosedBitmap(
-                bitmap.granularity,
-                bitmap.length,
-                bitmap.recording,
-                bitmap.inconsistent or kept.file.lost,
-                image_mtime_ns(node),
-            )
-            kept.bitmap = None
-            self._changes.bitmap_put_down(kept)
+            kept.closed = _closed_now(node, bitmap, kept.files)
+            try:
+                kept.closed = await self._pool.run(kept.files.close, kept.closed)
+            finally:
+                kept.bitmap = None
+                self._changes.bitmap_put_down(kept)
 
     # After a crash.
 
     def frozen(self) -> frozenset[str]:
         """The bitmaps that a job had frozen when the last run ended, by their ids: they have given up nothing."""
-        return frozenset(uuid for uuid, kept in self._kept.items() if HelperFiles(kept.file.path).was_frozen)
+        return frozenset(uuid for uuid, kept in self._kept.items() if kept.files.was_frozen)
 
-    def settle(self, *, same_boot: bool) -> list[KeptBitmap]:
+    def settle(self, *, same_boot: bool, died_before_ns: int) -> list[KeptBitmap]:
         """The last run did not end in order: make the files true, or say of which bitmaps they are not.
 
+        :param died_before_ns: a time when that run did certainly not write to images any more.
         :returns: the bitmaps that are inconsistent now.
         """
         lost = []
         for kept in self._kept.values():
             closed = kept.closed
-            if closed is None or closed.image_mtime_ns != IN_USE:
+            if closed is None or closed.image_mtime_ns != IN_USE or closed.in_use_until_ns or closed.inconsistent:
                 continue
-            if same_boot and kept.file.path.exists():
-                self._merge_helpers(kept)
-                sync_file(kept.file.path)
+            settled = dataclasses.replace(closed, in_use_until_ns=died_before_ns)
+            if same_boot and _settle(kept.files, settled):
+                kept.closed = settled
             else:
                 kept.closed = dataclasses.replace(closed, inconsistent=True)
                 lost.append(kept)
         return lost
 
-    def _merge_helpers(self, kept: KeptBitmap) -> None:
-        """Add what a successor or twin has recorded."""
-        helpers = HelperFiles(kept.file.path)
-        for file in helpers.left():
-            size = min(kept.file.path.stat().st_size, file.stat().st_size)
-            with open(kept.file.path, "r+b") as bits, open(file, "rb") as more:
-                merged = int.from_bytes(bits.read(size), "little") | int.from_bytes(more.read(size), "little")
-                bits.seek(0)
-                bits.write(merged.to_bytes(size, "little"))
-            file.unlink()
-
-    def _bitmap(self, kept: KeptBitmap, length: int, granularity: int, *, disabled: bool) -> DirtyBitmap:
-        return DirtyBitmap(
-            kept.name,
-            length,
-            granularity,
-            persistent=True,
-            disabled=disabled,
-            allocate=kept.file,
-            helpers=HelperFiles(kept.file.path),
-        )
+    def drop_helpers(self) -> None:
+        """How the last run ended is known for good: give up what tells that bitmaps were `frozen`."""
+        for kept in self._kept.values():
+            kept.files.drop_helpers()
 
     async def _bring_back(self, node: BlockNode, kept: KeptBitmap) -> None:
         closed = kept.closed
-        if closed is None or not kept.file.path.exists():
+        if closed is None:
             raise GenericError("its bits are gone")
         if closed.length != node.length:
             raise GenericError(f"the image has {node.length} bytes now, and had {closed.length}")
-        bitmap = self._bitmap(kept, node.length, closed.granularity, disabled=not closed.recording)
-        bitmap.inconsistent = closed.inconsistent or _changed_without_us(node, closed)
-        if bitmap.inconsistent:
-            bitmap.disable()
+        if closed.inconsistent or not _are_whole(kept.files, closed) or _changed_without_us(node, closed):
+            bitmap = DirtyBitmap(kept.name, node.length, closed.granularity, persistent=True, disabled=True)
+            bitmap.inconsistent = True
+        else:
+            memory = kept.files.memory()
+            bitmap = _in_files(kept, memory, node.length, closed.granularity, disabled=not closed.recording)
+        await self._pool.run(kept.files.open)
         node.bitmaps.add(bitmap)
         kept.bitmap = bitmap
+        kept.failure = None
         self._changes.bitmap_taken_up(kept)
 
+
+def _in_files(
+    kept: KeptBitmap, memory: Allocate, length: int, granularity: int, *, disabled: bool
+) -> DirtyBitmap:
+    """A bitmap with its bits in the files of `kept`.
+
+    :raises OSError: they cannot be mapped.
+    """
+    return DirtyBitmap(
+        kept.name,
+        length,
+        granularity,
+        persistent=True,
+        disabled=disabled,
+        allocate=memory,
+        helpers=kept.files,
+    )
+
+
+def _closed_now(node: BlockNode, bitmap: DirtyBitmap, files: BitFiles) -> ClosedBitmap:
+    """What there is to know of a bitmap whose image is being closed."""
+    is_lost = bitmap.inconsistent or files.lost
+    try:
+        mtime_ns = image_mtime_ns(node)
+    except OSError as error:
+        _log.warning("nobody will know whether the image of '%s' is changed: %s", node.node_name, error)
+        mtime_ns, is_lost = _NO_TIME, True
+    return ClosedBitmap(bitmap.granularity, bitmap.length, bitmap.recording, is_lost, mtime_ns)
+
+
+def _are_whole(files: BitFiles, closed: ClosedBitmap) -> bool:
+    return files.hold(-(-closed.length // closed.granularity))
+
+
+def _settle(files: BitFiles, closed: ClosedBitmap) -> bool:
+    """Make the files of a bitmap true after the daemon has died; False if they are not."""
+    try:
+        if not _are_whole(files, closed):
+            return False
+        files.merge_helpers()
+        files.note(closed)
+    except OSError as error:
+        _log.warning("the bits of a bitmap are lost: %s", error)
+        return False
+    return True
+
+
 def _changed_without_us(node: BlockNode, closed: ClosedBitmap) -> bool:
-    noted = closed.image_mtime_ns
-    return noted not in (IN_USE, _NO_TIME) and noted != image_mtime_ns(node)
+    noted, now = closed.image_mtime_ns, image_mtime_ns(node)
+    if noted == IN_USE:
+        return 0 < closed.in_use_until_ns < now
+    return noted not in (_NO_TIME, now)

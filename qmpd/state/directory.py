@@ -1,7 +1,8 @@
 """The state directory: one daemon at a time uses it, and it has an id that stays the same for ever.
 
 Leans on nothing of qmpd. What lies in it: `lock` (held by the daemon that runs, with its process id), `id`, the catalog
-(unless that is elsewhere), `bitmaps/`, and `unsent.jsonl`, events that could not be stored before the daemon ended.
+(unless that is elsewhere), `bitmaps/`, `unsent.jsonl`, events that could not be stored before the daemon ended, and
+`alive`, which tells by its time of change when a daemon was last alive.
 """
 
 from __future__ import annotations
@@ -53,6 +54,25 @@ class StateDirectory:
     def unsent(self) -> Path:
         """Events that were not stored when the daemon ended."""
         return self.path / "unsent.jsonl"
+
+    def beat(self) -> None:
+        """Note that the daemon is alive.
+
+        :raises OSError: that cannot be noted.
+        """
+        self._alive.touch(mode=0o600)
+
+    @property
+    def last_beat_ns(self) -> int:
+        """When `beat` was called last, in this run or an earlier one; 0 for never."""
+        try:
+            return self._alive.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    @property
+    def _alive(self) -> Path:
+        return self.path / "alive"
 
     def close(self) -> None:
         """Let others use it."""

@@ -159,6 +159,21 @@ class StateRecorder:
             async with self._storing(context, wanted):
                 pass
 
+    async def forget_bitmap(self, context: RequestContext, identity: str) -> None:
+        """Store that a bitmap is no more whose image is not open.
+
+        :raises CatalogUnavailable: it could not be stored.
+        """
+        async with self._lock:
+            await self._settle_doubt(context)
+            before = self._noted()
+            try:
+                async with writer.using(context):
+                    await self._remove_bitmap(context, identity)
+            except BaseException:
+                self._note(before)
+                raise
+
     def later(self) -> None:
         """Store the configuration as it will be when nobody is changing the graph. Plain, cannot fail."""
         if not self._closed and (self._later is None or self._later.done()):

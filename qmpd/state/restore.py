@@ -2,12 +2,13 @@
 
 Each is made by the command that a client would use, with the definition as it was in the end. What cannot be made, such
 as a node whose image is gone, is reported and stays in the catalog for the next start; whatever stands on it fails the
-same way, and nothing of that keeps the daemon from starting. What the command line has made already under the same name
-stands.
+same way. Nothing of that keeps the daemon from starting, only a catalog that does not answer. What the command line has
+made already under the same name stands.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ class Unrestored:
 class Restorer:
     """Makes again what the catalog has.
 
-    :ivar failures: what could not be made.
+    What could not be made is remembered (`left`).
     """
 
     def __init__(self, graph: BlockGraph, exports: ExportManager, events: EventSink, execute: Execute) -> None:
@@ -50,7 +51,7 @@ class Restorer:
         self._exports = exports
         self._events = events
         self._execute = execute
-        self.failures: list[Unrestored] = []
+        self._failures: list[Unrestored] = []
 
     async def restore(self, context: RequestContext) -> None:
         """Make everything.
@@ -75,12 +76,35 @@ class Restorer:
             if self._exports.find(export.export_id) is None:
                 await self._make("export", export.export_id, "block-export-add", export.settings)
 
-    def report(self, kind: str, name: str, reason: str) -> None:
-        """Something could not be made again."""
-        self.failures = [one for one in self.failures if (one.kind, one.name) != (kind, name)]
-        self.failures.append(Unrestored(kind, name, reason))
-        self._events.emit("STATE_RESTORE_FAILED", {"kind": kind, "name": name, "reason": reason})
-        _log.warning("%s '%s' could not be made again: %s", kind, name, reason)
+    def left(self) -> list[Unrestored]:
+        """What could not be made, and was not made by somebody else since."""
+        self._failures = [one for one in self._failures if not self._is_there(one.kind, one.name)]
+        return list(self._failures)
+
+    def forget(self, kind: str, name: str) -> None:
+        """Something is not wanted any more."""
+        self._failures = [one for one in self._failures if (one.kind, one.name) != (kind, name)]
+
+    def tell(self, failure: Unrestored) -> None:
+        """Tell everybody that something could not be made."""
+        self._events.emit("STATE_RESTORE_FAILED", dataclasses.asdict(failure))
+        _log.warning("%s '%s' could not be made again: %s", failure.kind, failure.name, failure.reason)
+
+    def _is_there(self, kind: str, name: str) -> bool:
+        match kind:
+            case "object":
+                return self._graph.objects.find(name) is not None
+            case "node":
+                return self._graph.find(name) is not None
+            case "nbd-server":
+                return self._exports.nbd.running
+            case _:
+                return self._exports.find(name) is not None
+
+    def _report(self, kind: str, name: str, reason: str) -> None:
+        failure = Unrestored(kind, name, reason)
+        self._failures.append(failure)
+        self.tell(failure)
 
     async def _make_node(self, node: VolumeRecord, names: Mapping[str, str]) -> None:
         if self._graph.find(node.node_name) is not None:
@@ -111,6 +135,10 @@ class Restorer:
         try:
             await self._execute(command, arguments)
         except QMPError as error:
-            self.report(kind, name, error.desc)
+            self._report(kind, name, error.desc)
         except OSError as error:
-            self.report(kind, name, os_error_text(error))
+            self._report(kind, name, os_error_text(error))
+        except Exception as error:
+            # A mistake of ours, or a definition that the catalog should not have: the rest can be made all the same.
+            _log.debug("%s '%s' could not be made again", kind, name, exc_info=True)
+            self._report(kind, name, f"{type(error).__name__}: {error}")

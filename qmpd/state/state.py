@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import Collection, Coroutine
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from qmpd import __version__
@@ -31,17 +31,17 @@ from qmpd.catalog.services import ServiceRecord
 from qmpd.errors import GenericError
 from qmpd.state.bitmap_files import BitmapFiles, KeptBitmap
 from qmpd.state.configuration import Observer
-from qmpd.state.directory import StateDirectory
+from qmpd.state.directory import StateDirectory, StateDirectoryError
 from qmpd.state.history import History
 from qmpd.state.job_history import JobHistory
 from qmpd.state.journal import CLOSE_SECONDS, Journal
 from qmpd.state.recorder import SERVER, StateRecorder
-from qmpd.state.restore import Execute, Restorer
+from qmpd.state.restore import Execute, Restorer, Unrestored
 
 if TYPE_CHECKING:
     from qmpd.block.graph import BlockGraph
     from qmpd.block.iopool import IOPool
-    from qmpd.block.node import BlockNode
+    from qmpd.catalog.bitmaps import BitmapRecord
     from qmpd.export.manager import ExportManager
     from qmpd.jobs.manager import JobManager
     from qmpd.monitor.context import RequestContext
@@ -91,6 +91,7 @@ class State:
             self.directory.close()
             raise
         self._graph = graph
+        self._pool = pool
         self._exports = exports
         self._bus = bus
         self._journal = Journal(self.catalog)
@@ -109,21 +110,20 @@ class State:
         """Reach the catalog, find out how the last run ended, and begin to record. No node is open as yet.
 
         :raises GenericError: the catalog cannot be used.
+        :raises StateDirectoryError: the directory cannot be used.
         """
         await self.catalog.open()
         context = self.catalog.context()
         before = await self._last_run(context)
         known = await bitmaps.restorable(context)
         self.recorder.load(known)
-        self._files.load(known)
-        # A merged bitmap does not tell any more that it was frozen.
-        frozen = self._files.frozen()
-        lost = self._settle_crash(before)
+        lost = self._load_files(known, before)
         async with writer.using(context):
             # That this run has begun is not to be known without how the last one ended: a start that fails here
             # leaves the next one to find out the same.
             await self._register(context)
-            await self._settle_last_run(context, lost, len(known), frozen)
+            await self._settle_last_run(context, lost, len(known))
+        self._files.drop_helpers()
         self.history = await self._open_history(context, before)
         self._bus.history = self.history
         self._bus.listen(self._heard)
@@ -132,6 +132,7 @@ class State:
         await self.refresh_limits(context)
         self._spawn(self._journal.run())
         self._spawn(self._beat())
+        self._spawn(self._beat_here())
         self._opened = True
 
     async def restore(self) -> None:
@@ -170,35 +171,30 @@ class State:
         """Find out whether anything is limited."""
         self.recorder.limited = await quotas.is_any_set(context)
 
+    def unrestored(self) -> list[Unrestored]:
+        """What could not be made again and is not there by other means, and bitmaps that wait for their image."""
+        waiting = [Unrestored("bitmap", kept.whole_name, kept.why_closed) for kept in self._files.closed()]
+        return [*self.restorer.left(), *waiting]
+
     async def forget(self, context: RequestContext, kind: str, name: str) -> None:
-        """Give up something that could not be made again.
+        """Give up something that `unrestored` tells of.
 
         :raises GenericError: there is no such thing.
         """
-        restorer = self.restorer
-        if all((one.kind, one.name) != (kind, name) for one in restorer.failures):
-            raise GenericError(f"There is no {kind} '{name}' that could not be made again; see query-unrestored")
-        async with writer.using(context):
-            match kind:
-                case "object":
-                    await objects.remove(context, name)
-                case "node":
-                    await volumes.remove(context, name)
-                case "nbd-server":
-                    await settings.remove(context, SERVER)
-                case "export":
-                    await attachments.remove(context, name)
-                case "bitmap":
-                    await self._forget_bitmap(context, name)
-        restorer.failures = [one for one in restorer.failures if (one.kind, one.name) != (kind, name)]
+        # Nobody may make it, or open its image, before it is forgotten.
+        async with self._graph.exclusive():
+            if all((one.kind, one.name) != (kind, name) for one in self.unrestored()):
+                raise GenericError(f"There is no {kind} '{name}' that could not be made again; see query-unrestored")
+            if kind == "bitmap":
+                await self._forget_bitmap(context, name)
+            else:
+                await _forget(context, kind, name)
+                self.restorer.forget(kind, name)
 
     async def _forget_bitmap(self, context: RequestContext, name: str) -> None:
-        node_name, _, bitmap_name = name.partition("/")
-        node = self._graph.lookup(node_name)
-        kept = self._files.closed_of(node, bitmap_name)
-        if kept is not None:
-            await bitmaps.remove(context, kept.uuid)
-            self._files.forget(kept)
+        kept = next(kept for kept in self._files.closed() if kept.whole_name == name)
+        await self.recorder.forget_bitmap(context, kept.uuid)
+        self._files.forget(kept)
 
     # For `BitmapFiles`.
 
@@ -210,9 +206,9 @@ class State:
         """The image has been closed."""
         self.recorder.bitmap_put_down(kept)
 
-    def bitmap_failed(self, node: BlockNode, name: str, reason: str) -> None:
+    def bitmap_failed(self, kept: KeptBitmap) -> None:
         """A bitmap could not be brought back."""
-        self.restorer.report("bitmap", f"{node.node_name}/{name}", reason)
+        self.restorer.tell(Unrestored("bitmap", kept.whole_name, kept.why_closed))
 
     # Beginning.
 
@@ -235,19 +231,27 @@ class State:
             version=__version__,
         )
 
-    def _settle_crash(self, before: ServiceRecord | None) -> list[KeptBitmap]:
-        """If the last run did not end in order, find out which bitmaps do not tell the truth any more."""
-        if before is None or before.clean:
-            return []
-        return self._files.settle(same_boot=before.boot_id == self.directory.boot_id)
+    def _load_files(self, known: list[BitmapRecord], before: ServiceRecord | None) -> list[KeptBitmap]:
+        """Take over the files of bitmaps; which of them do not tell the truth any more.
 
-    async def _settle_last_run(
-        self, context: RequestContext, lost: list[KeptBitmap], persistent: int, frozen: Collection[str]
-    ) -> None:
+        :raises StateDirectoryError: they cannot be used.
+        """
+        try:
+            self._files.load(known)
+            if before is None or before.clean:
+                return []
+            last_beat_ns = max(self.directory.last_beat_ns, before.heartbeat_us * 1000)
+            return self._files.settle(
+                same_boot=before.boot_id == self.directory.boot_id,
+                died_before_ns=last_beat_ns + int(2 * HEARTBEAT_SECONDS * 1e9),
+            )
+        except OSError as error:
+            raise StateDirectoryError(f"the bitmaps in {str(self.directory.path)!r} cannot be used: {error}") from error
+
+    async def _settle_last_run(self, context: RequestContext, lost: list[KeptBitmap], persistent: int) -> None:
         """What was under way when the last run ended is not any more; so many bitmaps are there.
 
         :param lost: bitmaps that do not tell the truth any more.
-        :param frozen: those bitmaps that a job had frozen, by their ids.
         """
         async with writer.using(context):
             for kept in lost:
@@ -255,7 +259,7 @@ class State:
             for mark in (self._journal.mark, self.recorder.mark):
                 await mark.leave(context)
             copied = await jobs.lose_running(context, _DIED)
-            await backups.lose_running(context, _DIED, frozen=frozen, copied=copied)
+            await backups.lose_running(context, _DIED, frozen=self._files.frozen(), copied=copied)
             for job_row, amount in copied.items():
                 await quotas.set_charge(context, job_row, amount)
             for group in await groups.unsettled(context):
@@ -308,6 +312,32 @@ class State:
                 await self.refresh_limits(context)
             except CatalogUnavailable as error:
                 _log.debug("no heartbeat: %s", error.desc)
+
+    async def _beat_here(self) -> None:
+        """Note in the directory that the daemon is alive: there the database cannot keep it waiting."""
+        while True:
+            try:
+                await self._pool.run(self.directory.beat)
+            except RuntimeError:
+                # The threads have ended, and images were closed before.
+                return
+            except OSError as error:
+                _log.debug("no heartbeat: %s", error)
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+
+
+@writer
+async def _forget(context: RequestContext, kind: str, name: str) -> None:
+    """Let the next start not try to make something again."""
+    match kind:
+        case "object":
+            await objects.remove(context, name)
+        case "node":
+            await volumes.remove(context, name)
+        case "nbd-server":
+            await settings.remove(context, SERVER)
+        case "export":
+            await attachments.remove(context, name)
 
 
 def _tell_if_failed(task: asyncio.Task[None]) -> None:

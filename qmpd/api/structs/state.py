@@ -23,7 +23,7 @@ __all__ = [
 
 
 class StateItem(Model):
-    """Something that could not be made again."""
+    """Something that could not be made again, or a bitmap that waits for its image."""
 
     kind: StateItemKind
     """what it is"""
@@ -32,7 +32,7 @@ class StateItem(Model):
     """its id or name; that of a bitmap follows its node's name and a slash"""
 
     reason: str
-    """why it could not"""
+    """why it is not there"""
 
 
 class QObjStateRestoreFailedArg(Model):
