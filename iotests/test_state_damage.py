@@ -150,6 +150,18 @@ class TestImages:
             disk.write(0, b"x")
         assert is_inconsistent(place.start()) == changed
 
+    def test_two_nodes(self, place: Place, disk: Disk) -> None:
+        """No bitmap sees what is written to another node of its image, so nothing is."""
+        server = start_with_bitmap(place, disk)
+        file = {"driver": "file", "filename": str(disk.path)}
+        assert "bits" in server.qmp.refused("blockdev-add", driver="raw", node_name="other", file=file)
+        server.qmp.command("blockdev-add", driver="raw", node_name="other", file=file, read_only=True)
+        server.qmp.command("block-dirty-bitmap-remove", node="disk", name="bits")
+        server.qmp.command("blockdev-del", node_name="other")
+        server.qmp.command("blockdev-add", driver="raw", node_name="other", file=file)
+        bitmap = {"node": "disk", "name": "bits", "persistent": True}
+        assert "other" in server.qmp.refused("block-dirty-bitmap-add", bitmap)
+
 
 class TestUnsent:
     """Events that could not be stored before the end."""

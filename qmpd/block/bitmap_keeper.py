@@ -21,6 +21,12 @@ class BitmapKeeper(Protocol):
         :raises GenericError: they cannot.
         """
 
+    def admit(self, node: BlockNode) -> None:
+        """Pass if `node`, which is being opened, keeps no bitmap from being true.
+
+        :raises GenericError: it would.
+        """
+
     async def make(self, node: BlockNode, name: str, granularity: int, *, disabled: bool) -> DirtyBitmap:
         """A new persistent bitmap for `node`, not yet added to it.
 

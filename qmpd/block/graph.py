@@ -425,9 +425,11 @@ class BlockGraph:
         opener = NodeOpener(self, node)
         try:
             await driver.open(options, opener)
-            if node.length > MAX_LENGTH:
+            try:
+                self._admit(node)
+            except GenericError:
                 await driver.close()
-                raise GenericError(f"The disk has {node.length} bytes; {MAX_LENGTH} is the most that a disk may have")
+                raise
         except BaseException:
             self._drop_children(node)
             raise
@@ -443,6 +445,12 @@ class BlockGraph:
                 await self._close_node(node)
                 raise
         return node
+
+    def _admit(self, node: BlockNode) -> None:
+        if node.length > MAX_LENGTH:
+            raise GenericError(f"The disk has {node.length} bytes; {MAX_LENGTH} is the most that a disk may have")
+        if self.bitmap_keeper is not None:
+            self.bitmap_keeper.admit(node)
 
     def _add(self, node: BlockNode, opened_after_file: int) -> None:
         """Add a node to the list: behind what its `file` brought with it, before its other children, as QEMU does."""

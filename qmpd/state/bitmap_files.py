@@ -178,15 +178,37 @@ class BitmapFiles:
 
     # The keeper.
 
+    def admit(self, node: BlockNode) -> None:
+        """Pass if nothing that is written to `node` escapes a bitmap of another node.
+
+        :raises GenericError: something would.
+        """
+        if node.read_only:
+            return
+        image = image_key(node)
+        for kept in self._kept.values():
+            if kept.image == image and kept.bitmap is not None and not kept.bitmap.inconsistent:
+                raise GenericError(
+                    f"Node '{kept.node_name}' has the same image and the persistent bitmap '{kept.name}', which would "
+                    "not know what is written here; open it with read-only=true, or use that node"
+                )
+
     def check(self, node: BlockNode) -> None:
         """Pass if bitmaps of `node` can be kept.
 
-        :raises GenericError: it is not plainly in a host file.
+        :raises GenericError: it is not plainly in a host file, or another node writes to its image as well.
         """
-        if image_key(node) is None:
+        image = image_key(node)
+        if image is None:
             raise GenericError(
                 f"Node '{node.node_name}' cannot have persistent bitmaps: it is not a part of one file on this host"
             )
+        for other in node.graph.nodes.values():
+            if other is not node and not other.read_only and image_key(other) == image:
+                raise GenericError(
+                    f"Node '{node.node_name}' cannot have persistent bitmaps: they would not know what is written to "
+                    f"node '{other.node_name}', which has the same image"
+                )
 
     async def make(self, node: BlockNode, name: str, granularity: int, *, disabled: bool) -> DirtyBitmap:
         """A new bitmap with its file.
