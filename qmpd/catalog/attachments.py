@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ForeignKey, Index, select, text, update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from qmpd.catalog.base import NEVER_AGAIN, PAGE, Base, as_record, now_us, own, page
+from qmpd.catalog.base import NEVER_AGAIN, Base, as_record, now_us, own
 from qmpd.catalog.facade import reader, session, writer
 
 if TYPE_CHECKING:
@@ -73,17 +73,6 @@ class AttachmentRecord:
     deleted_us: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class ClientRecord:
-    """One connection to an export."""
-
-    id: int
-    attachment_id: int
-    address: str
-    connected_us: int
-    disconnected_us: int | None
-
-
 @writer
 async def put(
     ctx: RequestContext,
@@ -135,27 +124,6 @@ async def restorable(ctx: RequestContext) -> list[AttachmentRecord]:
     return [as_record(AttachmentRecord, row) for row in rows]
 
 
-@reader
-async def listed(
-    ctx: RequestContext,
-    *,
-    service_id: str | None = None,
-    node_name: str | None = None,
-    deleted: bool | None = False,
-    after: int | None = None,
-    limit: int = PAGE,
-) -> list[AttachmentRecord]:
-    """Exports, newest first; the parameters are those of `volumes.listed`."""
-    query = select(Attachment)
-    if service_id is not None:
-        query = query.where(Attachment.service_id == service_id)
-    if node_name is not None:
-        query = query.where(Attachment.node_name == node_name)
-    if deleted is not None:
-        query = query.where(Attachment.deleted_us.is_not(None) if deleted else Attachment.deleted_us.is_(None))
-    return await page(ctx, AttachmentRecord, query, Attachment.id, after=after, limit=limit)
-
-
 @writer
 async def connected(ctx: RequestContext, export_id: str, address: str) -> int | None:
     """Note a client of an export; answers with the connection's number.
@@ -186,15 +154,6 @@ async def all_disconnected(ctx: RequestContext) -> None:
         AttachmentClient.attachment_id.in_(ours), AttachmentClient.disconnected_us.is_(None)
     )
     await session(ctx).execute(query.values(disconnected_us=now_us()))
-
-
-@reader
-async def clients(
-    ctx: RequestContext, attachment_id: int, *, after: int | None = None, limit: int = PAGE
-) -> list[ClientRecord]:
-    """The connections to an export, newest first."""
-    query = select(AttachmentClient).where(AttachmentClient.attachment_id == attachment_id)
-    return await page(ctx, ClientRecord, query, AttachmentClient.id, after=after, limit=limit)
 
 
 async def _there(ctx: RequestContext, export_id: str) -> Attachment | None:

@@ -12,7 +12,7 @@ from sqlalchemy import ForeignKey, Index, select, text
 from sqlalchemy import update as sqlalchemy_update
 from sqlalchemy.orm import Mapped, mapped_column
 
-from qmpd.catalog.base import NEVER_AGAIN, PAGE, Base, as_record, now_us, own, page
+from qmpd.catalog.base import NEVER_AGAIN, Base, as_record, now_us, own
 from qmpd.catalog.errors import NotFound
 from qmpd.catalog.facade import reader, session, writer
 
@@ -177,15 +177,6 @@ async def forget_transient(ctx: RequestContext) -> None:
 
 
 @reader.primary
-async def get(ctx: RequestContext, uuid: str) -> BitmapRecord:
-    """One bitmap, there or not.
-
-    :raises NotFound: there is no such bitmap.
-    """
-    return as_record(BitmapRecord, await _needed(ctx, uuid))
-
-
-@reader.primary
 async def restorable(ctx: RequestContext) -> list[BitmapRecord]:
     """This daemon's persistent bitmaps that are there, oldest first."""
     query = select(Bitmap).where(
@@ -213,31 +204,6 @@ async def resume_chain(ctx: RequestContext, uuid: str, backup_id: int) -> None:
     row = await find(ctx, uuid)
     if row is not None:
         row.last_backup_id = backup_id
-
-
-@reader
-async def listed(
-    ctx: RequestContext,
-    *,
-    service_id: str | None = None,
-    node_name: str | None = None,
-    removed: bool | None = False,
-    after: int | None = None,
-    limit: int = PAGE,
-) -> list[BitmapRecord]:
-    """Bitmaps, newest first.
-
-    :param service_id: of this daemon (default: of all daemons of the database).
-    :param removed: those that were removed, those that were not, or with None both.
-    """
-    query = select(Bitmap)
-    if service_id is not None:
-        query = query.where(Bitmap.service_id == service_id)
-    if node_name is not None:
-        query = query.where(Bitmap.node_name == node_name)
-    if removed is not None:
-        query = query.where(Bitmap.removed_us.is_not(None) if removed else Bitmap.removed_us.is_(None))
-    return await page(ctx, BitmapRecord, query, Bitmap.id, after=after, limit=limit)
 
 
 async def find(ctx: RequestContext, uuid: str) -> Bitmap | None:

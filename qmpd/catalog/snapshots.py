@@ -1,16 +1,14 @@
-"""Snapshots of disks, inside their images or as overlays, and metadata of each. What is deleted stays as history."""
+"""Snapshots of disks, inside their images or as overlays. What is deleted stays as history."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ForeignKey, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from qmpd.catalog.base import NEVER_AGAIN, PAGE, Base, get_metadata, now_us, own, page, put_metadata
-from qmpd.catalog.facade import reader, session, writer
+from qmpd.catalog.base import NEVER_AGAIN, Base, now_us, own
+from qmpd.catalog.facade import session, writer
 
 if TYPE_CHECKING:
     from qmpd.monitor.context import RequestContext
@@ -33,33 +31,13 @@ class Snapshot(Base):
 
 
 class SnapshotMetadata(Base):
-    """A text under a key of a snapshot."""
+    """A text under a key of a snapshot; none is written as yet."""
 
     __tablename__ = "snapshot_metadata"
 
     snapshot_id: Mapped[int] = mapped_column(ForeignKey("snapshots.id", ondelete="CASCADE"), primary_key=True)
     key: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[str]
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotRecord:
-    """One snapshot.
-
-    :ivar kind: "internal" or "external".
-    :ivar node_name: the disk.
-    :ivar name: of an internal one.
-    :ivar overlay: of an external one, the node that takes the writes since.
-    """
-
-    id: int
-    service_id: str
-    kind: str
-    node_name: str
-    name: str | None
-    overlay: str | None
-    created_us: int
-    deleted_us: int | None
 
 
 @writer
@@ -89,36 +67,3 @@ async def remove(ctx: RequestContext, node_name: str, name: str) -> bool:
     for row in rows:
         row.deleted_us = now_us()
     return bool(rows)
-
-
-@reader
-async def listed(
-    ctx: RequestContext,
-    *,
-    service_id: str | None = None,
-    node_name: str | None = None,
-    after: int | None = None,
-    limit: int = PAGE,
-) -> list[SnapshotRecord]:
-    """Snapshots that are there, newest first.
-
-    :param service_id: of this daemon (default: of all daemons of the database).
-    """
-    query = select(Snapshot).where(Snapshot.deleted_us.is_(None))
-    if service_id is not None:
-        query = query.where(Snapshot.service_id == service_id)
-    if node_name is not None:
-        query = query.where(Snapshot.node_name == node_name)
-    return await page(ctx, SnapshotRecord, query, Snapshot.id, after=after, limit=limit)
-
-
-@writer
-async def put_snapshot_metadata(ctx: RequestContext, snapshot_id: int, values: Mapping[str, str]) -> None:
-    """Set metadata of a snapshot."""
-    await put_metadata(ctx, SnapshotMetadata, SnapshotMetadata.snapshot_id, snapshot_id, values)
-
-
-@reader
-async def snapshot_metadata(ctx: RequestContext, snapshot_ids: list[int]) -> dict[int, dict[str, str]]:
-    """Metadata of snapshots by number; those without have no entry."""
-    return await get_metadata(ctx, SnapshotMetadata, SnapshotMetadata.snapshot_id, snapshot_ids)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+from sqlalchemy import select
 
 from qmpd.catalog import (
     attachments,
@@ -22,12 +23,15 @@ from qmpd.catalog import (
     snapshots,
     volumes,
 )
-from qmpd.catalog.base import now_us
+from qmpd.catalog.attachments import Attachment, AttachmentClient
+from qmpd.catalog.base import Base, now_us
+from qmpd.catalog.bitmaps import Bitmap
 from qmpd.catalog.catalog import Catalog
 from qmpd.catalog.errors import ConstraintViolated, NotFound
 from qmpd.catalog.events import EventRecord
-from qmpd.catalog.facade import writer
+from qmpd.catalog.facade import reader, writer
 from qmpd.catalog.retention import Pruned
+from qmpd.catalog.snapshots import Snapshot
 from qmpd.errors import GenericError
 from qmpd.monitor.context import RequestContext
 from qmpd.state import job_history
@@ -35,6 +39,15 @@ from qmpd.state.journal import Journal
 from tests.catalog.conftest import OpenCatalog, register
 
 FUTURE = 1 << 60
+
+Row = TypeVar("Row", bound=Base)
+
+
+async def rows(catalog: Catalog, table: type[Row], **values: object) -> list[Row]:
+    """The rows of a table with certain values, newest first."""
+    async with reader.primary.using(catalog.context()) as db:
+        query = select(table).filter_by(**values).order_by(table.__table__.c.id.desc())
+        return list(await db.scalars(query))
 
 
 async def add_bitmap(catalog: Catalog, uuid: str, **options: Any) -> None:
@@ -182,16 +195,15 @@ async def test_attachments_and_their_clients(catalog: Catalog) -> None:
     second = await attachments.connected(ctx, "e0", "unix:2")
     assert first is not None
     await attachments.disconnected(ctx, first)
-    assert [(c.id, c.disconnected_us is None) for c in await attachments.clients(ctx, number)] == [
+    assert [(c.id, c.disconnected_us is None) for c in await rows(catalog, AttachmentClient, attachment_id=number)] == [
         (second, True), (first, False)
     ]
-    assert [c.id for c in await attachments.clients(ctx, number, after=second)] == [first]
     await attachments.all_disconnected(ctx)
-    assert all(c.disconnected_us is not None for c in await attachments.clients(ctx, number))
+    assert all(c.disconnected_us is not None for c in await rows(catalog, AttachmentClient, attachment_id=number))
     assert [a.export_id for a in await attachments.restorable(ctx)] == ["e0"]
     assert await attachments.remove(ctx, "e0") and not await attachments.remove(ctx, "e0")
     assert await attachments.restorable(ctx) == []
-    assert [a.export_id for a in await attachments.listed(ctx, deleted=True)] == ["e0"]
+    assert [a.export_id for a in await rows(catalog, Attachment)] == ["e0"]
     assert await attachments.connected(ctx, "e0", "unix:3") is None
 
 
@@ -199,11 +211,9 @@ async def test_snapshots(catalog: Catalog) -> None:
     ctx = catalog.context()
     inner = await snapshots.add(ctx, "internal", "d", name="s0")
     outer = await snapshots.add(ctx, "external", "d", overlay="top")
-    await snapshots.put_snapshot_metadata(ctx, inner, {"why": "upgrade"})
-    assert await snapshots.snapshot_metadata(ctx, [inner, outer]) == {inner: {"why": "upgrade"}}
-    assert [s.id for s in await snapshots.listed(ctx, node_name="d")] == [outer, inner]
+    assert [s.id for s in await rows(catalog, Snapshot, node_name="d")] == [outer, inner]
     assert await snapshots.remove(ctx, "d", "s0") and not await snapshots.remove(ctx, "d", "s0")
-    assert [s.overlay for s in await snapshots.listed(ctx, service_id="one")] == ["top"]
+    assert [s.overlay for s in await rows(catalog, Snapshot, deleted_us=None)] == ["top"]
 
 
 async def test_bitmaps(catalog: Catalog) -> None:
@@ -211,13 +221,13 @@ async def test_bitmaps(catalog: Catalog) -> None:
     await add_bitmap(catalog, "u0", persistent=True, storage="state", bits_file="u0.bits")
     await add_bitmap(catalog, "u1")
     await bitmaps.update(ctx, "u0", recording=False, image_mtime_ns=5, inconsistent=True)
-    mine = await bitmaps.get(ctx, "u0")
+    (mine,) = await rows(catalog, Bitmap, uuid="u0")
     assert (mine.recording, mine.image_mtime_ns, mine.inconsistent, mine.bits_file) == (False, 5, True, "u0.bits")
     assert [b.uuid for b in await bitmaps.restorable(ctx)] == ["u0"]
-    assert [b.uuid for b in await bitmaps.listed(ctx, node_name="disk")] == ["u1", "u0"]
+    assert [b.uuid for b in await rows(catalog, Bitmap, node_name="disk")] == ["u1", "u0"]
     assert await bitmaps.remove(ctx, "u0") and not await bitmaps.remove(ctx, "u0")
     assert await bitmaps.restorable(ctx) == []
-    assert [b.uuid for b in await bitmaps.listed(ctx, removed=True)] == ["u0"]
+    assert [b.uuid for b in await rows(catalog, Bitmap) if b.removed_us is not None] == ["u0"]
     with pytest.raises(NotFound, match="'u9'"):
         await bitmaps.update(ctx, "u9", recording=True)
 
@@ -263,8 +273,8 @@ async def test_what_ran_when_the_daemon_died_is_lost(catalog: Catalog) -> None:
     assert [job.offset for job in await jobs.listed(ctx, outcome="completed")] == [0]
     assert [backup.copied for backup in await backups.listed(ctx, outcome="lost")] == [7, 7]
     # One that may have given up what was copied tells nothing any more of the last completed backup.
-    assert (await bitmaps.get(ctx, "frozen")).last_backup_id is not None
-    assert (await bitmaps.get(ctx, "other")).last_backup_id is None
+    assert (await rows(catalog, Bitmap, uuid="frozen"))[0].last_backup_id is not None
+    assert (await rows(catalog, Bitmap, uuid="other"))[0].last_backup_id is None
 
 
 async def test_pages(catalog: Catalog) -> None:
@@ -293,7 +303,7 @@ async def test_a_chain_of_backups(catalog: Catalog) -> None:
     third = await backed_up(catalog, "incremental", "u0")
     assert [b.id for b in await backups.chain(ctx, third)] == [anew, third]
     assert {b.chain_id for b in await backups.listed(ctx)} == {full, other, anew}
-    assert (await bitmaps.get(ctx, "u0")).last_backup_id == third
+    assert (await rows(catalog, Bitmap, uuid="u0"))[0].last_backup_id == third
     await backups.put_backup_metadata(ctx, full, {"host": "db1"})
     assert await backups.backup_metadata(ctx, [full, first]) == {full: {"host": "db1"}}
     with pytest.raises(NotFound):
@@ -365,11 +375,11 @@ async def test_retention_of_what_is_no_more(catalog: Catalog, monkeypatch: pytes
     left = await volumes.listed(ctx, deleted=None)
     assert [volume.node_name for volume in left] == ["there", "backed-up"]
     assert set(await volumes.volume_metadata(ctx, list(range(9)))) == {volume.id for volume in left}
-    assert [bitmap.uuid for bitmap in await bitmaps.listed(ctx, removed=None)] == ["there", "backed-up"]
-    assert [one.export_id for one in await attachments.listed(ctx, deleted=None)] == ["used"]
-    assert await attachments.clients(ctx, gone) == []
-    assert [client.id for client in await attachments.clients(ctx, used)] == [still]
-    assert [snapshot.name for snapshot in await snapshots.listed(ctx)] == ["there"]
+    assert [bitmap.uuid for bitmap in await rows(catalog, Bitmap)] == ["there", "backed-up"]
+    assert [one.export_id for one in await rows(catalog, Attachment)] == ["used"]
+    assert await rows(catalog, AttachmentClient, attachment_id=gone) == []
+    assert [client.id for client in await rows(catalog, AttachmentClient, attachment_id=used)] == [still]
+    assert [snapshot.name for snapshot in await rows(catalog, Snapshot)] == ["there"]
 
 
 async def test_clients_that_wait_to_be_stored_are_bounded(
@@ -386,11 +396,11 @@ async def test_clients_that_wait_to_be_stored_are_bounded(
         history.disconnected(history.connected(name, "unix:1"))
     storing = asyncio.ensure_future(journal.run())
     assert await journal.flush(60)
-    assert len(await attachments.clients(ctx, number)) == 2
+    assert len(await rows(catalog, AttachmentClient, attachment_id=number)) == 2
     history.disconnected(history.connected("e", "unix:1"))
     assert await journal.flush(60)
     storing.cancel()
-    found = await attachments.clients(ctx, number)
+    found = await rows(catalog, AttachmentClient, attachment_id=number)
     assert len(found) == 3 and all(client.disconnected_us is not None for client in found)
 
 
@@ -429,10 +439,10 @@ async def everything(catalog: Catalog) -> list[Any]:
     ctx = catalog.context()
     return [
         await volumes.listed(ctx),
-        await attachments.listed(ctx),
+        await rows(catalog, Attachment),
         await groups.listed(ctx),
         await jobs.listed(ctx),
-        await bitmaps.listed(ctx),
+        await rows(catalog, Bitmap),
         await backups.listed(ctx),
     ]
 
