@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qmpd.block.drivers.nbd import link
 from qmpd.block.drivers.nbd.handshake import Refused, ServerExport, handshake
+from qmpd.block.drivers.nbd.link import Link
 from qmpd.block.drivers.nbd.replies import Exchange, ReplyDecoder
 from qmpd.block.extents import ExtentKind
 from qmpd.block.iopool import IOFuture
@@ -510,6 +512,62 @@ async def test_silent_server(bench: Bench) -> None:
     with pytest.raises(GenericError, match="takes too long"):
         await bench.add(**options, **{"node-name": "n"})
     silent.close()
+
+
+async def test_the_end_does_not_wait_for_a_silent_server(bench: Bench) -> None:
+    greeted = asyncio.Event()
+
+    async def be_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        greeted.set()
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_unix_server(be_silent, bench.path / "s")
+    opening = asyncio.create_task(
+        bench.add(**{"driver": "nbd", "node-name": "n", "server": {"type": "unix", "path": str(bench.path / "s")}})
+    )
+    await greeted.wait()
+    bench.graph.hurry()
+    async with asyncio.timeout(30):  # a handshake may take a minute
+        with pytest.raises(GenericError, match="takes too long"):
+            await opening
+    silent.close()
+
+
+class Dropping(Mock):
+    """Accepts connections, and hangs up when something is asked."""
+
+    drop = True
+
+    def _reply(self, command: int, cookie: int, offset: int, length: int, payload: bytes) -> bytes:
+        if self.drop:
+            raise ConnectionError
+        return super()._reply(command, cookie, offset, length, payload)
+
+
+async def test_connections_that_are_lost_at_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are made less and less often, and told of no more, until something has been answered."""
+    pauses: list[float] = []
+
+    async def pause(self: Link, seconds: float) -> bool:
+        pauses.append(seconds)
+        mock.drop = len(pauses) % 6 != 0
+        return len(pauses) < 20
+
+    monkeypatch.setattr(Link, "_pause", pause)
+    mock = Dropping(bench.path / "s", Disk(LENGTH))
+    await mock.start()
+    node = await add(bench, mock, **{"reconnect-delay": 600})
+    for _ in range(2):
+        mock.drop = True
+        await read(node, 0, 512)
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2] * 2
+    told = [record.levelname for record in caplog.records if record.name == link.__name__]
+    assert told.count("WARNING") == 6
+    await bench.graph.close_all()
+    await mock.stop()
 
 
 async def _random_requests(node: Any, generator: random.Random) -> int:

@@ -71,6 +71,7 @@ class Connection:
     :param sock: owned by the connection from here on.
     :param lost: called once, when it is lost by itself (not by `close`); the exchanges that were under way have been
         ended by then. Its argument says why, and whether the server has broken the protocol.
+    :ivar answered: whether any request has had its reply; known when the connection has ended.
     """
 
     def __init__(self, sock: socket.socket, export: ServerExport, lost: Callable[[str, bool], None]) -> None:
@@ -84,6 +85,7 @@ class Connection:
         self._flush_due = False
         self._writing = False
         self._open = True
+        self.answered = False
         self.export = export
         self._loop.add_reader(self._fd, self._readable)
 
@@ -174,6 +176,7 @@ class Connection:
         self._socket.close()
         self._unsent.clear()
         exchanges, self._decoder.exchanges = self._decoder.exchanges, {}
+        self.answered = self._cookie > len(exchanges)
         for exchange in exchanges.values():
             if not exchange.done.done():
                 exchange.done.set_exception(ConnectionLost())

@@ -2,7 +2,8 @@
 
 When a connection is lost, requests wait for the next one for as long as the client has asked for (`reconnect-delay`),
 and are sent again then; after that time they fail at once, until there is a connection. Attempts go on all the while,
-less and less often. A server that breaks the protocol is not asked again, as in QEMU.
+less and less often, also where connections come about and are lost again before they are of any use. A server that breaks the
+protocol is not asked again, as in QEMU.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ _log = logging.getLogger(__name__)
 _HANDSHAKE_SECONDS = 60.0
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 16.0
+_LOSSES_TOLD = 2
+"""Of connections that are lost one after the other, with nothing answered in between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,9 @@ class Link:
         self._first: ServerExport
         self._tasks: set[asyncio.Task[None]] = set()
         self._back: asyncio.Future[bool] | None = None
+        self._losses = 0
+        self._next_pause = _FIRST_PAUSE
+        self._connected_at = 0.0
 
     async def open(self) -> ServerExport:
         """Get the first connection.
@@ -80,6 +86,7 @@ class Link:
                 if left <= pause or not await self._pause(pause):
                     raise
             else:
+                self._connected_at = loop.time()
                 self._first = self.connection.export
                 return self._first
             left -= pause
@@ -117,8 +124,7 @@ class Link:
     async def _connect(self, seconds: float) -> Connection:
         goal = self._goal
         try:
-            async with asyncio.timeout(min(seconds, _HANDSHAKE_SECONDS)):
-                sock, export = await self._negotiate()
+            sock, export = await self._negotiate_in_time(min(seconds, _HANDSHAKE_SECONDS))
         except TimeoutError as error:
             raise GenericError(f"{goal} takes too long to answer") from error
         except (OSError, ValueError, OverflowError) as error:
@@ -129,6 +135,27 @@ class Link:
         except (ProtocolError, Refused) as error:
             raise GenericError(f"{goal} is of no use: {error}") from error
         return Connection(sock, export, self._lost)
+
+    async def _negotiate_in_time(self, seconds: float) -> tuple[socket.socket, ServerExport]:
+        """Get a connection; when the daemon is to end there is no time for that.
+
+        :raises TimeoutError: it takes longer.
+        """
+        loop = asyncio.get_running_loop()
+
+        def end(_: asyncio.Future[None]) -> None:
+            if waiting:
+                limit.reschedule(loop.time())
+
+        waiting = True
+        async with asyncio.timeout(None) as limit:
+            over = asyncio.ensure_future(self._delay(seconds))
+            over.add_done_callback(end)
+            try:
+                return await self._negotiate()
+            finally:
+                waiting = False
+                over.cancel()
 
     async def _negotiate(self) -> tuple[socket.socket, ServerExport]:
         goal = self._goal
@@ -145,8 +172,14 @@ class Link:
     # Losing it.
 
     def _lost(self, reason: str, broken: bool) -> None:
-        self.connection = None
-        _log.warning("the connection to %s is lost: %s", self._goal, reason)
+        connection, self.connection = self.connection, None
+        held = asyncio.get_running_loop().time() - self._connected_at
+        if held >= _LONGEST_PAUSE or (connection is not None and connection.answered):
+            self._losses, self._next_pause = 0, _FIRST_PAUSE
+        self._losses += 1
+        again = "" if self._losses == 1 else " again (the next ones are not told before there is an answer)"
+        level = logging.WARNING if self._losses <= _LOSSES_TOLD else logging.DEBUG
+        _log.log(level, "the connection to %s is lost%s: %s", self._goal, again, reason)
         if broken or isinstance(self._goal.address, FdAddress):
             return
         if self._goal.reconnect_delay:
@@ -172,7 +205,8 @@ class Link:
             back.set_result(connected)
 
     async def _reconnect(self) -> None:
-        pause = _FIRST_PAUSE
+        if self._losses > 1 and not await self._pause_longer():
+            return
         while True:
             try:
                 connection = await self._connect(_HANDSHAKE_SECONDS)
@@ -180,13 +214,20 @@ class Link:
             except GenericError as error:
                 _log.info("no new connection yet: %s", error.desc)
             else:
-                _log.warning("there is a new connection to %s", self._goal)
+                level = logging.WARNING if self._losses < _LOSSES_TOLD else logging.DEBUG
+                _log.log(level, "there is a new connection to %s", self._goal)
                 self.connection = connection
+                self._connected_at = asyncio.get_running_loop().time()
                 self._end_waiting(True)
                 return
-            if not await self._pause(pause):
+            if not await self._pause_longer():
                 return
-            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _pause_longer(self) -> bool:
+        """`_pause`, each time twice as long as the last."""
+        pause = self._next_pause
+        self._next_pause = min(2 * pause, _LONGEST_PAUSE)
+        return await self._pause(pause)
 
     def _check_same(self, connection: Connection) -> None:
         """Pass if requests made for the export as it was fit what it is now.
