@@ -63,8 +63,10 @@ class StdioChardev(_Stream):
         self._reader = self._writer = None
         if self._transport is not None:
             self._transport.abort()
-        for fd in self._blocking:
-            os.set_blocking(fd, True)
+        blocking, self._blocking = self._blocking, []
+        for fd in blocking:
+            with contextlib.suppress(OSError):  # somebody else has closed it
+                os.set_blocking(fd, True)
 
 
 class FileChardev(_Stream):

@@ -79,12 +79,13 @@ class ChardevCommands:
         return _told(await self._chardevs.change(chardev_spec(args.id, args.backend)))
 
     @command("chardev-remove")
-    def remove(self, ctx: RequestContext, args: QObjChardevRemoveArg) -> None:
-        """Remove a device.
+    async def remove(self, ctx: RequestContext, args: QObjChardevRemoveArg) -> None:
+        """Remove a device, also one that is not open yet.
 
         :raises GenericError: there is none, or it is in use.
         """
-        self._chardevs.remove(args.id)
+        if not await self._chardevs.give_up(args.id) or self._chardevs.has(args.id):
+            self._chardevs.remove(args.id)
 
     @command("chardev-send-break")
     def send_break(self, ctx: RequestContext, args: QObjChardevSendBreakArg) -> None:

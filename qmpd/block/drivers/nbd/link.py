@@ -2,8 +2,8 @@
 
 When a connection is lost, requests wait for the next one for as long as the client has asked for (`reconnect-delay`),
 and are sent again then; after that time they fail at once, until there is a connection. Attempts go on all the while,
-less and less often, also where connections come about and are lost again before they are of any use. A server that breaks the
-protocol is not asked again, as in QEMU.
+less and less often, also where connections come about and are lost again before they are of any use. A server that
+breaks the protocol is not asked again, as in QEMU.
 """
 
 from __future__ import annotations
