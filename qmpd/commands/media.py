@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from qmpd.block.drive import Drive
     from qmpd.block.graph import BlockGraph
     from qmpd.devices.manager import DeviceManager
+    from qmpd.objects.throttling import Limits
 
 _READ_ONLY_MODES = {None: None, "retain": None, "read-only": True, "read-write": False}
 
@@ -49,24 +50,26 @@ class MediaCommands:
             await media.remove_medium(drive)
 
     @command("blockdev-open-tray")
-    def open_tray(self, ctx: RequestContext, args: QObjBlockdevOpenTrayArg) -> None:
+    async def open_tray(self, ctx: RequestContext, args: QObjBlockdevOpenTrayArg) -> None:
         """Open the tray.
 
         :raises GenericError: the medium is fixed.
         """
         from qmpd.devices import media
 
-        media.open_tray(self._drive(args.device, args.id))
+        async with self._graph.exclusive():
+            media.open_tray(self._drive(args.device, args.id))
 
     @command("blockdev-close-tray")
-    def close_tray(self, ctx: RequestContext, args: QObjBlockdevCloseTrayArg) -> None:
+    async def close_tray(self, ctx: RequestContext, args: QObjBlockdevCloseTrayArg) -> None:
         """Close the tray.
 
         :raises GenericError: the medium is fixed.
         """
         from qmpd.devices import media
 
-        media.close_tray(self._drive(args.device, args.id))
+        async with self._graph.exclusive():
+            media.close_tray(self._drive(args.device, args.id))
 
     @command("blockdev-remove-medium")
     async def remove_medium(self, ctx: RequestContext, args: QObjBlockdevRemoveMediumArg) -> None:
@@ -103,33 +106,21 @@ class MediaCommands:
             await media.change_medium(self._drive(args.device, args.id), args.filename, args.format, read_only)
 
     @command("block_set_io_throttle")
-    def set_io_throttle(self, ctx: RequestContext, args: BlockIOThrottle) -> None:
+    async def set_io_throttle(self, ctx: RequestContext, args: BlockIOThrottle) -> None:
         """Limit what goes through a drive.
 
         :raises GenericError: there is no medium, or the limits make no sense together; nothing has changed then.
         """
-        from qmpd.block.drive_throttling import LIMIT_NAMES
-        from qmpd.objects.throttling import Limits, Rate
-
-        drive = self._drive(args.device, args.id)
-        if drive.medium is None:
-            raise GenericError(f"{drive.describe()} has no medium")
-
-        def given(name: str, default: int = 0) -> int:
-            value: int | None = getattr(args, name)
-            return default if value is None else value
-
-        rates = {
-            limit: Rate(given(name), given(f"{name}_max"), given(f"{name}_max_length", 1))
-            for limit, name in LIMIT_NAMES.items()
-        }
-        limits = Limits(rates, given("iops_size"))
-        limits.check()
-        if limits.unlimited:
-            drive.unthrottle()
-            return
-        present = None if drive.throttling is None else drive.throttling.name
-        drive.throttle(args.group or present or args.device or args.id or "", limits)
+        async with self._graph.exclusive():
+            drive = self._drive(args.device, args.id)
+            if drive.medium is None:
+                raise GenericError(f"{drive.describe()} has no medium")
+            limits = _limits(args)
+            if limits.unlimited:
+                drive.unthrottle()
+                return
+            present = None if drive.throttling is None else drive.throttling.name
+            drive.throttle(args.group or present or args.device or args.id or "", limits)
 
     def _drive(self, device: str | None, device_id: str | None) -> Drive:
         if (device is None) == (device_id is None):
@@ -140,3 +131,24 @@ class MediaCommands:
         if drive is None:
             raise DeviceNotFound(f"There is no drive '{device}'")
         return drive
+
+
+def _limits(args: BlockIOThrottle) -> Limits:
+    """The limits that are asked for.
+
+    :raises GenericError: they make no sense together.
+    """
+    from qmpd.block.drive_throttling import LIMIT_NAMES
+    from qmpd.objects.throttling import Limits, Rate
+
+    def given(name: str, default: int = 0) -> int:
+        value: int | None = getattr(args, name)
+        return default if value is None else value
+
+    rates = {
+        limit: Rate(given(name), given(f"{name}_max"), given(f"{name}_max_length", 1))
+        for limit, name in LIMIT_NAMES.items()
+    }
+    limits = Limits(rates, given("iops_size"))
+    limits.check()
+    return limits

@@ -102,3 +102,23 @@ async def test_numbers_for_properties_that_are_text(lab: Lab) -> None:
     assert await lab.execute("qom-get", path="disk", property="serial") == b'"12"'
     with pytest.raises(QMPError):
         await lab.execute("blockdev-del", node_name="a")
+
+
+@pytest.mark.parametrize("command", ["blockdev-open-tray", "blockdev-close-tray", "block_set_io_throttle"])
+async def test_nothing_comes_into_the_midst_of_a_change(lab: Lab, command: str) -> None:
+    """As `blockdev-change-medium`, which opens the tray, changes the medium, and closes the tray."""
+    await add_device(lab, driver="scsi-cd", id="cd", drive="a")
+    (device,) = lab.daemon.devices.all()
+    limits = {"bps": 5, **dict.fromkeys(("bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"), 0)}
+    members = {"id": "cd", **(limits if command == "block_set_io_throttle" else {})}
+    handler = lab.daemon.dispatcher.lookup(command)
+    async with lab.graph.exclusive():
+        device.tray_open = command == "blockdev-close-tray"
+        before = device.tray_open
+        request = lab.daemon.dispatcher.run_async(handler, RequestContext(1, 1, None, 0.0), members)
+        changing = asyncio.ensure_future(request)
+        await asyncio.sleep(0)
+        assert device.drive is not None and device.drive.throttling is None and device.tray_open is before
+        assert not changing.done()
+    assert await changing == b"{}"
+    assert device.drive.throttling is not None if len(members) > 1 else device.tray_open is not before
