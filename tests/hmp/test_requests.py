@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from qmpd.errors import GenericError
-from qmpd.hmp.qemu_io.requests import MOST_RESULTS, Requests
+from qmpd.hmp.qemu_io.requests import MOST_CHARACTERS, MOST_RESULTS, Requests
 from tests.lab import Lab
 
 
@@ -51,6 +51,20 @@ async def test_what_nobody_asks_for_is_bounded() -> None:
         requests.start("e", said(str(number)))
     await requests.wait("e")
     assert requests.results("e") == [str(number) for number in range(5, MOST_RESULTS + 5)]
+
+
+async def test_long_results_that_nobody_asks_for() -> None:
+    requests = Requests(lambda name: True)
+    third = MOST_CHARACTERS // 3
+    for letter in "abcd":
+        requests.start("d", said(letter * third))
+    await requests.wait("d")
+    assert [result[0] for result in requests.results("d")] == ["b", "c", "d"]
+    for letter in "ab":
+        requests.start("d", said(letter * 2 * MOST_CHARACTERS))
+    requests.start("e", said(""))
+    await requests.wait("d")
+    assert [result[0] for result in requests.results("d")] == ["b"]
 
 
 async def test_the_end_ends_everything() -> None:

@@ -17,6 +17,9 @@ from qmpd.errors import GenericError
 MOST_RESULTS = 256
 """Results that are kept for a disk until somebody asks; the oldest are forgotten."""
 
+MOST_CHARACTERS = 16 << 20
+"""Of all results that are kept for a disk, but for a single one that is longer: dumps of what was read are long."""
+
 T = TypeVar("T")
 
 
@@ -25,7 +28,22 @@ class _Disk:
 
     def __init__(self) -> None:
         self.tasks: set[asyncio.Task[str]] = set()
-        self.results: deque[str] = deque(maxlen=MOST_RESULTS)
+        self.results: deque[str] = deque()
+        self._characters = 0
+
+    def keep(self, result: str) -> None:
+        """Have another result, and forget the oldest ones if there are too many."""
+        self.results.append(result)
+        self._characters += len(result)
+        while len(self.results) > MOST_RESULTS or (self._characters > MOST_CHARACTERS and len(self.results) > 1):
+            self._characters -= len(self.results.popleft())
+
+    def take(self) -> list[str]:
+        """All results, which are told now."""
+        results = list(self.results)
+        self.results.clear()
+        self._characters = 0
+        return results
 
 
 class Requests:
@@ -73,11 +91,9 @@ class Requests:
         state = self._disks.get(disk)
         if state is None:
             return []
-        results = list(state.results)
-        state.results.clear()
         if not state.tasks:
             del self._disks[disk]
-        return results
+        return state.take()
 
     async def close(self) -> None:
         """End everything that is under way."""
@@ -95,7 +111,7 @@ class Requests:
     def _ended(self, state: _Disk, task: asyncio.Task[str]) -> None:
         state.tasks.discard(task)
         if not task.cancelled():
-            state.results.append(task.result())
+            state.keep(task.result())
 
     def _forget_lost_disks(self) -> None:
         for name in [name for name, state in self._disks.items() if not state.tasks and not self._exists(name)]:
