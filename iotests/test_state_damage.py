@@ -156,11 +156,25 @@ class TestImages:
         file = {"driver": "file", "filename": str(disk.path)}
         assert "bits" in server.qmp.refused("blockdev-add", driver="raw", node_name="other", file=file)
         server.qmp.command("blockdev-add", driver="raw", node_name="other", file=file, read_only=True)
+        writable = {"driver": "raw", "node-name": "other", "file": file, "read-only": False}
+        assert "bits" in server.qmp.refused("blockdev-reopen", options=[writable])
+        server.qmp.command("blockdev-reopen", options=[{"driver": "raw", "node-name": "disk", "file": file}])
         server.qmp.command("block-dirty-bitmap-remove", node="disk", name="bits")
         server.qmp.command("blockdev-del", node_name="other")
         server.qmp.command("blockdev-add", driver="raw", node_name="other", file=file)
         bitmap = {"node": "disk", "name": "bits", "persistent": True}
         assert "other" in server.qmp.refused("block-dirty-bitmap-add", bitmap)
+
+    def test_a_window_on_it(self, place: Place, disk: Disk) -> None:
+        """A node that shows less of the image cannot have its bitmap, and keeps others from having it."""
+        server = start_with_bitmap(place, disk)
+        server.qmp.command("blockdev-del", node_name="disk")
+        file = {"driver": "file", "filename": str(disk.path)}
+        server.qmp.command("blockdev-add", driver="raw", node_name="less", file=file, size=MIB)
+        server.add_raw(disk, "disk")
+        assert server.bitmaps("disk") == {}
+        (item,) = server.qmp.command("query-unrestored")
+        assert "'less'" in item["reason"]
 
 
 class TestUnsent:

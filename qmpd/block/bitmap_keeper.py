@@ -22,7 +22,7 @@ class BitmapKeeper(Protocol):
         """
 
     def admit(self, node: BlockNode) -> None:
-        """Pass if `node`, which is being opened, keeps no bitmap from being true.
+        """Pass if `node`, which is being opened or reopened, keeps no bitmap from being true.
 
         :raises GenericError: it would.
         """

@@ -426,7 +426,7 @@ class BlockGraph:
         try:
             await driver.open(options, opener)
             try:
-                self._admit(node)
+                self.admit(node)
             except GenericError:
                 await driver.close()
                 raise
@@ -446,7 +446,11 @@ class BlockGraph:
                 raise
         return node
 
-    def _admit(self, node: BlockNode) -> None:
+    def admit(self, node: BlockNode) -> None:
+        """Pass if `node` can be as it is now.
+
+        :raises GenericError: the disk is too large, or somebody else's bitmaps would not know what is written here.
+        """
         if node.length > MAX_LENGTH:
             raise GenericError(f"The disk has {node.length} bytes; {MAX_LENGTH} is the most that a disk may have")
         if self.bitmap_keeper is not None:

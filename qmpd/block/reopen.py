@@ -182,6 +182,7 @@ async def _prepare_and_commit(graph: BlockGraph, entries: Sequence[Reopening]) -
             entry.take_flags()
         for entry in entries:
             entry.node.driver.check_reopen(entry.state)
+            graph.admit(entry.node)
         graph.refresh_permissions(nodes)
     except BaseException:
         for entry in reversed(prepared):

@@ -187,7 +187,10 @@ class BitmapFiles:
             return
         image = image_key(node)
         for kept in self._kept.values():
-            if kept.image == image and kept.bitmap is not None and not kept.bitmap.inconsistent:
+            bitmap = kept.bitmap
+            if kept.image != image or bitmap is None or bitmap.inconsistent:
+                continue
+            if node.bitmaps.find(kept.name) is not bitmap:
                 raise GenericError(
                     f"Node '{kept.node_name}' has the same image and the persistent bitmap '{kept.name}', which would "
                     "not know what is written here; open it with read-only=true, or use that node"
@@ -203,12 +206,11 @@ class BitmapFiles:
             raise GenericError(
                 f"Node '{node.node_name}' cannot have persistent bitmaps: it is not a part of one file on this host"
             )
-        for other in node.graph.nodes.values():
-            if other is not node and not other.read_only and image_key(other) == image:
-                raise GenericError(
-                    f"Node '{node.node_name}' cannot have persistent bitmaps: they would not know what is written to "
-                    f"node '{other.node_name}', which has the same image"
-                )
+        if (other := _other_writable(node, image)) is not None:
+            raise GenericError(
+                f"Node '{node.node_name}' cannot have persistent bitmaps: they would not know what is written to "
+                f"node '{other.node_name}', which has the same image"
+            )
 
     async def make(self, node: BlockNode, name: str, granularity: int, *, disabled: bool) -> DirtyBitmap:
         """A new bitmap with its file.
@@ -299,6 +301,8 @@ class BitmapFiles:
             raise GenericError("its bits are gone")
         if closed.length != node.length:
             raise GenericError(f"the image has {node.length} bytes now, and had {closed.length}")
+        if (other := _other_writable(node, kept.image)) is not None:
+            raise GenericError(f"node '{other.node_name}' has the same image, and is writable")
         if closed.inconsistent or not _are_whole(kept.files, closed) or _changed_without_us(node, closed):
             bitmap = DirtyBitmap(kept.name, node.length, closed.granularity, persistent=True, disabled=True)
             bitmap.inconsistent = True
@@ -310,6 +314,12 @@ class BitmapFiles:
         kept.bitmap = bitmap
         kept.failure = None
         self._changes.bitmap_taken_up(kept)
+
+
+def _other_writable(node: BlockNode, image: str) -> BlockNode | None:
+    """A node beside `node` that can write to the same image; None if there is none."""
+    others = (other for other in node.graph.nodes.values() if other is not node and not other.read_only)
+    return next((other for other in others if image_key(other) == image), None)
 
 
 def _in_files(
