@@ -402,8 +402,9 @@ class TestChains:
         disk.run("incremental", bitmap="bits")
         assert self._chain(server) == ["incremental"]
 
-    def test_one_that_ended_unseen(self, place: Place, scratch: Scratch) -> None:
-        """The next backup waits until it is known; if it never is, for the daemon dies, the chain ends."""
+    @pytest.mark.parametrize("is_noted", [True, False])
+    def test_one_that_ended_unseen(self, place: Place, scratch: Scratch, is_noted: bool) -> None:
+        """The next backup waits until it is known; if the daemon dies, a file knows it, or else the chain ends."""
         server = place.start()
         disk = self._begin(place, server, scratch)
         disk.start("incremental", bitmap="bits", speed=SLOW)
@@ -416,11 +417,13 @@ class TestChains:
         with database_locked(place):
             self._end_at_once(server, disk.job)
             server.kill()
+        if not is_noted:
+            (place.path / "ended.jsonl").unlink()
         server = place.start()
         disk = dataclasses.replace(disk, server=server)
         assert not server.bitmaps("disk")["bits"].get("inconsistent")
         disk.run("incremental", bitmap="bits")
-        assert self._chain(server) == ["incremental"]
+        assert self._chain(server) == (["full", *["incremental"] * 4] if is_noted else ["incremental"])
 
     def test_one_that_was_lost(self, place: Place, scratch: Scratch) -> None:
         """Its bitmap still knows everything."""

@@ -170,6 +170,14 @@ async def end(
 
 
 @writer
+async def resume_chain(ctx: RequestContext, bitmap_uuid: str, backup_id: int) -> None:
+    """Take `bitmaps.end_chain` back, for the bitmap is again what it was; unless the backup has been deleted since."""
+    bitmap = await bitmaps.find(ctx, bitmap_uuid)
+    if bitmap is not None and await session(ctx).get(Backup, backup_id) is not None:
+        bitmap.last_backup_id = backup_id
+
+
+@writer
 async def lose_running(
     ctx: RequestContext, error: str, *, frozen: Collection[str] = (), copied: Mapping[int, int] | None = None
 ) -> None:

@@ -198,14 +198,6 @@ async def end_chain(ctx: RequestContext, uuid: str) -> int | None:
     return last
 
 
-@writer
-async def resume_chain(ctx: RequestContext, uuid: str, backup_id: int) -> None:
-    """Take `end_chain` back: the bitmap is again what it was."""
-    row = await find(ctx, uuid)
-    if row is not None:
-        row.last_backup_id = backup_id
-
-
 async def find(ctx: RequestContext, uuid: str) -> Bitmap | None:
     """The row of a bitmap of this daemon, for the bundles within the open transaction."""
     return await session(ctx).scalar(select(Bitmap).where(Bitmap.uuid == uuid, Bitmap.service_id == own(ctx)))

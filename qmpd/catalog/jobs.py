@@ -122,6 +122,13 @@ async def lose_running(ctx: RequestContext, error: str) -> dict[int, int]:
     return {row.id: row.offset for row in lost}
 
 
+@reader.primary
+async def is_running(ctx: RequestContext, row_id: int) -> bool:
+    """Whether it is not known that this job of this daemon has ended."""
+    row = await session(ctx).get(Job, row_id)
+    return row is not None and row.service_id == own(ctx) and row.outcome == RUNNING
+
+
 @reader
 async def listed(
     ctx: RequestContext,

@@ -1,8 +1,8 @@
 """The state directory: one daemon at a time uses it, and it has an id that stays the same for ever.
 
 Leans on nothing of qmpd. What lies in it: `lock` (held by the daemon that runs, with its process id), `id`, the catalog
-(unless that is elsewhere), `bitmaps/`, `unsent.jsonl`, events that could not be stored before the daemon ended, and
-`alive`, which tells by its time of change when a daemon was last alive.
+(unless that is elsewhere), `bitmaps/`, `unsent.jsonl` and `ended.jsonl`, events and ends of backups that could not be
+stored before the daemon ended, and `alive`, which tells by its time of change when a daemon was last alive.
 """
 
 from __future__ import annotations
@@ -73,6 +73,11 @@ class StateDirectory:
     @property
     def _alive(self) -> Path:
         return self.path / "alive"
+
+    @property
+    def ended(self) -> Path:
+        """Ends of backups that are not stored yet."""
+        return self.path / "ended.jsonl"
 
     def close(self) -> None:
         """Let others use it."""

@@ -10,16 +10,18 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from qmpd.catalog import attachments, backups, bitmaps, groups, jobs, quotas
+from qmpd.catalog import attachments, jobs, quotas
 from qmpd.catalog.errors import CatalogUnavailable
 from qmpd.catalog.quotas import Resource
 from qmpd.jobs.backup import BitmapMode
 from qmpd.jobs.block_job import BlockJob
+from qmpd.state.ended import JobEnd
 
 if TYPE_CHECKING:
     from qmpd.jobs.job import Job
     from qmpd.jobs.manager import JobManager
     from qmpd.monitor.context import RequestContext
+    from qmpd.state.ended import EndedBackups
     from qmpd.state.journal import Journal
     from qmpd.transaction.outcome import Demand
 
@@ -67,21 +69,6 @@ class JobRun:
     demand: Demand | None = None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _End:
-    """How a job ended.
-
-    :ivar done: how far it came, of `total`; of a backup, the bytes that were copied.
-    :ivar bitmap_moved: a backup's bitmap gave up what was copied.
-    """
-
-    outcome: str
-    error: str | None
-    done: int = 0
-    total: int = 0
-    bitmap_moved: bool = False
-
-
 @dataclasses.dataclass(eq=False, slots=True)
 class ClientRun:
     """A client that is connected.
@@ -97,9 +84,10 @@ class ClientRun:
 class JobHistory:
     """Watches jobs and clients."""
 
-    def __init__(self, journal: Journal, manager: JobManager) -> None:
+    def __init__(self, journal: Journal, manager: JobManager, ended: EndedBackups) -> None:
         self._journal = journal
         self._manager = manager
+        self._ended = ended
         self._runs: dict[Job, JobRun] = {}
         self._unstored_backups = 0
         self._unstored_clients = 0
@@ -122,9 +110,9 @@ class JobHistory:
         :param ended_chains: the last backups of bitmaps that were cleared in it, by the bitmaps' ids.
         """
         for run in runs:
-            self._put_end(run, _End(CANCELLED, _UNDONE))
-        if ended_chains:
-            self._journal.put(lambda context: _resume_chains(context, ended_chains))
+            self._put_end(run, JobEnd(CANCELLED, _UNDONE))
+        undone = JobEnd(CANCELLED, _UNDONE, put_back=dict(ended_chains))
+        self._journal.put(lambda context: undone.store(context, None, None))
 
     def heard(self, name: str, data: Mapping[str, object]) -> None:
         """A listener of the event bus."""
@@ -194,37 +182,30 @@ class JobHistory:
             return
         outcome = COMPLETED if job.error is None else CANCELLED if job.cancelled else FAILED
         moved = _has_moved(run.bitmap_mode, outcome, job.started)
-        self._put_end(run, _End(outcome, job.error, job.progress.current, job.progress.total, moved))
+        self._put_end(run, JobEnd(outcome, job.error, job.progress.current, job.progress.total, moved))
 
-    def _put_end(self, run: JobRun, end: _End) -> None:
-        group = run.group if run.group is not None and run.group.ended(end.outcome) else None
-        settled = None if group is None else (group.uuid, group.outcome)
-        put_back = {} if group is None or group.outcome == COMPLETED else group.ended_chains
+    def _put_end(self, run: JobRun, end: JobEnd) -> None:
+        group = run.group
+        if group is not None and group.ended(end.outcome):
+            put_back = {} if group.outcome == COMPLETED else group.ended_chains
+            end = dataclasses.replace(end, group=(group.uuid, group.outcome), put_back=put_back)
 
         async def store(context: RequestContext) -> None:
-            if run.row is not None:
-                await jobs.end(context, run.row, end.outcome, error=end.error, offset=end.done, len=end.total)
-                await quotas.set_charge(context, run.row, end.done)
-            if run.backup_row is not None:
-                await backups.end(
-                    context,
-                    run.backup_row,
-                    end.outcome,
-                    copied=end.done,
-                    error=end.error,
-                    bitmap_moved=end.bitmap_moved,
-                )
+            await end.store(context, run.row, run.backup_row)
             if run.demand is not None:
                 await quotas.release(context, Resource.JOBS, run.demand.jobs)
-            if settled is not None:
-                await groups.settle(context, *settled)
-            await _resume_chains(context, put_back)
 
-        self._unstored_backups += run.backup_row is not None
-        self._journal.put(store, lambda: self._stored_end(run))
+        if run.backup_row is None:
+            self._journal.put(store)
+            return
+        self._unstored_backups += 1
+        self._ended.note(run.row, run.backup_row, end)
+        self._journal.put(store, self._stored_backup)
 
-    def _stored_end(self, run: JobRun) -> None:
-        self._unstored_backups -= run.backup_row is not None
+    def _stored_backup(self) -> None:
+        self._unstored_backups -= 1
+        if not self._unstored_backups:
+            self._ended.forget()
 
 
 def _has_moved(mode: BitmapMode | None, outcome: str, started: bool) -> bool:
@@ -232,8 +213,3 @@ def _has_moved(mode: BitmapMode | None, outcome: str, started: bool) -> bool:
     if outcome == COMPLETED:
         return mode is not BitmapMode.NEVER
     return started and mode is BitmapMode.ALWAYS
-
-
-async def _resume_chains(context: RequestContext, ended: Mapping[str, int]) -> None:
-    for identity, backup in ended.items():
-        await bitmaps.resume_chain(context, identity, backup)

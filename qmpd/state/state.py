@@ -32,6 +32,7 @@ from qmpd.errors import GenericError
 from qmpd.state.bitmap_files import BitmapFiles, KeptBitmap
 from qmpd.state.configuration import Observer
 from qmpd.state.directory import StateDirectory, StateDirectoryError
+from qmpd.state.ended import EndedBackups
 from qmpd.state.history import History
 from qmpd.state.job_history import JobHistory
 from qmpd.state.journal import CLOSE_SECONDS, Journal
@@ -95,7 +96,8 @@ class State:
         self._exports = exports
         self._bus = bus
         self._journal = Journal(self.catalog)
-        self._job_history = JobHistory(self._journal, job_manager)
+        self._ended = EndedBackups(self.directory.ended)
+        self._job_history = JobHistory(self._journal, job_manager, self._ended)
         self._files = BitmapFiles(self.directory.bitmaps, pool, self)
         observer = Observer(graph, exports, self._files)
         self.recorder = StateRecorder(
@@ -124,6 +126,7 @@ class State:
             await self._register(context)
             await self._settle_last_run(context, lost, len(known))
         self._files.drop_helpers()
+        self._ended.forget()
         self.history = await self._open_history(context, before)
         self._bus.history = self.history
         self._bus.listen(self._heard)
@@ -258,6 +261,7 @@ class State:
                 await bitmaps.update(context, kept.uuid, inconsistent=True)
             for mark in (self._journal.mark, self.recorder.mark):
                 await mark.leave(context)
+            await self._ended.recover(context)
             copied = await jobs.lose_running(context, _DIED)
             await backups.lose_running(context, _DIED, frozen=self._files.frozen(), copied=copied)
             for job_row, amount in copied.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -35,6 +36,7 @@ from qmpd.catalog.snapshots import Snapshot
 from qmpd.errors import GenericError
 from qmpd.monitor.context import RequestContext
 from qmpd.state import job_history
+from qmpd.state.ended import EndedBackups, JobEnd
 from qmpd.state.journal import Journal
 from tests.catalog.conftest import OpenCatalog, register
 
@@ -277,6 +279,29 @@ async def test_what_ran_when_the_daemon_died_is_lost(catalog: Catalog) -> None:
     assert (await rows(catalog, Bitmap, uuid="other"))[0].last_backup_id is None
 
 
+async def test_ends_that_the_last_run_could_not_store(catalog: Catalog, tmp_path: Path) -> None:
+    """They are stored unless they have been, and as much of a file that is damaged as can be read."""
+    ctx = catalog.context()
+    await add_bitmap(catalog, "u0")
+    stored = await jobs.begin(ctx, "stored", "backup")
+    await jobs.end(ctx, stored, "failed")
+    await groups.begin(ctx, "g0", "grouped")
+    row = await jobs.begin(ctx, "j", "backup", group_uuid="g0")
+    backup = await backups.begin(ctx, "d", "full", size=1, bitmap_uuid="u0", job_row=row)
+    file = EndedBackups(tmp_path / "ended")
+    file.note(stored, backup, JobEnd("cancelled", None))
+    file.note(row, backup, JobEnd("completed", None, 7, 9, True, ("g0", "completed")))
+    with (tmp_path / "ended").open("ab") as damaged:
+        damaged.write(b"[1, 2")
+    await EndedBackups(tmp_path / "ended").recover(ctx)
+    assert [(j.outcome, j.offset) for j in await jobs.listed(ctx)] == [("completed", 7), ("failed", 0)]
+    assert [(b.outcome, b.copied) for b in await backups.listed(ctx)] == [("completed", 7)]
+    assert (await rows(catalog, Bitmap, uuid="u0"))[0].last_backup_id == backup
+    assert [group.outcome for group in await groups.listed(ctx)] == ["completed"]
+    file.forget()
+    await file.recover(ctx)
+
+
 async def test_pages(catalog: Catalog) -> None:
     ctx = catalog.context()
     numbers = [await jobs.begin(ctx, f"j{number}", "backup") for number in range(7)]
@@ -299,6 +324,11 @@ async def test_a_chain_of_backups(catalog: Catalog) -> None:
     assert [b.id for b in await backups.chain(ctx, second)] == [full, first, second]
     assert [b.id for b in await backups.chain(ctx, failed)] == [full, first, failed]
     assert [b.id for b in await backups.listed(ctx, chain_id=full)] == [second, failed, first, full]
+    assert await bitmaps.end_chain(ctx, "u0") == second
+    assert (await rows(catalog, Bitmap, uuid="u0"))[0].last_backup_id is None
+    await backups.resume_chain(ctx, "u0", 99)
+    await backups.resume_chain(ctx, "u0", second)
+    assert (await rows(catalog, Bitmap, uuid="u0"))[0].last_backup_id == second
     anew = await backed_up(catalog, "full", "u0")
     third = await backed_up(catalog, "incremental", "u0")
     assert [b.id for b in await backups.chain(ctx, third)] == [anew, third]
@@ -383,7 +413,7 @@ async def test_retention_of_what_is_no_more(catalog: Catalog, monkeypatch: pytes
 
 
 async def test_clients_that_wait_to_be_stored_are_bounded(
-    catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """While the database fails, clients come and go; who came before its export is stored is not noted either."""
     ctx = catalog.context()
@@ -391,7 +421,7 @@ async def test_clients_that_wait_to_be_stored_are_bounded(
     monkeypatch.setattr(job_history, "MAX_CLIENTS", 3)
     journal = Journal(catalog)
     jobs_of_nobody: Any = None
-    history = job_history.JobHistory(journal, jobs_of_nobody)
+    history = job_history.JobHistory(journal, jobs_of_nobody, EndedBackups(tmp_path / "ended"))
     for name in ("early", *["e"] * 9):
         history.disconnected(history.connected(name, "unix:1"))
     storing = asyncio.ensure_future(journal.run())
