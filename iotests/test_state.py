@@ -425,13 +425,16 @@ class TestChains:
         disk.run("incremental", bitmap="bits")
         assert self._chain(server) == (["full", *["incremental"] * 4] if is_noted else ["incremental"])
 
-    def test_one_that_was_lost(self, place: Place, scratch: Scratch) -> None:
+    @pytest.mark.parametrize("first_start_fails", [False, True])
+    def test_one_that_was_lost(self, place: Place, scratch: Scratch, *, first_start_fails: bool) -> None:
         """Its bitmap still knows everything."""
         server = place.start()
         disk = self._begin(place, server, scratch)
         disk.start("incremental", bitmap="bits", speed=SLOW)
         await_first_chunk(server, disk.job)
         server.kill()
+        if first_start_fails:
+            place.fail_to_start("jobs")
         server = place.start()
         dataclasses.replace(disk, server=server).run("incremental", bitmap="bits")
         assert self._chain(server) == ["full", "incremental"]

@@ -49,9 +49,7 @@ class TestHostCrash:
         """The second one finds out as much as the first, not that all is well in this boot of the host."""
         start_with_bitmap(place, disk).kill()
         place.reboot()
-        place.change_catalog("CREATE TRIGGER refuse BEFORE UPDATE ON bitmaps BEGIN SELECT RAISE(ABORT, 'no'); END")
-        place.refuses()
-        place.change_catalog("DROP TRIGGER refuse")
+        place.fail_to_start("bitmaps")
         assert is_inconsistent(place.start())
 
 

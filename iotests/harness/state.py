@@ -51,6 +51,12 @@ class Place:
         assert done.returncode == 1, done
         return done.stderr
 
+    def fail_to_start(self, table: str) -> None:
+        """Let the next daemon fail to start when it changes that table of the catalog, but not the one after it."""
+        self.change_catalog(f"CREATE TRIGGER refuse BEFORE UPDATE ON {table} BEGIN SELECT RAISE(ABORT, 'no'); END")
+        self.refuses()
+        self.change_catalog("DROP TRIGGER refuse")
+
     def bits(self) -> list[Path]:
         """The files of bitmaps."""
         return sorted(path for path in (self.path / "bitmaps").iterdir() if path.suffix == ".bits")
