@@ -22,6 +22,7 @@ from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
     from qmpd.block.child import Child
+    from qmpd.block.graph import BlockGraph
     from qmpd.block.iopool import IOPool
     from qmpd.block.node import BlockNode, NodeOptions
 
@@ -113,6 +114,17 @@ class BlockDriver(ABC):
     def __init__(self, format_name: str) -> None:
         self.format_name = format_name
         self.node: BlockNode = None  # type: ignore[assignment]  # set by the node that takes the driver
+
+    async def reach(self, options: Any, graph: BlockGraph) -> None:
+        """Get ahead of time what may take long and does not touch the graph; `open` uses it. Nobody need call this.
+
+        :raises GenericError: it cannot be had.
+        """
+        return
+
+    async def let_go(self) -> None:
+        """Give back what `reach` has got, if `open` has not made it its own."""
+        return
 
     @abstractmethod
     async def open(self, options: Any, context: OpenContext) -> None:

@@ -6,8 +6,11 @@ definition says otherwise, as in QEMU.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+from qmpd.block.driver import BlockDriver
 from qmpd.block.drivers import make_driver
 from qmpd.block.graph import BlockGraph
 from qmpd.block.node import BlockNode, NodeOptions
@@ -50,16 +53,44 @@ def node_options(options: BlockdevOptions, above: NodeOptions | None = None, *, 
     )
 
 
-async def open_blockdev(graph: BlockGraph, options: BlockdevOptions) -> BlockNode:
+@asynccontextmanager
+async def reached(graph: BlockGraph, options: BlockdevOptions) -> AsyncIterator[BlockDriver]:
+    """The driver of a node to be opened, which has got from outside what may take long.
+
+    Call before `graph.exclusive()`: a server that is slow, or silent, holds up only who wants to use it.
+
+    :raises GenericError: the node has no name, or a taken one, or it cannot be opened.
+    """
+    graph.check_new_name(_root_name(options))
+    driver = make_driver(str(options.driver))
+    try:
+        await driver.reach(options, graph)
+        yield driver
+    finally:
+        await driver.let_go()
+
+
+async def open_blockdev(
+    graph: BlockGraph, options: BlockdevOptions, driver: BlockDriver | None = None
+) -> BlockNode:
     """Open a node that lives until it is deleted by name. Call within `graph.exclusive()`.
 
+    :param driver: see `reached`.
     :raises GenericError: it cannot be opened, or has no name.
     """
+    return await graph.open_node(
+        driver or make_driver(str(options.driver)),
+        options,
+        node_options(options),
+        _root_name(options),
+        monitor_owned=True,
+    )
+
+
+def _root_name(options: BlockdevOptions) -> str:
     if options.node_name is None:
         raise GenericError("'node-name' is missing: a node at the root of a disk has to have a name")
-    return await graph.open_node(
-        make_driver(str(options.driver)), options, node_options(options), options.node_name, monitor_owned=True
-    )
+    return options.node_name
 
 
 async def open_inline(

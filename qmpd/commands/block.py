@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from qmpd.block.blockers import BlockOp
 from qmpd.block.info import DeviceInfoCache, graph_info
-from qmpd.block.opening import open_blockdev
+from qmpd.block.opening import open_blockdev, reached
 from qmpd.block.permissions import Perm
 from qmpd.block.resizing import resize
 from qmpd.commands.recording import Recording
@@ -38,8 +38,8 @@ class BlockCommands:
 
         :raises GenericError: it cannot be opened, or its name is missing or taken.
         """
-        async with self._graph.exclusive():
-            node = await open_blockdev(self._graph, args)
+        async with reached(self._graph, args) as driver, self._graph.exclusive():
+            node = await open_blockdev(self._graph, args, driver)
             try:
                 await self._recording.save(ctx)
             except BaseException:

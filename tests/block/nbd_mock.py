@@ -100,6 +100,10 @@ class Mock:
             self._news.clear()
             await self._news.wait()
 
+    async def until_alone(self) -> None:
+        """Wait until there is one client at most."""
+        await self.until(lambda: len(self._writers) <= 1)
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -116,6 +120,7 @@ class Mock:
             return
         finally:
             self._writers.discard(writer)
+            self._news.set()
             writer.transport.abort()
 
     async def _shake_hands(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -8,6 +8,7 @@ import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ from qmpd.nbd.numbers import Command, CommandFlag, ProtocolError
 from qmpd.nbd.numbers import TransmissionFlag as Flag
 from tests.block.conftest import Bench, read
 from tests.block.nbd_mock import ALL_FLAGS, Disk, Mock
+from tests.lab import Lab
 from tests.soak import count
 
 LENGTH = 1 << 20
@@ -532,6 +534,43 @@ async def test_the_end_does_not_wait_for_a_silent_server(bench: Bench) -> None:
         with pytest.raises(GenericError, match="takes too long"):
             await opening
     silent.close()
+
+
+@pytest.fixture
+async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
+    lab = Lab(tmp_path)
+    yield lab
+    await lab.close()
+
+
+class Slow(Mock):
+    """Greets when it is told to."""
+
+    async def _shake_hands(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await self.greet.wait()
+        await super()._shake_hands(reader, writer)
+
+    async def start(self) -> None:
+        self.greet = asyncio.Event()
+        await super().start()
+
+
+async def test_a_slow_server_keeps_nobody_else_waiting(lab: Lab) -> None:
+    """A name that is taken meanwhile is taken, and the server gets its goodbye."""
+    mock = Slow(lab.path / "s", Disk(LENGTH))
+    await mock.start()
+    async with asyncio.timeout(30):  # a handshake may take a minute
+        adding = [
+            asyncio.create_task(lab.execute("blockdev-add", node_name=name, **mock.options())) for name in ("n", "m")
+        ]
+        await mock.until(lambda: mock.connections == 2)
+        await lab.execute("blockdev-add", driver="null-co", node_name="n")
+        mock.greet.set()
+        taken, added = await asyncio.gather(*adding, return_exceptions=True)
+        assert isinstance(taken, GenericError) and "'n'" in taken.desc and added == b"{}"
+        await mock.until_alone()
+        await lab.execute("blockdev-del", node_name="m")
+    await mock.stop()
 
 
 class Dropping(Mock):

@@ -24,6 +24,7 @@ from qmpd.sockets import Address, FdAddress, InetAddress, UnixAddress
 
 if TYPE_CHECKING:
     from qmpd.api.models import SocketAddress
+    from qmpd.block.graph import BlockGraph
     from qmpd.block.node import NodeOptions
 
 SECTOR = 512
@@ -55,6 +56,7 @@ class NbdDriver(BlockDriver):
     def __init__(self, format_name: str = "nbd") -> None:
         super().__init__(format_name)
         self._link: Link
+        self._reached: tuple[Link, ServerExport] | None = None
         self._export: ServerExport
         self._name = ""
         self._server: dict[str, Any] = {}
@@ -62,7 +64,7 @@ class NbdDriver(BlockDriver):
 
     # Opening and closing.
 
-    async def open(self, options: NbdOptions, context: OpenContext) -> None:
+    async def reach(self, options: NbdOptions, graph: BlockGraph) -> None:
         _check_options(options)
         goal = Goal(
             address=_address(options.server),
@@ -72,9 +74,20 @@ class NbdDriver(BlockDriver):
             reconnect_delay=options.reconnect_delay or 0,
             keep_alive=bool(getattr(options.server, "keep_alive", False)),
         )
+        link = Link(goal, graph.delay)
+        self._reached = link, await link.open()
+
+    async def let_go(self) -> None:
+        reached, self._reached = self._reached, None
+        if reached is not None:
+            await reached[0].close()
+
+    async def open(self, options: NbdOptions, context: OpenContext) -> None:
+        if self._reached is None:
+            await self.reach(options, self.node.graph)
+        assert self._reached is not None
+        (self._link, self._export), self._reached = self._reached, None
         self._name_after(options)
-        self._link = Link(goal, self.node.graph.delay)
-        self._export = await self._link.open()
         try:
             self._check_read_only(context.flags)
         except BaseException:
