@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import orjson
 
 from qmpd.catalog import backups, groups, jobs, quotas
 from qmpd.catalog.errors import NotFound
@@ -66,8 +65,9 @@ class EndedBackups:
 
     def note(self, row: int | None, backup_row: int, end: JobEnd) -> None:
         """A backup has ended. Plain, cannot fail."""
-        line = orjson.dumps([row, backup_row, dataclasses.asdict(end)], default=str) + b"\n"
-        with contextlib.suppress(OSError), open(self._path, "ab", opener=_open_private) as file:
+        # Not with orjson, which refuses an error that names a file whose name is no UTF-8.
+        line = json.dumps([row, backup_row, dataclasses.asdict(end)]) + "\n"
+        with contextlib.suppress(OSError), open(self._path, "a", encoding="ascii", opener=_open_private) as file:
             file.write(line)
 
     def forget(self) -> None:
@@ -88,7 +88,7 @@ class EndedBackups:
         found = []
         with contextlib.suppress(OSError, ValueError):
             for line in self._path.read_bytes().splitlines():
-                row, backup_row, end = orjson.loads(line)
+                row, backup_row, end = json.loads(line)
                 group = end.pop("group")
                 found.append((row, backup_row, JobEnd(**end, group=None if group is None else (group[0], group[1]))))
         return found

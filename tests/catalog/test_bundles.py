@@ -290,7 +290,7 @@ async def test_ends_that_the_last_run_could_not_store(catalog: Catalog, tmp_path
     backup = await backups.begin(ctx, "d", "full", size=1, bitmap_uuid="u0", job_row=row)
     file = EndedBackups(tmp_path / "ended")
     file.note(stored, backup, JobEnd("cancelled", None))
-    file.note(row, backup, JobEnd("completed", None, 7, 9, True, ("g0", "completed")))
+    file.note(row, backup, JobEnd("completed", "file \udcff is odd", 7, 9, True, ("g0", "completed")))
     with (tmp_path / "ended").open("ab") as damaged:
         damaged.write(b"[1, 2")
     await EndedBackups(tmp_path / "ended").recover(ctx)
