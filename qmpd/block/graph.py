@@ -518,6 +518,18 @@ class BlockGraph:
         if unused and node not in self._dying and self.nodes.get(node.node_name) is node:
             self._dying.append(node)
 
+    def going(self) -> set[BlockNode]:
+        """The nodes that will be closed at the end of the exclusive section, as far as is known by now."""
+        going = {node for node in self._dying if not node.parents and not node.monitor_owned}
+        above = list(going)
+        while above:
+            for child in above.pop().children.values():
+                node = child.node
+                if not node.monitor_owned and node not in going and all(p.owner in going for p in node.parents):
+                    going.add(node)
+                    above.append(node)
+        return going
+
     async def close_all_unused(self) -> None:
         """Close at once, and not at the end of the exclusive section, all nodes that nobody uses any more."""
         await self._reap()

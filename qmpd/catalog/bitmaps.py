@@ -95,7 +95,9 @@ async def add(
     storage: str = "memory",
     bits_file: str | None = None,
 ) -> None:
-    """Store a new bitmap."""
+    """Store a new bitmap. One that the catalog knows already, there or not, is left as it is."""
+    if await find(ctx, uuid) is not None:
+        return
     session(ctx).add(
         Bitmap(
             uuid=uuid,

@@ -163,6 +163,10 @@ class BitmapFiles:
         """How `bitmap` is kept, None if it is not."""
         return next((kept for kept in self._kept.values() if kept.bitmap is bitmap), None)
 
+    def holds(self, identity: str) -> bool:
+        """Whether the bitmap of that uuid is kept, its image open or not."""
+        return identity in self._kept
+
     def of_image(self, image: str, name: str) -> KeptBitmap | None:
         """The bitmap `name` of an image."""
         return next((kept for kept in self._kept.values() if kept.image == image and kept.name == name), None)

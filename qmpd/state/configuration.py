@@ -127,9 +127,13 @@ class Observer:
             yield ExportState(export.export_id, export.kind, node, {**export.definition, "node-name": node})
 
     def _bitmap_states(self) -> Iterable[BitmapState]:
+        going = self._graph.going()
         for node in self._graph.nodes.values():
+            if node in going:
+                continue
             for bitmap in reversed(list(node.bitmaps)):
-                if bitmap.name is not None and not bitmap.hidden:
+                # One that is hidden is there until the group that removes it has ended; helpers have no name.
+                if bitmap.name is not None:
                     yield self._bitmap_state(node, bitmap, bitmap.name)
 
     def _bitmap_state(self, node: BlockNode, bitmap: DirtyBitmap, name: str) -> BitmapState:

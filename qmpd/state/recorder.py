@@ -19,7 +19,7 @@ import asyncio
 import dataclasses
 import logging
 import uuid
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -50,6 +50,7 @@ from qmpd.transaction.outcome import BackupStarts, BitmapBegins, BitmapEnds, Dem
 
 if TYPE_CHECKING:
     from qmpd.block.graph import BlockGraph
+    from qmpd.block.node import BlockNode
     from qmpd.catalog.bitmaps import BitmapRecord
     from qmpd.catalog.catalog import Catalog
     from qmpd.jobs.job import Job
@@ -255,7 +256,8 @@ class StateRecorder:
         async with self._lock:
             await self._settle_doubt(env.context)
             known = set(self._in_database)
-            async with self._storing(env.context, _without(self._observer.look(), leaving)) as storing:
+            wanted = _without(self._observer.look(), leaving)
+            async with self._storing(env.context, wanted, leaving) as storing:
                 storing.ended_chains = await self._end_chains(env.context, facts)
                 storing.runs = await self._store_facts(env, facts, storing.ended_chains)
                 await self._use(env.context, demand, storing.runs.values(), reservations)
@@ -345,6 +347,7 @@ class StateRecorder:
             recording=closed.recording,
             inconsistent=closed.inconsistent,
             image_mtime_ns=closed.image_mtime_ns,
+            is_there=True,
         )
 
     def _put_bitmap(self, identity: str, **changes: Any) -> None:
@@ -356,17 +359,21 @@ class StateRecorder:
     # Differences.
 
     @asynccontextmanager
-    async def _storing(self, context: RequestContext, wanted: Configuration) -> AsyncIterator[_Storing]:
+    async def _storing(
+        self, context: RequestContext, wanted: Configuration, leaving: Collection[DirtyBitmap] = ()
+    ) -> AsyncIterator[_Storing]:
         """Store what differs in `wanted`, and what the block stores, in one database transaction; under the lock.
 
         What is noted here of one that does not succeed is forgotten again.
+
+        :param leaving: bitmaps that are about to be removed and not in `wanted`.
         """
         storing = _Storing(wanted)
         before = self._noted()
         is_whole = False
         try:
             async with writer.using(context):
-                await self._store_difference(context, wanted)
+                await self._store_difference(context, wanted, leaving)
                 yield storing
                 await self.mark.leave(context)
                 is_whole = True
@@ -414,7 +421,9 @@ class StateRecorder:
         self._on_command_line = set(noted.on_command_line)
         self._in_images = dict(noted.in_images)
 
-    async def _store_difference(self, context: RequestContext, wanted: Configuration) -> None:
+    async def _store_difference(
+        self, context: RequestContext, wanted: Configuration, leaving: Collection[DirtyBitmap]
+    ) -> None:
         """Store what differs from what is stored; the transaction is open."""
         from_command_line = context.session_id == 0 and context.request_id != 0
         await self._store_objects(context, wanted, from_command_line)
@@ -422,7 +431,7 @@ class StateRecorder:
         if wanted.server != self._stored.server:
             await self._store_server(context, wanted.server, from_command_line)
         await self._store_exports(context, wanted, from_command_line)
-        await self._store_bitmaps(context, wanted)
+        await self._store_bitmaps(context, wanted, leaving)
 
     async def _store_objects(self, context: RequestContext, wanted: Configuration, from_command_line: bool) -> None:
         for name in self._stored.objects.keys() - wanted.objects.keys():
@@ -495,16 +504,17 @@ class StateRecorder:
                 origin="command-line" if given else "client",
             )
 
-    async def _store_bitmaps(self, context: RequestContext, wanted: Configuration) -> None:
+    async def _store_bitmaps(
+        self, context: RequestContext, wanted: Configuration, leaving: Collection[DirtyBitmap]
+    ) -> None:
         stored = self._stored.bitmaps
         # An image that was opened afresh has loaded its bitmaps again: other objects, and the same bitmaps.
         present = {self._identify(bitmap, state) for bitmap, state in wanted.bitmaps.items()}
         for bitmap, state in stored.items():
-            if bitmap in wanted.bitmaps:
-                continue
-            stays = state.persistent and self._graph.find(state.node_name) is None
             identity = self._uuids.get(bitmap)
-            if not stays and identity is not None and identity not in present:
+            if bitmap in wanted.bitmaps or identity is None or identity in present:
+                continue
+            if bitmap in leaving or self._is_gone(state, identity):
                 await self._remove_bitmap(context, identity)
                 if state.image is not None:
                     self._in_images.pop((state.image, state.name), None)
@@ -514,6 +524,20 @@ class StateRecorder:
             if stored.get(bitmap) != state:
                 await self._store_bitmap(context, bitmap, state)
 
+    def _is_gone(self, state: BitmapState, identity: str) -> bool:
+        """Whether a bitmap that no node has any more was removed; otherwise it waits for its image to be opened again.
+
+        Another image may have been opened since under the name of the node.
+        """
+        match state.storage:
+            case "state":
+                return not self._files.holds(identity)
+            case "image":
+                open_nodes = set(self._graph.nodes.values()) - self._graph.going()
+                # Without a key for its image it would be another bitmap the next time.
+                return state.image is None or state.image in _open_images(open_nodes)
+        return True
+
     def _missing_in_images(self, wanted: Configuration, present: set[str]) -> list[tuple[str, str]]:
         """Bitmaps that an image is known to store and that it did not have when it was opened just now.
 
@@ -522,7 +546,7 @@ class StateRecorder:
         if not self._in_images:
             return []
         found = [self._graph.find(name) for name in wanted.nodes.keys() - self._stored.nodes.keys()]
-        opened = {image_of(node) for node in found if node is not None and node.options.active}
+        opened = _open_images(node for node in found if node is not None)
         return [place for place, identity in self._in_images.items() if place[0] in opened and identity not in present]
 
     async def _remove_bitmap(self, context: RequestContext, identity: str) -> None:
@@ -617,6 +641,11 @@ def _resources(demand: Demand) -> dict[Resource, int]:
         Resource.BITMAPS: demand.bitmaps,
     }
     return {resource: amount for resource, amount in wanted.items() if amount}
+
+
+def _open_images(nodes: Iterable[BlockNode]) -> set[str | None]:
+    """The images that are open in `nodes` with all the bitmaps that they store."""
+    return {image_of(node) for node in nodes if node.options.active}
 
 
 def _without(configuration: Configuration, leaving: set[DirtyBitmap]) -> Configuration:
