@@ -49,9 +49,10 @@ class ExportCommands:
             socket_address(args.addr), args.max_connections or 0, {**args.to_json(), "addr": args.addr.to_json()}
         )
         try:
-            await self._recording.save(ctx)
+            await self._recording.hold_and_save(ctx)
         except BaseException:
             await self._exports.stop_nbd_server()
+            self._recording.later()
             raise
 
     @command("nbd-server-stop")
@@ -145,9 +146,10 @@ class ExportCommands:
     ) -> None:
         await self._exports.add_nbd(settings, nbd, definition)
         try:
-            await self._recording.save(ctx)
+            await self._recording.hold_and_save(ctx)
         except BaseException:
             self._exports.remove_hard(settings.export_id)
+            self._recording.later()
             raise
 
     async def _make_active(self, node_name: str) -> None:

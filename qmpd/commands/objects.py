@@ -39,9 +39,10 @@ class ObjectCommands:
         type_name, object_id = properties.pop("qom-type"), properties.pop("id")
         await self._objects.add(type_name, object_id, properties)
         try:
-            await self._recording.save(ctx)
+            await self._recording.hold_and_save(ctx)
         except BaseException:
             self._objects.remove(object_id)
+            self._recording.later()
             raise
 
     @command("object-del")

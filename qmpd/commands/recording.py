@@ -11,10 +11,13 @@ class Recorder(Protocol):
     """Stores what the daemon is made of."""
 
     async def save(self, context: RequestContext) -> None:
-        """Store it as it is now; the last step of a command that may fail.
+        """Store it as it is now; the last step of a command that may fail. Call within `graph.exclusive()`.
 
         :raises QMPError: it could not be stored; the command has to undo what it has done.
         """
+
+    async def hold_and_save(self, context: RequestContext) -> None:
+        """As `save`, for commands that do not hold the graph: waits until nobody is changing it."""
 
     def later(self) -> None:
         """Store it soon. Plain, cannot fail; for what cannot be undone."""
@@ -36,6 +39,11 @@ class Recording:
         """As `Recorder.save`; nothing if nobody records."""
         if self.recorder is not None:
             await self.recorder.save(context)
+
+    async def hold_and_save(self, context: RequestContext) -> None:
+        """As `Recorder.hold_and_save`; nothing if nobody records."""
+        if self.recorder is not None:
+            await self.recorder.hold_and_save(context)
 
     def later(self) -> None:
         """As `Recorder.later`; nothing if nobody records."""

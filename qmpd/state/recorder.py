@@ -42,6 +42,7 @@ from qmpd.catalog import (
 from qmpd.catalog.errors import CatalogUnavailable
 from qmpd.catalog.facade import writer
 from qmpd.catalog.quotas import Resource
+from qmpd.errors import GenericError
 from qmpd.state.configuration import BitmapState, Configuration, image_of, whole_name
 from qmpd.state.job_history import GroupRun, JobRun
 from qmpd.state.mark import Mark
@@ -135,6 +136,7 @@ class StateRecorder:
         self._on_command_line: set[str] = set()
         self._position = 0
         self._later: asyncio.Task[None] | None = None
+        self._is_due = False
         self._closed = False
 
     def load(self, known: Sequence[BitmapRecord]) -> None:
@@ -148,10 +150,24 @@ class StateRecorder:
     # Commands.
 
     async def save(self, context: RequestContext) -> None:
-        """Store the configuration as it is now.
+        """Store the configuration as it is now. Call within `graph.exclusive()`: no other change is half done there.
 
         :raises CatalogUnavailable: it could not be stored; undo what has changed it.
+        :raises GenericError: it is too late for changes; undo it, too.
         """
+        self._check_open()
+        await self._save(context)
+
+    async def hold_and_save(self, context: RequestContext) -> None:
+        """As `save`, outside of `graph.exclusive()`."""
+        async with self._graph.exclusive():
+            await self.save(context)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise GenericError("The daemon is shutting down and stores no more changes")
+
+    async def _save(self, context: RequestContext) -> None:
         async with self._lock:
             await self._settle_doubt(context)
             wanted = self._observer.look()
@@ -177,6 +193,7 @@ class StateRecorder:
 
     def later(self) -> None:
         """Store the configuration as it will be when nobody is changing the graph. Plain, cannot fail."""
+        self._is_due = True
         if not self._closed and (self._later is None or self._later.done()):
             self._later = asyncio.get_running_loop().create_task(self._save_later())
 
@@ -196,20 +213,30 @@ class StateRecorder:
             later.cancel()
             await asyncio.gather(later, return_exceptions=True)
         try:
-            await self.save(self.catalog.context())
+            async with self._graph.exclusive():
+                await self._save(self.catalog.context())
         except CatalogUnavailable as error:
             _log.warning("the last changes are not stored: %s", error.desc)
 
     async def _save_later(self) -> None:
         # One round trip through the loop: whoever asked may be in the middle of something.
         await asyncio.sleep(0)
-        while True:
+        has_told = False
+        while self._is_due:
             try:
                 async with self._graph.exclusive():
-                    await self.save(self.catalog.context())
-                return
+                    # Whatever is changed from here on may come too late for this time.
+                    self._is_due = False
+                    await self._save(self.catalog.context())
             except CatalogUnavailable:
+                self._is_due = True
                 await self._until_it_answers()
+            except Exception:
+                self._is_due = True
+                if not has_told:
+                    has_told = True
+                    _log.exception("bug: changes cannot be stored; it is tried again and again")
+                await asyncio.sleep(RETRY_SECONDS)
 
     async def _until_it_answers(self) -> None:
         """Wait for the database, and keep nobody from changing the graph meanwhile."""
@@ -220,6 +247,9 @@ class StateRecorder:
                 return
             except CatalogUnavailable:
                 continue
+            except Exception:
+                # It does answer; `_save_later` tells what is wrong, if that is wrong there too.
+                return
 
     # Transactions.
 
@@ -249,6 +279,7 @@ class StateRecorder:
         self, env: TransactionEnv, facts: Sequence[Fact], demand: Demand, reservations: Sequence[str]
     ) -> None:
         """Store all that a transaction changes, in one database transaction."""
+        self._check_open()
         leaving = {fact.bitmap for fact in facts if isinstance(fact, BitmapEnds)}
         if demand.jobs:
             # One more may have ended since `begin`.
@@ -630,6 +661,7 @@ class TransactionRecord:
 
     def abandon(self) -> None:
         """The transaction has not happened."""
+        self._recorder.later()
         if self._reservations and not self._stored:
             self._recorder.give_back(self._reservations)
 

@@ -144,7 +144,7 @@ class State:
         :raises CatalogUnavailable: nobody knows what that is.
         """
         await self.restorer.restore(self.catalog.context())
-        await self.recorder.save(self.catalog.context())
+        await self.recorder.hold_and_save(self.catalog.context())
 
     async def freeze(self) -> None:
         """Record no more changes of the configuration: it is about to be taken down."""
