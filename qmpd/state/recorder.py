@@ -82,6 +82,7 @@ class _Noted:
     in_database: frozenset[str]
     charged: frozenset[str]
     on_command_line: frozenset[str]
+    positions: Mapping[str, int]
     in_images: Mapping[tuple[str, str], str]
 
 
@@ -134,13 +135,20 @@ class StateRecorder:
         self._in_database: set[str] = set()
         self._charged: set[str] = set()
         self._on_command_line: set[str] = set()
-        self._position = 0
+        self._positions: dict[str, int] = {}
+        self._last_position = 0
         self._later: asyncio.Task[None] | None = None
         self._is_due = False
         self._closed = False
 
-    def load(self, known: Sequence[BitmapRecord]) -> None:
-        """Take over what the catalog knows of persistent bitmaps; they count for quotas."""
+    def load(self, known: Sequence[BitmapRecord], positions: Mapping[str, int]) -> None:
+        """Take over what the catalog knows of persistent bitmaps, which count for quotas, and of the order of things.
+
+        :param positions: by kind and name, as in "node disk". What cannot be made again keeps its position, so what can
+            has to keep it, too.
+        """
+        self._positions = dict(positions)
+        self._last_position = max(positions.values(), default=0)
         for record in known:
             self._in_database.add(record.uuid)
             self._charged.add(record.uuid)
@@ -443,6 +451,7 @@ class StateRecorder:
             frozenset(self._in_database),
             frozenset(self._charged),
             frozenset(self._on_command_line),
+            dict(self._positions),
             dict(self._in_images),
         )
 
@@ -450,6 +459,7 @@ class StateRecorder:
         self._in_database = set(noted.in_database)
         self._charged = set(noted.charged)
         self._on_command_line = set(noted.on_command_line)
+        self._positions = dict(noted.positions)
         self._in_images = dict(noted.in_images)
 
     async def _store_difference(
@@ -465,12 +475,14 @@ class StateRecorder:
         await self._store_bitmaps(context, wanted, leaving)
 
     async def _store_objects(self, context: RequestContext, wanted: Configuration, from_command_line: bool) -> None:
-        for name in self._stored.objects.keys() - wanted.objects.keys():
+        stored = self._stored.objects
+        for name in stored.keys() - wanted.objects.keys():
             await objects.remove(context, name)
-            self._on_command_line.discard(f"object {name}")
+            self._forget(f"object {name}")
+        moved = self._put_in_order("object", wanted.objects)
         for name, state in wanted.objects.items():
-            if self._stored.objects.get(name) == state or self._is_on_command_line(
-                f"object {name}", name not in self._stored.objects and from_command_line
+            if (stored.get(name) == state and name not in moved) or self._is_on_command_line(
+                f"object {name}", name not in stored and from_command_line
             ):
                 continue
             await objects.put(
@@ -478,18 +490,17 @@ class StateRecorder:
                 name,
                 qom_type=state.qom_type,
                 properties=dict(state.properties),
-                position=self._next_position(),
+                position=self._positions[f"object {name}"],
             )
 
     async def _store_nodes(self, context: RequestContext, wanted: Configuration, from_command_line: bool) -> None:
         stored = self._stored.nodes
         for name in stored.keys() - wanted.nodes.keys():
             await volumes.remove(context, name)
-            self._on_command_line.discard(f"node {name}")
-        # Once one node is new or has changed, those that come after it may stand on it.
-        disordered = list(stored) != [name for name in wanted.nodes if name in stored]
+            self._forget(f"node {name}")
+        moved = self._put_in_order("node", wanted.nodes)
         for name, state in wanted.nodes.items():
-            if stored.get(name) == state and not disordered:
+            if stored.get(name) == state and name not in moved:
                 continue
             given = self._is_on_command_line(f"node {name}", name not in stored and from_command_line)
             await volumes.put(
@@ -500,9 +511,8 @@ class StateRecorder:
                 filename=state.filename,
                 size=state.size,
                 origin="command-line" if given else "client",
-                position=self._next_position(),
+                position=self._positions[f"node {name}"],
             )
-            disordered = disordered or name in stored
             notes = {f"{NAME}{place}": given_name for place, given_name in state.names.items()}
             await volumes.put_volume_metadata(
                 context, name, {**notes, MADE_READ_ONLY: "yes" if state.made_read_only else "no"}
@@ -520,9 +530,10 @@ class StateRecorder:
         stored = self._stored.exports
         for name in stored.keys() - wanted.exports.keys():
             await attachments.remove(context, name)
-            self._on_command_line.discard(f"export {name}")
+            self._forget(f"export {name}")
+        moved = self._put_in_order("export", wanted.exports)
         for name, state in wanted.exports.items():
-            if stored.get(name) == state:
+            if stored.get(name) == state and name not in moved:
                 continue
             given = self._is_on_command_line(f"export {name}", name not in stored and from_command_line)
             await attachments.put(
@@ -634,9 +645,22 @@ class StateRecorder:
             self._on_command_line.add(what)
         return what in self._on_command_line
 
-    def _next_position(self) -> int:
-        self._position += 1
-        return self._position
+    def _put_in_order(self, kind: str, names: Iterable[str]) -> set[str]:
+        """Give positions that rise, and the last ones to those that are new; what has another one than before."""
+        moved: set[str] = set()
+        before = 0
+        for name in names:
+            position = self._positions.get(f"{kind} {name}", 0)
+            if position <= before:
+                self._last_position += 1
+                position = self._positions[f"{kind} {name}"] = self._last_position
+                moved.add(name)
+            before = position
+        return moved
+
+    def _forget(self, what: str) -> None:
+        self._on_command_line.discard(what)
+        self._positions.pop(what, None)
 
 
 class TransactionRecord:

@@ -118,7 +118,7 @@ class State:
         context = self.catalog.context()
         before = await self._last_run(context)
         known = await bitmaps.restorable(context)
-        self.recorder.load(known)
+        self.recorder.load(known, await _positions(context))
         lost = self._load_files(known, before)
         async with writer.using(context):
             # That this run has begun is not to be known without how the last one ended: a start that fails here
@@ -342,6 +342,15 @@ async def _forget(context: RequestContext, kind: str, name: str) -> None:
             await settings.remove(context, SERVER)
         case "export":
             await attachments.remove(context, name)
+
+
+async def _positions(context: RequestContext) -> dict[str, int]:
+    """The positions of all that the last run has left, as `StateRecorder.load` wants them."""
+    return {
+        **{f"object {found.object_id}": found.position for found in await objects.restorable(context)},
+        **{f"node {found.node_name}": found.position for found in await volumes.restorable(context)},
+        **{f"export {found.export_id}": found.position for found in await attachments.restorable(context)},
+    }
 
 
 def _tell_if_failed(task: asyncio.Task[None]) -> None:
