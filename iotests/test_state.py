@@ -22,6 +22,12 @@ def place(launch: Launcher, scratch: Scratch) -> Place:
     return Place(launch, scratch)
 
 
+def asked(place: Place, query: str) -> list[Any]:
+    """The first column of what the catalog has, asked in its own language."""
+    with contextlib.closing(sqlite3.connect(place.path / "catalog.sqlite")) as connection:
+        return [row[0] for row in connection.execute(query)]
+
+
 class TestRestart:
     """A daemon that ended in order."""
 
@@ -243,6 +249,37 @@ class TestRestart:
         server.add_raw(disk, "three")
         assert server.bitmaps("three")["bits"]["count"] == 64 * KIB
 
+    @pytest.mark.parametrize("kind", ["raw", "qcow2"])
+    @pytest.mark.parametrize("restarted", [False, True])
+    def test_another_image_under_its_name(self, place: Place, scratch: Scratch, kind: str, *, restarted: bool) -> None:
+        """A bitmap belongs to its image, whatever else is opened under the name of its node."""
+
+        def open_as_disk(image: str) -> None:
+            file = {"driver": "file", "filename": str(scratch / image)}
+            server.qmp.command("blockdev-add", driver=kind, node_name="disk", file=file)
+
+        for image in ("a", "b"):
+            qemu_img("create", "-q", "-f", kind, scratch / image, "4M")
+        server = place.start()
+        place.serve(server)
+        open_as_disk("a")
+        server.qmp.command("block-dirty-bitmap-add", node="disk", name="bits", persistent=True)
+        qemu_io(place.export(server, "disk"), "write 1M 64k")
+        server.qmp.command("block-export-del", id="export-disk")
+        server.qmp.wait_event("BLOCK_EXPORT_DELETED")
+        server.qmp.command("blockdev-del", node_name="disk")
+        open_as_disk("b")
+        assert server.bitmaps("disk") == {}
+        if restarted:
+            assert server.terminate() == 0
+            server = place.start()
+        server.qmp.command("blockdev-del", node_name="disk")
+        open_as_disk("a")
+        assert server.bitmaps("disk")["bits"]["count"] == 64 * KIB
+        assert_in_use(server, "bitmaps", 1)
+        assert server.terminate() == 0
+        assert place.start().bitmaps("disk")["bits"]["count"] == 64 * KIB
+
     def test_an_image_that_was_changed_meanwhile(self, place: Place, scratch: Scratch) -> None:
         """Nobody has noted that write: the bitmap must not pretend to know."""
         disk = scratch.disk("disk")
@@ -297,6 +334,27 @@ class TestUnrestored:
         server = place.start()
         assert server.qmp.command("query-unrestored") == []
         assert [export["id"] for export in server.qmp.command("query-block-exports")] == ["export-disk"]
+
+    def test_what_it_stands_on_was_made_again(self, place: Place, scratch: Scratch) -> None:
+        """What failed stays behind what it needs, whatever was made before and after it."""
+        server = place.start()
+        image = scratch / "top.qcow2"
+        server.add_null("base", MIB)
+        qemu_img("create", "-q", "-f", "qcow2", image, "1M")
+        file = {"driver": "file", "filename": str(image)}
+        server.qmp.command("blockdev-add", driver="qcow2", node_name="top", file=file, backing="base")
+        for number in range(5):
+            server.qmp.command("object-add", qom_type="throttle-group", id=f"limits{number}")
+        assert server.terminate() == 0
+        image.rename(scratch / "elsewhere")
+        server = place.start()
+        assert [item["name"] for item in server.qmp.command("query-unrestored")] == ["top"]
+        server.add_null("other", MIB)
+        assert server.terminate() == 0
+        (scratch / "elsewhere").rename(image)
+        server = place.start()
+        assert server.qmp.command("query-unrestored") == []
+        assert {"base", "top", "other"} <= server.node_names()
 
     def test_giving_it_up(self, place: Place, scratch: Scratch) -> None:
         disk = scratch.disk("disk")
@@ -462,6 +520,121 @@ class TestChains:
         return [backup["sync"] for backup in server.qmp.command("catalog-query-backup-chain", backup=newest)]
 
 
+class TestOnTrial:
+    """What a grouped transaction does to bitmaps counts when its jobs have ended well, and not before."""
+
+    def start(self, server: Server, scratch: Scratch) -> Volume:
+        """Begin a group that replaces the bitmap `old` by `new`, and have something else stored meanwhile."""
+        disk = volume(server, scratch, "disk")
+        server.qmp.command("block-dirty-bitmap-add", node="disk", name="old", persistent=True)
+        server.transaction(
+            ("block-dirty-bitmap-remove", {"node": "disk", "name": "old"}),
+            ("block-dirty-bitmap-add", {"node": "disk", "name": "new", "persistent": True}),
+            ("blockdev-backup", disk.backup(speed=SLOW)),
+            grouped=True,
+        )
+        server.qmp.command("object-add", qom_type="throttle-group", id="meanwhile")
+        return disk
+
+    @pytest.mark.parametrize("succeeds", [False, True])
+    def test_the_group_ends(self, place: Place, scratch: Scratch, *, succeeds: bool) -> None:
+        server = place.start()
+        disk = self.start(server, scratch)
+        if succeeds:
+            server.qmp.command("block-job-set-speed", device=disk.job, speed=0)
+        else:
+            server.qmp.command("job-cancel", id=disk.job)
+        server.qmp.wait_job(disk.job, "null")
+        assert_in_use(server, "bitmaps", 1)
+        # Everything goes on being stored.
+        server.qmp.command("object-add", qom_type="throttle-group", id="afterwards")
+        expected = ["new" if succeeds else "old"]
+        assert list(server.bitmaps("disk")) == expected
+        assert server.terminate() == 0
+        server = place.start()
+        assert list(server.bitmaps("disk")) == expected
+        assert server.qmp.command("query-unrestored") == []
+
+    @pytest.mark.parametrize("killed", [False, True])
+    def test_the_daemon_ends(self, place: Place, scratch: Scratch, *, killed: bool) -> None:
+        server = place.start()
+        self.start(server, scratch)
+        if killed:
+            server.kill()
+        else:
+            assert server.terminate() == 0
+        server = place.start()
+        assert list(server.bitmaps("disk")) == ["old"]
+        assert server.qmp.command("query-unrestored") == []
+        assert_in_use(server, "bitmaps", 1)
+        server.qmp.command("block-dirty-bitmap-add", node="disk", name="new", persistent=True)
+
+    @pytest.mark.parametrize("end", ["success", "failure", "kill"])
+    def test_recording(self, place: Place, scratch: Scratch, end: str) -> None:
+        """Bitmaps that a group has switched or cleared are what they were when it comes to nothing."""
+        server = place.start()
+        disk = volume(server, scratch, "disk")
+        for name, disabled in (("off", False), ("on", True), ("empty", False)):
+            server.qmp.command("block-dirty-bitmap-add", node="disk", name=name, persistent=True, disabled=disabled)
+        server.transaction(
+            ("block-dirty-bitmap-disable", {"node": "disk", "name": "off"}),
+            ("block-dirty-bitmap-enable", {"node": "disk", "name": "on"}),
+            ("block-dirty-bitmap-clear", {"node": "disk", "name": "empty"}),
+            ("blockdev-backup", disk.backup(speed=SLOW)),
+            grouped=True,
+        )
+        server.qmp.command("object-add", qom_type="throttle-group", id="meanwhile")
+        if end == "success":
+            server.qmp.command("block-job-set-speed", device=disk.job, speed=0)
+        elif end == "failure":
+            server.qmp.command("job-cancel", id=disk.job)
+        if end == "kill":
+            server.kill()
+        else:
+            server.qmp.wait_job(disk.job, "null")
+            assert server.terminate() == 0
+        server = place.start()
+        recording = {name: bitmap["recording"] for name, bitmap in server.bitmaps("disk").items()}
+        assert recording == {"off": end != "success", "on": end == "success", "empty": True}
+        assert {file.suffix for file in (place.path / "bitmaps").iterdir()} == {".bits"}
+
+    def test_a_group_of_one_run_is_not_seen_by_the_next(self, place: Place, scratch: Scratch) -> None:
+        """A crash that comes when a group has ended well puts nothing back."""
+        server = place.start()
+        disk = volume(server, scratch, "disk")
+        server.qmp.command("block-dirty-bitmap-add", node="disk", name="off", persistent=True)
+        server.transaction(
+            ("block-dirty-bitmap-disable", {"node": "disk", "name": "off"}),
+            ("block-dirty-bitmap-add", {"node": "disk", "name": "new", "persistent": True}),
+            ("blockdev-backup", disk.backup()),
+            grouped=True,
+        )
+        server.qmp.wait_job(disk.job, "null")
+        assert outcomes(server) == ["completed"]
+        while asked(place, "SELECT name FROM bitmaps WHERE persistent ORDER BY name") != ["new", "off"]:
+            server.check()
+        server.kill()
+        server = place.start()
+        recording = {name: bitmap["recording"] for name, bitmap in server.bitmaps("disk").items()}
+        assert recording == {"off": False, "new": True}
+
+    def test_a_group_without_jobs(self, place: Place, scratch: Scratch) -> None:
+        """It has ended as soon as it begins."""
+        server = place.start()
+        server.add_raw(scratch.disk("disk"), "disk")
+        server.qmp.command("block-dirty-bitmap-add", node="disk", name="bits", persistent=True)
+        server.transaction(
+            ("block-dirty-bitmap-remove", {"node": "disk", "name": "bits"}),
+            ("block-dirty-bitmap-add", {"node": "disk", "name": "more", "persistent": True}),
+            grouped=True,
+        )
+        assert_in_use(server, "bitmaps", 1)
+        server.kill()
+        server = place.start()
+        assert list(server.bitmaps("disk")) == ["more"]
+        assert server.qmp.command("query-unrestored") == []
+
+
 class TestEvents:
     """Events are numbered, and told again."""
 
@@ -568,6 +741,24 @@ class TestCatalogFails:
         server.add_raw(disk, "b")
         server.qmp.command("blockdev-del", node_name="a")
 
+    def test_what_never_was(self, place: Place, scratch: Scratch) -> None:
+        """Nobody stores what a transaction of somebody else has only prepared."""
+        server = place.start()
+        server.add_raw(scratch.disk("disk"), "n0")
+        actions: list[dict[str, Any]] = []
+        for number in range(20):
+            overlay = {"snapshot-file": str(scratch / f"o{number}"), "snapshot-node-name": f"n{number + 1}"}
+            data = {"node-name": f"n{number}", "format": "qcow2", **overlay}
+            actions.append({"type": "blockdev-snapshot-sync", "data": data})
+        actions.append({"type": "abort", "data": {}})
+        client = server.connect()
+        transaction = client.send("transaction", actions=actions)
+        for number in range(20):
+            server.qmp.command("object-add", qom_type="throttle-group", id=f"limits{number}")
+        assert "error" in client.take_reply(transaction)
+        server.qmp.command("object-add", qom_type="throttle-group", id="afterwards")
+        assert asked(place, "SELECT DISTINCT node_name FROM volumes") == ["n0"]
+
     def test_jobs_end_all_the_same(self, place: Place, scratch: Scratch) -> None:
         """What has happened is stored when the database works again."""
         server = place.start()
@@ -651,6 +842,19 @@ class TestQuotas:
         server = place.start()
         assert set(outcomes(server)) == {"lost"}
         assert_in_use(server, "backup-bytes", 0)
+
+    def test_bitmaps_of_a_disk_that_is_closed(self, place: Place, scratch: Scratch) -> None:
+        """Those in memory end with their node, also with one that is a part of another."""
+        server = place.start()
+        server.qmp.command("catalog-set-quota", resource="bitmaps", limit=1)
+        server.add_null("stays", MIB)
+        for _ in range(2):
+            inner = {"driver": "null-co", "size": MIB, "node-name": "inner"}
+            server.qmp.command("blockdev-add", driver="raw", node_name="outer", file=inner)
+            server.qmp.command("block-dirty-bitmap-add", node="inner", name="bits")
+            server.qmp.refused("block-dirty-bitmap-add", node="stays", name="bits")
+            server.qmp.command("blockdev-del", node_name="outer")
+        server.qmp.command("block-dirty-bitmap-add", node="stays", name="bits")
 
     def test_a_bitmap_that_its_image_lost(self, place: Place, scratch: Scratch) -> None:
         """What another program has removed does not count any more, and what it has added is used."""

@@ -51,7 +51,10 @@ Allocate = Callable[[int], mmap | memoryview | bytearray]
 
 
 class HelperMemory(Protocol):
-    """Gives memory to the bitmaps beside one, its successor and its twin. They must survive what it survives."""
+    """Gives memory to the bitmaps beside one, its successor and its twin. They must survive what it survives.
+
+    Roles are "successor", and "twin" or "idle-twin": the latter does not record, as the bitmap did not before.
+    """
 
     def make(self, role: str) -> Allocate:
         """Memory for the helper `role`, all zero."""
@@ -59,6 +62,9 @@ class HelperMemory(Protocol):
     def drop(self, role: str) -> None:
         """That helper is no more. Harmless if there was none."""
 
+
+def _twin_role(*, recording: bool) -> str:
+    return "twin" if recording else "idle-twin"
 
 
 class BitmapInfo(TypedDict, total=False):
@@ -129,6 +135,7 @@ class DirtyBitmap:
     :param allocate: gives the memory for the bits: a writable buffer of so many bytes (a multiple of eight),
         whose contents are taken as the bits; `resize` calls it again. Plain memory when left out.
     :param helpers: gives the memory of its successor and its twin. Plain memory when left out.
+    :ivar on_trial: a group of jobs has added it that may still take it away.
     :raises GenericError: bad granularity, or more bits than `MAX_BITS`.
     """
 
@@ -150,6 +157,7 @@ class DirtyBitmap:
         "inconsistent",
         "length",
         "name",
+        "on_trial",
         "persistent",
         "read_only",
     )
@@ -172,6 +180,7 @@ class DirtyBitmap:
         self.persistent = persistent
         self.inconsistent = False
         self.read_only = False
+        self.on_trial = False
         self._hidden = False
         self._shift = granularity.bit_length() - 1
         self._enabled = not disabled
@@ -466,7 +475,7 @@ class DirtyBitmap:
         """Put a hidden twin with the same bits and recording state beside it. Only one, not while frozen."""
         if self._twin is not None or self._successor is not None:
             raise RuntimeError(f"bitmap {self.name!r} has a twin or successor already")
-        twin = self._make_helper("twin")
+        twin = self._make_helper(_twin_role(recording=self._enabled))
         twin._bits[:] = self._bits
         twin._hidden = True
         self._twin = twin
@@ -475,15 +484,15 @@ class DirtyBitmap:
 
     def drop_twin(self) -> None:
         """Let the twin go: what was done stays."""
-        self._end_twin()
-        self._drop_helper("twin")
+        twin = self._end_twin()
+        self._drop_helper(_twin_role(recording=twin._enabled))
 
     def adopt_twin(self) -> None:
         """Become what the twin is: the bitmap as if nothing had been done to it since `make_twin`."""
         twin = self._end_twin()
         self.restore(twin._bits)
         self._set_enabled(twin._enabled)
-        self._drop_helper("twin")
+        self._drop_helper(_twin_role(recording=twin._enabled))
 
     # Inside.
 

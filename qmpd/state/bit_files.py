@@ -1,8 +1,8 @@
 """The files of one bitmap in the state directory, all named after its UUID.
 
-`.bits` is mapped into memory by the bitmap, `.successor` and `.twin` by those beside it. `.closed` is there while its
-image is closed, and says what there is to know then. All others are in the page cache the moment they change; this one
-is on the disk before it counts.
+`.bits` is mapped into memory by the bitmap, `.successor` and `.twin` (or `.idle-twin`) by those beside it. `.closed` is
+there while its image is closed, and says what there is to know then. All others are in the page cache the moment they
+change; this one is on the disk before it counts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ _log = logging.getLogger(__name__)
 IN_USE = 0
 """Instead of the image's time of change: the bitmap records, or did when the daemon died."""
 
-_ROLES = ("successor", "twin")
+_TWINS = {"twin": True, "idle-twin": False}
+"""The roles of twins: whether they record."""
+_ROLES = ("successor", *_TWINS)
 SUFFIXES = frozenset({".bits", ".closed", *(f".{role}" for role in _ROLES)})
 
 
@@ -115,6 +117,10 @@ class BitFiles:
     def was_frozen(self) -> bool:
         """A crash has left a successor."""
         return self._file("successor").exists()
+
+    def recorded_before(self, recording: bool) -> bool:
+        """Whether the bitmap recorded before a group that a crash has ended; `recording` without such a group."""
+        return next((before for role, before in _TWINS.items() if self._file(role).exists()), recording)
 
     def close(self, closed: ClosedBitmap) -> ClosedBitmap:
         """The image has been closed: bring the bits to the disk, and note the rest.

@@ -13,7 +13,8 @@ bits still tell the truth when an image is opened again is decided like this:
 What was noted lies in a file beside the bits, and counts before what the catalog says, which may not have taken it.
 
 A successor or twin has a file of its own beside its bitmap's. After a crash all of them are merged: too much is marked
-then, never too little.
+then, never too little. A twin is there as long as its group of jobs has not ended, so after a crash its file also tells
+that the bitmap is to record, or not, as it did before the group.
 
 Files of bitmaps that the catalog does not know are put aside and not deleted, for it may be the wrong one.
 """
@@ -286,7 +287,9 @@ class BitmapFiles:
             closed = kept.closed
             if closed is None or closed.image_mtime_ns != IN_USE or closed.in_use_until_ns or closed.inconsistent:
                 continue
-            settled = dataclasses.replace(closed, in_use_until_ns=died_before_ns)
+            settled = dataclasses.replace(
+                closed, in_use_until_ns=died_before_ns, recording=kept.files.recorded_before(closed.recording)
+            )
             if same_boot and _settle(kept.files, settled):
                 kept.closed = settled
             else:

@@ -71,6 +71,7 @@ class ExportState:
 class BitmapState:
     """What there is to say about a bitmap besides its bits.
 
+    :ivar persistent: it comes back at the next start, as one does not that a group of jobs has added and may take away.
     :ivar storage: "state", "image" or "memory".
     """
 
@@ -147,7 +148,7 @@ class Observer:
             bitmap.granularity,
             bitmap.length,
             bitmap.recording,
-            bitmap.persistent,
+            bitmap.persistent and not bitmap.on_trial,
             bitmap.inconsistent,
             storage,
         )

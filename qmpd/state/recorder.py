@@ -289,6 +289,7 @@ class StateRecorder:
         """Store all that a transaction changes, in one database transaction."""
         self._check_open()
         leaving = {fact.bitmap for fact in facts if isinstance(fact, BitmapEnds)}
+        begun = {fact.bitmap for fact in facts if isinstance(fact, BitmapBegins)}
         if demand.jobs:
             # One more may have ended since `begin`.
             await self._history.wait_for_backups()
@@ -296,6 +297,8 @@ class StateRecorder:
             await self._settle_doubt(env.context)
             known = set(self._in_database)
             wanted = _without(self._observer.look(), leaving)
+            if not any(isinstance(fact, BackupStarts) for fact in facts):
+                wanted = _certain(wanted, begun)
             async with self._storing(env.context, wanted, leaving) as storing:
                 storing.ended_chains = await self._end_chains(env.context, facts)
                 storing.runs = await self._store_facts(env, facts, storing.ended_chains)
@@ -542,7 +545,7 @@ class StateRecorder:
                 kind=state.kind,
                 node_name=state.node_name,
                 settings=dict(state.settings),
-                position=self._next_position(),
+                position=self._positions[f"export {name}"],
                 origin="command-line" if given else "client",
             )
 
@@ -620,6 +623,7 @@ class StateRecorder:
             node_name=state.node_name,
             length=state.length,
             recording=state.recording,
+            persistent=state.persistent,
             inconsistent=state.inconsistent,
             image_mtime_ns=0,
             is_there=True,
@@ -709,6 +713,15 @@ def _without(configuration: Configuration, leaving: set[DirtyBitmap]) -> Configu
         return configuration
     left = {bitmap: state for bitmap, state in configuration.bitmaps.items() if bitmap not in leaving}
     return dataclasses.replace(configuration, bitmaps=left)
+
+
+def _certain(configuration: Configuration, begun: set[DirtyBitmap]) -> Configuration:
+    """With no job that could fail, bitmaps that a group adds are there for good."""
+    found = {
+        bitmap: dataclasses.replace(state, persistent=bitmap.persistent) if bitmap in begun else state
+        for bitmap, state in configuration.bitmaps.items()
+    }
+    return dataclasses.replace(configuration, bitmaps=found)
 
 
 async def _store_snapshot(context: RequestContext, fact: SnapshotTaken) -> None:

@@ -39,6 +39,7 @@ class BitmapAdd(TransactionAction):
         node = self.env.graph.lookup(self.data.node)
         node.bitmaps.check_name(self.data.name)
         bitmap = await self._make(node)
+        bitmap.on_trial = self.env.group is not None
         node.bitmaps.add(bitmap)
         self._added = node.bitmaps, bitmap
 
@@ -93,5 +94,6 @@ class BitmapAdd(TransactionAction):
     def _settle(self, succeeded: bool) -> None:
         assert self._added is not None
         self._added[1].unlock()
+        self._added[1].on_trial = False
         if not succeeded:
             self._take_away()

@@ -49,8 +49,8 @@ class BitmapRemove(TransactionAction):
             await node.driver.forget_bitmap(self.data.name)
 
     def outcome(self) -> list[Fact]:
-        """A bitmap less; in a group that is not certain as yet."""
-        if self._removing is None or self.env.group is not None:
+        """A bitmap less; in a group of jobs that is not certain as yet."""
+        if self._removing is None or (self.env.group is not None and self.env.group.members):
             return []
         return [BitmapEnds(self._removing[1])]
 
