@@ -14,7 +14,7 @@ COMPILE := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-e
 # which takes longer than everything else that it does, and tests start thousands.
 export PYTHONDONTWRITEBYTECODE :=
 # Tests wait more than they compute; each has a directory and servers of its own
-PARALLEL := -n auto --maxprocesses 4 --dist worksteal
+PARALLEL := -n 4 --dist worksteal
 SOURCES := qmpd tests iotests benchmarks
 
 # Debian packages of the programs that the black-box tests and the benchmarks run

@@ -85,7 +85,8 @@ class Side:
             if path.is_dir():
                 shutil.rmtree(path)
             else:
-                path.unlink()
+                # A server that has just been told to end takes its socket along.
+                path.unlink(missing_ok=True)
 
 
 class Pair:

@@ -137,6 +137,8 @@ class RandomGraphs(RuleBasedStateMachine):
         self.bitmaps: list[Bitmap] = []
         self.running: list[Running] = []
         self.faults: dict[str, Fault] = {}
+        self.kept_rules: dict[str, RuleSet] = {}
+        self.spared = 0
         self.done: list[str] = []
 
     # Helpers.
@@ -229,15 +231,19 @@ class RandomGraphs(RuleBasedStateMachine):
         return bytes(buffer)
 
     async def without_faults(self, request: Callable[[], Coroutine[Any, Any, bytes]]) -> bytes:
-        """What a request gives when nothing fails; the faults are back afterwards."""
-        kept = {name: fault.driver.rules for name, fault in self.faults.items()}
-        for fault in self.faults.values():
-            fault.driver.rules = RuleSet()
+        """What a request gives when nothing fails; the faults are back when the last of such requests is over."""
+        if not self.spared:
+            self.kept_rules = {name: fault.driver.rules for name, fault in self.faults.items()}
+            for fault in self.faults.values():
+                fault.driver.rules = RuleSet()
+        self.spared += 1
         try:
             return await request()
         finally:
-            for name, rules in kept.items():
-                self.faults[name].driver.rules = rules
+            self.spared -= 1
+            if not self.spared:
+                for name, rules in self.kept_rules.items():
+                    self.faults[name].driver.rules = rules
 
     # What is done. Each rule does one thing, chosen by a seed: small numbers, which hypothesis prefers, make all sorts.
 
