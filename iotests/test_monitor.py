@@ -120,7 +120,8 @@ def test_messages_in_single_bytes(server: Server) -> None:
 
 
 def test_a_large_message(server: Server) -> None:
-    fill = "x" * (4 << 20)
+    # QEMU looks at each character several times, slowly.
+    fill = "x" * ((4 if server.kind == "qmpd" else 1) << 20)
     (reply,) = read_replies(server, json.dumps({"execute": "no-such", "id": 1, "arguments": {"a": fill}}).encode(), 1)
     assert reply["error"]["class"] == "CommandNotFound"
     assert server.qmp.command("query-version")
