@@ -18,8 +18,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from qmpd.errors import GenericError
+
 SOCKET_MODE = 0o600
 MAX_PORT = 65535
+_DIGITS = 10
+"""Of the largest number that a descriptor can have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,17 @@ class FdAddress:
     """A socket that the daemon's parent opened: a file descriptor's number."""
 
     fd: int
+
+    @classmethod
+    def from_text(cls, text: str, member: str) -> FdAddress:
+        """The descriptor that a client has named.
+
+        :param member: where it stands, for messages.
+        :raises GenericError: it is no number that a descriptor can have.
+        """
+        if not (text.isascii() and text.isdigit() and len(text) <= _DIGITS):
+            raise GenericError(f"'{member}' must be the number of a descriptor that this process was handed")
+        return cls(int(text))
 
     def __str__(self) -> str:
         return f"fd:{self.fd}"

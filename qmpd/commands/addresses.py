@@ -10,9 +10,6 @@ from qmpd.sockets import Address, FdAddress, InetAddress, UnixAddress
 if TYPE_CHECKING:
     from qmpd.api.models import InetSocketAddress, SocketAddressLegacy, UnixSocketAddress
 
-_DIGITS = 10
-"""Digits of the largest number that a descriptor can have."""
-
 
 def socket_address(address: SocketAddressLegacy, member: str = "addr") -> Address:
     """An address in the older spelling.
@@ -27,10 +24,7 @@ def socket_address(address: SocketAddressLegacy, member: str = "addr") -> Addres
     if isinstance(address, SocketAddressLegacyInet):
         return _inet_address(address.data, member)
     if isinstance(address, SocketAddressLegacyFd):
-        number = address.data.str
-        if not (number.isascii() and number.isdigit() and len(number) <= _DIGITS):
-            raise GenericError(f"'{member}.data.str' must be the number of a descriptor that this process was handed")
-        return FdAddress(int(number))
+        return FdAddress.from_text(address.data.str, f"{member}.data.str")
     raise GenericError(f"'{member}.type' is 'vsock', which is not available; use 'unix' or 'inet'")
 
 

@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from qmpd.block.node import NodeOptions
 
 SECTOR = 512
-_LONGEST_FD = 9
-"""Digits of the number of a descriptor."""
-_SHOWN = 200
 _LONGEST_STATUS = 1 << 31
 """Bytes that one block status asks about at most: what it tells has to fit 32 bits."""
 
@@ -290,10 +287,7 @@ def _address(server: SocketAddress) -> Address:
             raise GenericError("'server.mptcp' is not available here; leave it out")
         return InetAddress(server.host, server.port, 0, server.ipv4, server.ipv6)
     if isinstance(server, SocketAddressFd):
-        if not (server.str.isascii() and server.str.isdigit() and len(server.str) <= _LONGEST_FD):
-            shown = server.str[:_SHOWN]
-            raise GenericError(f"'server.str' is '{shown}'; it must be the number of an open file descriptor")
-        return FdAddress(int(server.str))
+        return FdAddress.from_text(server.str, "server.str")
     raise GenericError("'server.type' is 'vsock', which is not possible here; use 'unix', 'inet' or 'fd'")
 
 
