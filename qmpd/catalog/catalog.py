@@ -28,11 +28,12 @@ from pathlib import Path
 from typing import Any
 
 from oslo_db.sqlalchemy import asyncio_facade
+from oslo_db.sqlalchemy import engines as oslo_engines
 from sqlalchemy import event, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
-from sqlalchemy.util.concurrency import greenlet_spawn
+from sqlalchemy.util.concurrency import greenlet_spawn, in_greenlet
 
 from qmpd.catalog import migrations
 from qmpd.catalog.errors import CatalogUnavailable
@@ -231,6 +232,8 @@ class Catalog:
         event.listen(target, "connect", self._number)
         if self.is_sqlite:
             event.listen(target, "connect", _set_up_sqlite_writer if role == "primary" else _set_up_sqlite_reader)
+            event.listen(target, "invalidate", _roll_back_given_up)
+            _leave_given_up_alone(target)
             if role == "primary":
                 event.listen(target, "before_cursor_execute", _begin_immediate, retval=True)
         if self._on_statement is not None:
@@ -320,6 +323,41 @@ def _begin_immediate(
 ) -> tuple[str, Any]:
     """Turns the plain BEGIN that oslo.db sends into one that takes the write lock."""
     return ("BEGIN IMMEDIATE" if statement == "BEGIN" else statement), parameters
+
+
+def _roll_back_given_up(dbapi_connection: Any, record: Any, error: BaseException | None) -> None:
+    """Let go of what a connection has locked whose statement was cancelled.
+
+    The statement runs on in its thread. Closing alone does not end it, nor its transaction, while somebody still holds
+    its cursor, and a traceback may.
+    """
+    if in_greenlet():
+        # Whatever is wrong with it, it is closed next.
+        with contextlib.suppress(Exception):
+            dbapi_connection.rollback()
+
+
+def _leave_given_up_alone(target: Any) -> None:
+    """Keep oslo.db from taking notes on a connection that was given up.
+
+    When a transaction is rolled back it notes so in the connection, and fails if there is none any more. Then neither
+    the rollback nor whatever caused it (a cancellation, say) comes to its end.
+    """
+    for listener in list(target.dispatch.rollback):
+        if listener.__module__ == oslo_engines.__name__:
+            event.remove(target, "rollback", listener)
+            event.listen(target, "rollback", _IfConnected(listener))
+
+
+class _IfConnected:
+    """Calls a listener for connections that are still there."""
+
+    def __init__(self, listener: Callable[[Any], None]) -> None:
+        self._listener = listener
+
+    def __call__(self, connection: Any) -> None:
+        if not connection.invalidated:
+            self._listener(connection)
 
 
 def _set_up_sqlite_writer(dbapi_connection: Any, record: Any) -> None:

@@ -20,6 +20,8 @@ from qmpd.monitor.context import RequestContext
 from tests.catalog.conftest import OpenCatalog
 
 TIMEOUT = 60
+LONG = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x < 200000) SELECT count(*) FROM n"
+"""A statement that takes a while."""
 
 
 class Oops(Exception):
@@ -259,6 +261,30 @@ async def test_who_is_cancelled_leaves_nothing_behind(catalog: Catalog, mode: An
             await task
     assert await idle(catalog)
     assert len(await services.listed(catalog.context())) == 1
+
+
+@pytest.mark.parametrize("mode", [reader, reader.primary, writer], ids=["reader", "primary", "writer"])
+async def test_cancelled_while_the_database_works(open_catalog: OpenCatalog, mode: Any) -> None:
+    """Who asked is told that it was cancelled, and nothing stays locked."""
+    at_work = asyncio.Event()
+    catalog = await open_catalog(on_statement=lambda entry: at_work.set() if entry.text.startswith("WITH") else None)
+
+    async def command() -> None:
+        async with mode.using(catalog.context()) as db:
+            if mode is writer:
+                await db.execute(text("DELETE FROM services"))
+            await db.execute(text(LONG))
+
+    for _ in range(5):
+        at_work.clear()
+        task = asyncio.create_task(command())
+        await at_work.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await settings.put(catalog.context(), "a", {})
+    assert len(await services.listed(catalog.context())) == 1
+    assert await idle(catalog)
 
 
 async def test_cancelled_at_any_moment(catalog: Catalog) -> None:

@@ -55,7 +55,7 @@ DEEP = 30_000
         ("drive_add 0 if=none," + ",".join(f"k{number}=1" for number in range(3000)), "more than 2000 parameters"),
         (f"drive_add 0 if=none,file=nbd://h:{DIGITS}/", "cannot be used"),
         (f'drive_add 0 if=none,file=json:{{"driver":"null-co",,"size":"{DIGITS}"}}', "'size' must be"),
-        (f"drive_add -n 0 nbd,server.type=fd,server.str={DIGITS},node-name=n", "'server.str' is"),
+        (f"drive_add -n 0 nbd,server.type=fd,server.str={DIGITS},node-name=n", "'server.str' must be the number"),
         (f"drive_add -n 0 null-co,size=0x{DIGITS}", "'size' must be"),
         (f"drive_add -n 0 null-co,size=1.{DIGITS}k", "'size' must be"),
         (f"drive_add 0 if=none,throttling.iops-total={DIGITS}", "must be at most"),
