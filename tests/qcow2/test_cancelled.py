@@ -11,7 +11,7 @@ import pytest
 
 from qmpd.block.driver import Buffer, HostPiece
 from qmpd.block.node import BlockNode
-from tests.qcow2.support import check, create, lab, read, tool
+from tests.qcow2.support import check, create, lab, read, same, tool
 from tests.soak import count
 
 SIZE = 8 << 20
@@ -148,3 +148,21 @@ async def test_a_table_move_that_fails(tmp_path: Path, monkeypatch: pytest.Monke
         await opened.close(node)
         assert not opened.events.seen
     check(path)
+
+
+async def test_a_batch_that_needs_another_block_of_counts(tmp_path: Path) -> None:
+    """What was taken for a batch of copies, and nothing else, is given back when the rest is not at hand."""
+    path, other = tmp_path / "image.qcow2", tmp_path / "other"
+    cluster, size = 512, 256 << 10  # a block of counts tells of half of that
+    create(path, size, cluster_size=cluster)
+    data = random.Random(1).randbytes(size)
+    other.write_bytes(data)
+    async with lab() as opened:
+        node, _ = await opened.open_qcow2(path)
+        with other.open("rb") as source:
+            for start in range(0, size, 24 * cluster):
+                ends = range(start, min(start + 24 * cluster, size), cluster)
+                await node.copy_from_host([HostPiece(source, offset, offset, cluster) for offset in ends])
+        await opened.close(node)
+    check(path)
+    same(path, data, tmp_path)

@@ -829,6 +829,7 @@ class DataPath:
         if not wanted:
             return False
         space: list[_Filled] = []
+        bits = self.mapping.cluster_bits
         while wanted:
             fresh_from = self.refcounts.fresh_from
             found = self.refcounts.try_allocate(wanted)
@@ -836,7 +837,7 @@ class DataPath:
                 for place in space:
                     self._give_back(place)
                 return False
-            space.append(_Filled(0, found[0], found[1], found[0] >= fresh_from, taken=True))
+            space.append(_Filled(0, found[0] << bits, found[1], found[0] >= fresh_from, taken=True))
             wanted -= found[1]
         self._spread(pieces, space, places, plan)
         return True
@@ -878,18 +879,17 @@ class DataPath:
         bits = self.mapping.cluster_bits
         runs = iter(space)
         run = next(runs)
-        cluster, left = run.host, run.count
+        place, left = run.host, run.count
         for host, host_offset, offset, length, *_ in pieces:
             while length:
                 if not left:
                     run = next(runs)
-                    cluster, left = run.host, run.count
+                    place, left = run.host, run.count
                 count = min((length + self.mapping.cluster_mask) >> bits, left)
                 step = min(count << bits, length)
-                place = cluster << bits
                 places.append(_Filled(offset, place, count, run.new, taken=True))
                 plan.append(HostPiece(host, host_offset, place, step))
-                cluster, left = cluster + count, left - count
+                place, left = place + (count << bits), left - count
                 host_offset, offset, length = host_offset + step, offset + step, length - step
 
     async def _plan_whole(self, piece: HostPiece, places: list[_Filled], plan: list[HostPiece]) -> None:
