@@ -7,7 +7,7 @@ import pytest
 
 from iotests.harness import Scratch, Server
 from iotests.harness.images import MIB
-from iotests.harness.tools import run
+from iotests.harness.tools import qemu_io_fails, run
 
 
 def _modes() -> list[dict[str, str]]:
@@ -59,3 +59,43 @@ def test_no_backup_into_the_source_s_own_parent(server: Server, scratch: Scratch
     before = Path(path).read_bytes()
     run("qemu-io", "-f", "raw", "-c", "write -P 7 0 64k", uri)
     assert Path(path).read_bytes() == b"\7" * 65536 + before[65536:]
+
+
+def _add_corrupt_image(server: Server, scratch: Scratch, node: str) -> None:
+    """An image whose first cluster is free by its refcounts, so that whoever allocates one finds it corrupt."""
+    path = scratch.made_by_qemu_img(node, MIB, "qcow2").path
+    data = bytearray(path.read_bytes())
+    block = int.from_bytes(data[1 << 16 : (1 << 16) + 8], "big")
+    data[block : block + 2] = bytes(2)
+    path.write_bytes(data)
+    file = {"driver": "file", "filename": str(path)}
+    server.qmp.command("blockdev-add", {"driver": "qcow2", "node-name": node, "file": file})
+
+
+@pytest.mark.parametrize("command", ["blockdev-backup", "blockdev-mirror"])
+def test_nothing_is_left_of_a_job_whose_target_is_found_corrupt(
+    server: Server, scratch: Scratch, command: str
+) -> None:
+    """The target takes no writes any more while the job still has the permission to write to it."""
+    disk = server.add_raw(scratch.full_disk("d", MIB, seed=1))
+    _add_corrupt_image(server, scratch, "t")
+    server.qmp.command(command, job_id="j", device=disk, target="t", sync="full")
+    server.qmp.wait_job("j", "null")
+    assert server.qmp.seen("BLOCK_IMAGE_CORRUPTED", node_name="t")
+    assert "error" in server.qmp.wait_event("BLOCK_JOB_COMPLETED", device="j").data
+    for node in (disk, "t"):
+        server.qmp.command("blockdev-del", node_name=node)
+    assert server.node_names() == set()
+
+
+def test_exports_of_a_corrupt_image_can_be_removed(server: Server, scratch: Scratch) -> None:
+    """One after the other, so that the second still may write when the first goes."""
+    _add_corrupt_image(server, scratch, "t")
+    uri = server.export("t")
+    server.qmp.command("block-export-add", {"type": "nbd", "id": "other", "node-name": "t", "name": "o"}, writable=True)
+    qemu_io_fails(uri, "write 0 64k")
+    for export in ("export-t", "other"):
+        server.qmp.command("block-export-del", id=export, mode="hard")
+        server.qmp.wait_event("BLOCK_EXPORT_DELETED", id=export)
+    server.qmp.command("blockdev-del", node_name="t")
+    assert server.node_names() == set()

@@ -378,7 +378,8 @@ class BlockGraph:
     ) -> None:
         _check_conflicts(node)
         perm, shared = node.cumulative_perm, node.cumulative_shared
-        if perm & WRITING and node.read_only:
+        node.tolerated &= perm
+        if perm & WRITING & ~node.tolerated and node.read_only:
             user = next(c for c in node.parents if c.perm & ~Perm.CONSISTENT_READ)
             raise GenericError(
                 f"Node '{node.node_name}' is read-only; {user.owner.describe()} wants to write to it"

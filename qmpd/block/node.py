@@ -70,6 +70,7 @@ class BlockNode:
     :ivar definition: the `BlockdevOptions` that it was opened with, None for a filter made for a job.
     :ivar inherits_from: the node for which it was defined in place; None when it has a life of its own.
     :ivar inherits_protocol: it was defined in place to store the bytes of a format.
+    :ivar tolerated: what users may go on to hold of a node that became read-only under them.
     :ivar quiesce_count: how many drained sections the node is in.
     """
 
@@ -89,6 +90,7 @@ class BlockNode:
         self.inherits_from: BlockNode | None = None
         self.inherits_protocol = False
         self.read_only = options.read_only
+        self.tolerated = Perm.NONE
         self.write_threshold = 0
         self.wr_highest_offset = 0
         self.node_id = graph.next_id()
@@ -124,6 +126,12 @@ class BlockNode:
         for child in self.parents:
             shared &= child.shared
         return shared
+
+    def become_read_only(self) -> None:
+        """Take no writes any more, whoever has been promised that it may write: its requests fail from now on."""
+        self.read_only = True
+        self.tolerated = self.cumulative_perm
+        self.changed()
 
     @property
     def filtered(self) -> BlockNode | None:

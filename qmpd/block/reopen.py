@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from qmpd.block.opening import node_options
-from qmpd.block.permissions import WRITING
+from qmpd.block.permissions import WRITING, Perm
 from qmpd.errors import GenericError, os_error_text
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Reopening:
     _old_children: dict[str, BlockNode | None] = field(default_factory=dict)
     _old_flags: NodeOptions | None = None
     _was_read_only: bool = False
+    _tolerated: Perm = Perm.NONE
 
     def change_children(self, graph: BlockGraph) -> None:
         """Let the edges lead to the new children; permissions are not looked at.
@@ -78,14 +79,16 @@ class Reopening:
 
     def take_flags(self) -> None:
         """Let the node have its new flags."""
-        self._old_flags, self._was_read_only = self.node.options, self.node.read_only
-        self.node.options, self.node.read_only = self.flags, self.flags.read_only
-        self.node.changed()
+        node = self.node
+        self._old_flags, self._was_read_only, self._tolerated = node.options, node.read_only, node.tolerated
+        node.options, node.read_only, node.tolerated = self.flags, self.flags.read_only, Perm.NONE
+        node.changed()
 
     def give_back_flags(self) -> None:
         """Undo `take_flags`, if it was called."""
         if self._old_flags is not None:
             self.node.options, self.node.read_only = self._old_flags, self._was_read_only
+            self.node.tolerated = self._tolerated
             self.node.changed()
 
 
@@ -236,8 +239,7 @@ async def _let_go_on(graph: BlockGraph, entries: Sequence[Reopening]) -> None:
         try:
             await node.driver.reopened()
         except (OSError, GenericError) as error:
-            node.read_only = True
-            node.changed()
+            node.become_read_only()
             graph.refresh_permissions([node])
             reason = os_error_text(error) if isinstance(error, OSError) else error.desc
             text = f"Node '{node.node_name}' could not get ready to be written, and is read-only: {reason}"

@@ -412,8 +412,7 @@ class Qcow2Driver(BlockDriver):
             await self._get_ready_to_write()
         except (OSError, Corruption) as error:
             # A write would make them lie.
-            self.node.read_only = True
-            self.node.changed()
+            self.node.become_read_only()
             self._emit_close_failure(os_error_text(error) if isinstance(error, OSError) else str(error))
 
     async def reopened(self) -> None:
@@ -513,8 +512,7 @@ class Qcow2Driver(BlockDriver):
             await self.write_header()
             await self.store.sync()
         except OSError:
-            self.node.read_only = True
-            self.node.changed()
+            self.node.become_read_only()
             return False
         return True
 
@@ -543,9 +541,8 @@ class Qcow2Driver(BlockDriver):
                 data["size"] = corruption.size
             self.node.graph.events.emit("BLOCK_IMAGE_CORRUPTED", data)
         if not was_read_only:
-            self.node.read_only = True
             self.corrupted = True
-            self.node.changed()
+            self.node.become_read_only()
             if changing and self.header.version >= 3:
                 await self._mark_corrupt()
         return _io_error()
