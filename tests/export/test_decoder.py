@@ -1,5 +1,7 @@
 """Requests out of bytes: any chunking gives the same requests, and a lent payload stays what it was."""
 
+import random
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -96,3 +98,32 @@ def test_chunks_are_used_again() -> None:
         decoder.buffer()
         decoder.give_back(chunk)
     assert len(chunks) <= 2
+
+
+def test_a_payload_takes_memory_as_it_comes() -> None:
+    """Whoever announces much and sends little ties up little."""
+    decoder = RequestDecoder()
+    data = random.Random(1).randbytes(MAX_PAYLOAD)
+    stream = memoryview(request_bytes(WRITE, 0, len(data), data=data))
+    seen: list[Request] = []
+    sent = 0
+    while sent < len(stream):
+        buffer = decoder.buffer()
+        assert 0 < len(buffer) <= max(1 << 20, sent)
+        size = min(len(buffer), 300_000, len(stream) - sent)
+        buffer[:size] = stream[sent : sent + size]
+        sent += size
+        seen += decoder.received(size)
+    (request,) = seen
+    assert request.payload == data
+    assert decoder.idle
+
+
+def test_memory_of_an_unfinished_payload_is_let_go() -> None:
+    decoder = RequestDecoder()
+    header = request_bytes(WRITE, 0, MAX_PAYLOAD)
+    decoder.buffer()[: len(header)] = header
+    decoder.received(len(header))
+    assert not decoder.idle
+    decoder.forget()
+    assert decoder.idle

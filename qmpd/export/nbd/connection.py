@@ -330,6 +330,9 @@ class NbdConnection:
         self._closed.set_result(None)
         self._lost = True
         self._socket.close()
+        if self._transmission is not None:
+            # It is part of a cycle of references, which may be found much later.
+            self._transmission.decoder.forget()
         if self._export is not None:
             self._export.disconnected(self)
         self._gone(self)

@@ -233,6 +233,7 @@ class RequestDecoder:
     _SHORT = 4 << 10
     _SPARE = 8
     _LARGEST_SPARE = 512 << 10
+    _ANNOUNCED = 1 << 20
 
     def __init__(self) -> None:
         self._chunk = Chunk(self.CHUNK)
@@ -272,6 +273,7 @@ class RequestDecoder:
         if self._large is not None:
             self._filled += count
             if self._filled < self._large.length:
+                self._make_room(self._large)
                 return requests
             requests.append(self._large)
             self._large = None
@@ -314,11 +316,26 @@ class RequestDecoder:
         self._start = self._end = 0
         self._expect_large = True
 
+    def _make_room(self, large: Request) -> None:
+        """Let the buffer of an unfinished payload grow if it is full."""
+        payload = large.payload
+        if payload is not None and self._filled == len(payload):
+            grown = memoryview(bytearray(min(large.length, 2 * len(payload))))
+            grown[: self._filled] = payload
+            self._large = large._replace(payload=grown)
+
     def _large_buffer(self, length: int) -> memoryview:
         spare = self._spare_payloads
         if spare and len(spare[-1]) >= length:
             return memoryview(spare.pop())[:length]
-        return memoryview(bytearray(length))
+        # A client may announce much and send little: the rest of the memory is taken when this is full.
+        return memoryview(bytearray(min(length, self._ANNOUNCED)))
+
+    def forget(self) -> None:
+        """Let go of what was received and of all spare memory; nothing more will be received."""
+        self._large = None
+        self._spare.clear()
+        self._spare_payloads.clear()
 
     def recycle(self, payload: memoryview) -> None:
         """Use the memory of a large payload again, now that its request is over. Harmless for a small one."""
