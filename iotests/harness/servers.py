@@ -17,11 +17,12 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 from iotests.harness.images import Disk, Scratch
 from iotests.harness.qmp import DEFAULT_TIMEOUT, QMPClient, QMPTimeout
 from iotests.harness.trace import Trace, trace_of
+from iotests.harness.warm import Process, WarmProcess
 
 START_TIMEOUT = 60.0
 STOP_TIMEOUT = 60.0
@@ -71,7 +72,7 @@ class Server(ABC):
         self.monitor_paths = [scratch / f"{name}-qmp{number}.sock" for number in range(monitors)]
         self.nbd_path = scratch / f"{name}-nbd.sock"
         self._stderr_path = scratch / f"{name}.stderr"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
 
     @classmethod
     @abstractmethod
@@ -90,18 +91,20 @@ class Server(ABC):
 
     def spawn(self) -> None:
         """Start the process without connecting to it."""
-        argv = [*self._wrapper, *self.program(), *self.monitor_arguments(), *self._arguments]
         with self._stderr_path.open("ab") as stderr:
-            self._process = subprocess.Popen(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=stderr,
-                stderr=stderr,
-                preexec_fn=_ignore_file_size_signal,
-            )
+            self._process = self._run([*self.monitor_arguments(), *self._arguments], stderr)
+
+    def _run(self, words: Sequence[str], output: BinaryIO) -> Process:
+        return subprocess.Popen(
+            [*self._wrapper, *self.program(), *words],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            preexec_fn=_ignore_file_size_signal,
+        )
 
     @property
-    def process(self) -> "subprocess.Popen[bytes]":
+    def process(self) -> Process:
         """The process; only after `spawn`."""
         assert self._process is not None, "the server was not started"
         return self._process
@@ -300,6 +303,11 @@ class QmpdServer(_StorageDaemon):
     @classmethod
     def program(cls) -> list[str]:
         return [sys.executable, "-m", "qmpd"]
+
+    def _run(self, words: Sequence[str], output: BinaryIO) -> Process:
+        if self._wrapper or os.environ.get("QMPD_SOAK"):
+            return super()._run(words, output)
+        return WarmProcess(words, output)
 
 
 class QemuStorageDaemon(_StorageDaemon):
