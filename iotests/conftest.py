@@ -5,12 +5,13 @@ starts servers with options of the test's choice. Markers: `qmpd_only(reason)`, 
 `peer("qemu")` to take a QEMU without a machine for the real one, or `peer("pc")` for one with a PC that stands still.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from iotests.harness import Launcher, Scratch, Server
+from iotests.harness import Launcher, QmpdServer, Scratch, Server
 from iotests.harness.tools import missing_packages
 
 _REPORT = pytest.StashKey[Launcher]()
@@ -29,6 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "qmpd_only(reason): a promise that only qmpd makes")
     config.addinivalue_line("markers", "qsd_only(reason): a fact about QEMU's own daemon")
     config.addinivalue_line("markers", "peer(kind): the real server to run on instead of qemu-storage-daemon")
+    QmpdServer.starts_warm = not os.environ.get("QMPD_SOAK")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

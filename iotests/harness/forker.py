@@ -53,11 +53,14 @@ def _become(request: dict[str, Any], output: int) -> None:
 
 
 def _import_all() -> None:
+    from sqlalchemy.orm import configure_mappers
+
     import qmpd
 
     for module in pkgutil.walk_packages(qmpd.__path__, "qmpd."):
         if not module.name.startswith(_NOT_OURS) and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    configure_mappers()
     gc.collect()
     gc.freeze()
 

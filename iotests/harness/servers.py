@@ -296,18 +296,23 @@ class _StorageDaemon(Server):
 
 
 class QmpdServer(_StorageDaemon):
-    """qmpd, run from this checkout by the interpreter that runs the tests."""
+    """qmpd, run from this checkout by the interpreter that runs the tests.
+
+    :cvar starts_warm: processes begin with its modules imported.
+    """
 
     kind = "qmpd"
+
+    starts_warm: ClassVar[bool] = False
 
     @classmethod
     def program(cls) -> list[str]:
         return [sys.executable, "-m", "qmpd"]
 
     def _run(self, words: Sequence[str], output: BinaryIO) -> Process:
-        if self._wrapper or os.environ.get("QMPD_SOAK"):
-            return super()._run(words, output)
-        return WarmProcess(words, output)
+        if self.starts_warm and not self._wrapper:
+            return WarmProcess(words, output)
+        return super()._run(words, output)
 
 
 class QemuStorageDaemon(_StorageDaemon):

@@ -2,8 +2,8 @@
 
 Importing is most of what a start costs, and the tests start thousands. What runs in a fork is what `python -m qmpd`
 runs, with words, environment, directory and standard streams of its own. Nothing is forked that waits or computes: the
-process that forks has one thread and no event loop. Under `QMPD_SOAK=1` (`make soak`), and where a test wraps the
-command, servers start as users start them.
+process that forks has one thread and no event loop. Under `QMPD_SOAK=1` (`make soak`), in benchmarks, and where a test
+wraps the command, servers start as users start them.
 """
 
 import functools
