@@ -187,6 +187,24 @@ class TestQcow2:
         assert told["format-specific"]["data"]["data-file-raw"] is True
         assert "identical" in qemu_img("compare", "-f", "qcow2", "-F", "raw", scratch / "f", data.path)
 
+    @pytest.mark.parametrize("preallocation", ["off", "metadata", "falloc", "full"])
+    @pytest.mark.parametrize("size", [MIB // 2, 2 * MIB])
+    def test_what_a_data_file_has_stays(
+        self, server: Server, scratch: Scratch, node: str, preallocation: str, size: int
+    ) -> None:
+        """Whatever space is to be taken; and nothing of it is cut off if it is longer than the disk."""
+        data, before = scratch.full_disk("data", MIB, seed=3), scratch.full_disk("before", MIB, seed=3)
+        server.qmp.command("blockdev-add", driver="file", node_name="data", filename=str(data.path))
+        options = {"data-file": "data", "data-file-raw": True, "preallocation": preallocation}
+        assert create(server, "qcow2", file=node, size=size, **options) is None
+        assert data.read(0, MIB) == before.read(0, MIB)
+        assert not any(data.read(MIB, MIB))
+        if preallocation in ("falloc", "full"):
+            assert data.allocated >= size
+
+    def test_one_node_for_both_files(self, server: Server, scratch: Scratch, node: str) -> None:
+        assert create(server, "qcow2", file=node, size=MIB, **{"data-file": node})
+
     def test_a_node_that_cannot_be_written(self, server: Server, scratch: Scratch) -> None:
         disk = scratch.full_disk("d", MIB, seed=4)
         server.qmp.command(

@@ -81,13 +81,18 @@ class CreateQcow2Job(_ImageJob):
         async with self._backend(options.file) as target:
             if options.data_file is None:
                 await creating.create(target, image)
-                await self._preallocate(target, None, image)
+                await self._preallocate(target, None, image, 0)
                 return
             async with self._backend(options.data_file) as data:
+                if data.node is target.node:
+                    raise GenericError("'file' and 'data-file' are the same node; the data needs a place of its own")
                 named = dataclasses.replace(image, data_file=data.node.driver.filename())
-                await data.truncate(image.size)
+                held = data.node.length
+                # Where every cluster leads to the file, what is in it is the contents of the image, and stays.
+                if held < image.size or image.preallocation == "off":
+                    await data.truncate(image.size)
                 await creating.create(target, named)
-                await self._preallocate(target, data, named)
+                await self._preallocate(target, data, named, held)
 
     @asynccontextmanager
     async def _backend(self, reference: Any) -> AsyncIterator[BlockBackend]:
@@ -109,7 +114,9 @@ class CreateQcow2Job(_ImageJob):
             async with self._graph.exclusive():
                 backend.detach()
 
-    async def _preallocate(self, target: BlockBackend, data: BlockBackend | None, image: NewImage) -> None:
+    async def _preallocate(
+        self, target: BlockBackend, data: BlockBackend | None, image: NewImage, held: int
+    ) -> None:
         if image.preallocation == "off":
             return
         tree: dict[str, Any] = {"driver": "qcow2", "file": target.node.node_name, "backing": None}
@@ -124,7 +131,7 @@ class CreateQcow2Job(_ImageJob):
             node = await self._graph.open_node(driver, options, NodeOptions(), None)
             try:
                 if isinstance(driver, Qcow2Driver):
-                    await creating.preallocate(driver, image.preallocation)
+                    await creating.preallocate(driver, image.preallocation, held)
             finally:
                 self._graph.discard_if_unused(node)
 

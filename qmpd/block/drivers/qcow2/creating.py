@@ -178,8 +178,11 @@ def create_in_file(fd: int, image: NewImage) -> None:
     os.fsync(fd)
 
 
-async def preallocate(driver: Qcow2Driver, mode: str) -> None:
-    """Map the whole disk; with `falloc` and `full` take the space on the host as well."""
+async def preallocate(driver: Qcow2Driver, mode: str, held: int) -> None:
+    """Map the whole disk; with `falloc` and `full` take the space on the host as well.
+
+    :param held: bytes at the beginning of the data file that are there already, and stay as they are.
+    """
     path = driver.path
     mapping = path.mapping
     position = 0
@@ -187,7 +190,9 @@ async def preallocate(driver: Qcow2Driver, mode: str) -> None:
         stop = min(path.length, ((position >> mapping.part_shift) + 1) << mapping.part_shift)
         host, length = await path.preallocate(position, stop)
         if mode != "metadata":
-            await _take_space(driver, host, length, mode)
+            start = max(host, held)
+            if start < host + length:
+                await _take_space(driver, start, host + length - start, mode)
         position += length
     await driver.meta.settle()
 
