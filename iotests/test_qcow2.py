@@ -305,6 +305,121 @@ class TestResize:
         checked(path)
         qemu_io(path, f"read -P 5 0 {SIZE // 2}", f"read -P 0 {SIZE // 2} {SIZE * 5 // 2}")
 
+    @pytest.mark.qmpd_only("QEMU does not store the bitmap either, but leaves the one stored before in use")
+    def test_a_disk_without_bytes_stores_no_bitmap(self, server: Server, scratch: Scratch) -> None:
+        """A table of no entries would be an image that nobody opens."""
+        path = scratch / "image.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", path, "1M")
+        add_qcow2(server, path)
+        server.qmp.command("block-dirty-bitmap-add", node="disk", name="b", persistent=True)
+        server.qmp.command("block_resize", node_name="disk", size=0)
+        server.qmp.command("blockdev-del", node_name="disk")
+        checked(path)
+        assert stored_bitmaps(path) == {}
+        add_qcow2(server, path)
+        server.qmp.command("block_resize", node_name="disk", size=MIB)
+
+    def test_a_raw_data_file_shows_what_it_has(self, server: Server, scratch: Scratch) -> None:
+        """It can be used by itself, so what it has beyond the old end is what the disk has there."""
+        data, path = scratch.full_disk("data", 2 * MIB, seed=6), scratch / "image.qcow2"
+        options = f"data_file={data.path},data_file_raw=on"
+        qemu_img("create", "-q", "-f", "qcow2", "-o", options, path, "1M")
+        longer = scratch.full_disk("longer", 2 * MIB, seed=6)
+        data.path.write_bytes(longer.path.read_bytes())
+        add_qcow2(server, path)
+        server.qmp.command("block_resize", node_name="disk", size=2 * MIB)
+        server.terminate()
+        checked(path)
+        run("qemu-img", "compare", "-f", "qcow2", "-F", "raw", path, longer.path)
+
+    @pytest.mark.qmpd_only("QEMU 7.2 leaves what was cut off in the last cluster")
+    def test_what_was_cut_off_does_not_come_back(self, server: Server, scratch: Scratch) -> None:
+        path = scratch / "image.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", path, "1M")
+        qemu_io(path, "write -P 5 0 1M")
+        add_qcow2(server, path)
+        server.qmp.command("block_resize", node_name="disk", size=512 * KIB + 512)
+        server.terminate()
+        qemu_img("resize", "-q", path, "1M")
+        qemu_io(path, "read -P 5 0 524800", "read -P 0 524800 523776")
+
+    @pytest.mark.parametrize("way", ["guest", "backup"])
+    def test_nothing_old_beyond_the_end(self, server: Server, scratch: Scratch, way: str) -> None:
+        """The last cluster takes a place that was used before; what is beyond the disk's end shows when it grows."""
+        length = 3 * 64 * KIB + 512
+        path, source = scratch / "image.qcow2", scratch.full_disk("source", length, seed=7)
+        qemu_img("create", "-q", "-f", "qcow2", path, str(length))
+        add_qcow2(server, path, "disk", **{"pass-discard-request": False})
+        write_through(server, "write -P 7 0 192k", "flush", "discard 0 192k", "flush", "flush")
+        if way == "guest":
+            write_through(server, "write -P 1 192k 512")
+        else:
+            server.add_raw(source)
+            server.qmp.command("blockdev-backup", job_id="j", device="source", target="disk", sync="full")
+            server.qmp.wait_event("BLOCK_JOB_COMPLETED", device="j")
+        server.terminate()
+        qemu_img("resize", "-q", path, "1M")
+        checked(path)
+        qemu_io(path, f"read -P 0 {length} {MIB - length}")
+
+
+class TestZeroes:
+    """What is written as zeroes is stored as such, for an image may get another backing file one day."""
+
+    @pytest.mark.parametrize("extended", ["off", "on"])
+    def test_where_nothing_was_stored(self, server: Server, scratch: Scratch, extended: str) -> None:
+        path, base = scratch / "image.qcow2", scratch.full_disk("base", MIB, seed=8)
+        qemu_img("create", "-q", "-f", "qcow2", "-o", f"extended_l2={extended}", path, "1M")
+        add_qcow2(server, path)
+        write_through(server, "write -z 64k 128k", "write -z -u 512k 64k", "write -z 768k 1k")
+        server.terminate()
+        qemu_img("rebase", "-u", "-b", base.path, "-F", "raw", path)
+        qemu_io(path, "read -P 0 64k 128k", "read -P 0 512k 64k", "read -P 0 768k 1k")
+        checked(path)
+
+    @pytest.mark.parametrize("extended", ["off", "on"])
+    def test_discarded_over_a_backing_file(self, server: Server, scratch: Scratch, extended: str) -> None:
+        """It reads as zeroes, and not as the backing file, also where nothing had been written."""
+        path, base = scratch / "image.qcow2", scratch.full_disk("base", MIB, seed=8)
+        qemu_img("create", "-q", "-f", "qcow2", "-o", f"extended_l2={extended}", "-b", base.path, "-F", "raw", path)
+        add_qcow2(server, path)
+        write_through(server, "write -P 1 0 64k", "discard 0 128k", "read -P 0 0 128k")
+        server.terminate()
+        qemu_io(path, "read -P 0 0 128k")
+        checked(path)
+
+    @pytest.mark.parametrize("job", ["incremental", "bitmap", "top", "mirror"])
+    def test_a_part_of_a_disk_over_what_was_copied_before(self, server: Server, scratch: Scratch, job: str) -> None:
+        """An image that holds what has changed is put on top of the last full copy."""
+        path, full, target = scratch / "image.qcow2", scratch / "full.raw", scratch / "target.qcow2"
+        scratch.full_disk("full", MIB, seed=8).path.rename(full)
+        qemu_img("create", "-q", "-f", "qcow2", "-b", full, "-F", "raw", path)
+        qemu_img("create", "-q", "-f", "qcow2", target, "1M")
+        add_qcow2(server, path)
+        add_qcow2(server, target, "target")
+        server.qmp.command("block-dirty-bitmap-add", node="disk", name="b")
+        write_through(server, "write -P 1 0 64k", "write -z -u 128k 128k", "write -P 0 512k 64k")
+        self.copy(server, job)
+        if job == "mirror":
+            server.qmp.wait_event("BLOCK_JOB_READY")
+            server.qmp.command("block-job-cancel", device="j")
+        server.qmp.wait_job("j", "null")
+        server.terminate()
+        qemu_img("rebase", "-u", "-b", full, "-F", "raw", target)
+        run("qemu-img", "compare", path, target)
+
+    def copy(self, server: Server, job: str) -> None:
+        """Begin to copy a part of the node "disk" to the node "target"."""
+        arguments = {"job-id": "j", "device": "disk", "target": "target"}
+        if job == "mirror":
+            server.qmp.command("blockdev-mirror", {**arguments, "sync": "top"})
+            return
+        if job in ("incremental", "bitmap"):
+            arguments["bitmap"] = "b"
+        if job == "bitmap":
+            arguments["bitmap-mode"] = "never"
+        server.qmp.command("blockdev-backup", {**arguments, "sync": job})
+
 
 class TestBitmaps:
     """Persistent bitmaps over clean restarts."""

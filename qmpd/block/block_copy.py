@@ -13,8 +13,8 @@ have had to copy it first. Therefore what the source's `map` says about such clu
 are of interest. Long runs are mapped in large windows, so that a hole of any size is one step; scattered clusters are
 mapped a task at a time, because what lies between them is none of our business.
 
-What `map` calls zero is never read; where the target reads zero there already, nothing is done at all. Extents that
-are plain bytes of host files are copied from file to file, many of them in one trip to a worker.
+What `map` calls zero is never read; where a target that stands alone reads zero there already, nothing is done at all.
+Extents that are plain bytes of host files are copied from file to file, many of them in one trip to a worker.
 """
 
 from __future__ import annotations
@@ -143,6 +143,8 @@ class BlockCopy:
     :cvar copies_once: no cluster is copied again once it was copied.
     :ivar discard_source: what has been copied is discarded in the source, before anybody can write there again.
     :ivar over_source: the target shows the source where it stores nothing, so it has to store zeroes as well.
+    :ivar partial: so it has to if only a part of the disk is copied, since what was copied before (the backup that this
+        one is an increment of) may be put under the target one day.
     :ivar completed: how many tasks have gone well.
     :ivar on_copied: called with the number of bytes after each task that went well.
     """
@@ -168,6 +170,7 @@ class BlockCopy:
         self.on_copied: Callable[[int], None] | None = None
         self.completed = 0
         self.over_source = False
+        self.partial = not todo.all()
         self.discard_source = False
 
     def follow(self, source: BlockNode, target: BlockNode) -> None:
@@ -475,7 +478,7 @@ class BlockCopy:
             offset += len(part)
 
     async def _zero_where_needed(self, ranges: list[Range], *, in_window: bool) -> None:
-        if self.over_source:
+        if self.over_source or self.partial:
             for offset, length in ranges:
                 await self._write_zeroes(offset, length)
             return

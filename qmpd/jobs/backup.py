@@ -183,6 +183,8 @@ class BackupJob(BlockJob):
     # The work.
 
     async def run(self) -> None:
+        if self._settings.only_top or not self._settings.copies_all:
+            self.copy.partial = True
         try:
             if self._settings.only_top:
                 await self._leave_out_backing()

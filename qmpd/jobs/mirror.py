@@ -180,6 +180,7 @@ class MirrorJob(BlockJob):
         driver.on_error = self._failed
         driver.on_mirrored = self._write_mirrored
         driver.active = self._write_blocking
+        self.copy.partial = settings.layers is not None
         self.copy.unmap = settings.unmap
         self.copy.on_copied = self._count
         fixed = Perm.ALL & ~Perm.RESIZE

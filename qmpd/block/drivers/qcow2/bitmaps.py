@@ -246,6 +246,9 @@ class StoredBitmaps:
         """
         driver = self._driver
         wanted = [one for one in driver.node.bitmaps if one.persistent and one.name is not None and not one.hidden]
+        if not driver.header.size:
+            # A disk without bytes has nothing to remember, and QEMU does not open an image with a table of no entries.
+            wanted = [one for one in wanted if one.inconsistent]
         if not wanted and not self.directory:
             return
         old = {entry.name: entry for entry in self.directory}

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -402,10 +403,11 @@ class DataPath:
         if not self._external:
             await self.data.reach(place.host + (place.count << self.mapping.cluster_bits))
         start = position
-        if head is None and not place.new:
-            head = bytes(position - copy_from)
-        if tail is None and not place.new:
-            tail = bytes(min(copy_to, self.length) - stop)
+        if not place.new:
+            # What was there before must not show: neither here nor, beyond the end, once the disk is longer.
+            end = min(copy_to, self.length) if self._external else copy_to
+            head = bytes(position - copy_from) if head is None else head
+            tail = (tail or b"").ljust(end - stop, b"\0")
         if head:
             start = copy_from
         host = place.host + start - place.guest
@@ -641,11 +643,37 @@ class DataPath:
         unit = self.mapping.subcluster_size
         while start < end:
             stop = min(end, (start // unit + 1) * unit)
-            if await self._old_bytes(start, stop) is not None and not (
-                self.mapping.extended and stop - start == unit and await self._zero_subcluster(start)
-            ):
-                await self._write_claimed(start, memoryview(bytes(stop - start)))
+            if not await self._wipe(start, stop):
+                await self._keep_zero(start // unit * unit)
             start = stop
+
+    async def _wipe(self, start: int, stop: int) -> bool:
+        """Zero what is in (a part of) a (sub)cluster; False if it reads as zeroes already."""
+        if await self._old_bytes(start, stop) is None:
+            return False
+        whole = self.mapping.extended and stop - start == self.mapping.subcluster_size
+        if not (whole and await self._zero_subcluster(start)):
+            await self._write_claimed(start, memoryview(bytes(stop - start)))
+        return True
+
+    async def wipe(self, start: int, end: int) -> None:
+        """Make a range within one cluster read as zeroes; nothing is stored if it does so already."""
+        unit = self.mapping.subcluster_size
+        claim = await self.locks.take(*self._aligned(start, end))
+        try:
+            while start < end:
+                stop = min(end, (start // unit + 1) * unit)
+                await self._wipe(start, stop)
+                start = stop
+        finally:
+            self.locks.release(claim)
+
+    async def _keep_zero(self, position: int) -> None:
+        """Let a (sub)cluster in which nothing is stored or shows through say that it is zero."""
+        if self.header.version >= 3 and not self._may_be_backed(position):
+            run = await self.run_at(position, position + 1)
+            if run.kind is Kind.UNALLOCATED:
+                await self._say_zero(position, position + self.mapping.subcluster_size)
 
     async def _zero_subcluster(self, position: int) -> bool:
         mapping = self.mapping
@@ -660,17 +688,31 @@ class DataPath:
         return True
 
     async def _clear(self, first: int, end: int, unmap: bool) -> None:
-        """Let whole clusters read as zeroes."""
+        """Let whole clusters read as zeroes.
+
+        Those that do so because nothing is stored say it from now on: the image may get a backing file later, as one
+        that holds an incremental backup does.
+        """
         position = first
         while position < end:
             stop = min(end, ((position >> self.mapping.part_shift) + 1) << self.mapping.part_shift)
             index = position >> self.mapping.part_shift
-            if self.meta.mapped(index) or self._may_be_backed(position):
+            if self.meta.mapped(index) or self.header.version >= 3:
                 table = await self.meta.writable(index)
-                for place in range(position, stop, self.mapping.cluster_size):
-                    self._clear_one(table, place, unmap)
+                if not self._clear_empty(table, position, stop):
+                    for place in range(position, stop, self.mapping.cluster_size):
+                        self._clear_one(table, place, unmap)
                 await self.meta.relieve()
             position = stop
+
+    def _clear_empty(self, table: L2Table, position: int, stop: int) -> bool:
+        """Let clusters say that they are zero all at once, if nothing is stored in any of them."""
+        first, end = self.mapping.index(position), self.mapping.index(stop - 1) + 1
+        if self.mapping.extended or self.header.version < 3 or any(table.entries[first:end]):
+            return False
+        table.entries[first:end] = array("Q", [ZERO]) * (end - first)
+        self.meta.touch(table, first, end)
+        return True
 
     def _clear_one(self, table: L2Table, position: int, unmap: bool) -> None:
         mapping = self.mapping
@@ -679,8 +721,6 @@ class DataPath:
         entries = table.entries
         old = entries[at]
         bitmap = entries[at + 1] if mapping.extended else 0
-        if not old and not bitmap and not self._may_be_backed(position):
-            return
         keep = not unmap and not old & COMPRESSED and self.header.version >= 3
         new = old if keep else 0
         new_bitmap = 0
@@ -718,14 +758,22 @@ class DataPath:
         while position < last:
             index = position >> mapping.part_shift
             stop = min(last, (index + 1) << mapping.part_shift)
-            if self.meta.mapped(index):
+            if self.meta.mapped(index) or self._backed(position):
                 table = await self.meta.writable(index)
                 for place in range(position, stop, mapping.cluster_size):
-                    if mapping.run(table, place, place + 1).kind is not Kind.UNALLOCATED or mapping.extended:
+                    if self._backed(place) or self._has_clusters(table, place):
                         self._clear_one(table, place, True)
+                await self.meta.relieve()
             position = stop
         if self._external:
             await self.data.node.pdiscard(first, min(last, self.length) - first)
+
+    def _has_clusters(self, table: L2Table, position: int) -> bool:
+        """Something is stored in a cluster, or space is taken for it."""
+        mapping = self.mapping
+        if mapping.run(table, position, position + 1).kind in (Kind.NORMAL, Kind.COMPRESSED):
+            return True
+        return mapping.host_clusters(table.entries[mapping.index(position) * self._words])[1] > 0
 
     async def empty(self) -> None:
         """Give back the space of all that is stored; what is below shows everywhere afterwards."""
@@ -799,6 +847,7 @@ class DataPath:
                 if not self._external:
                     await self.data.reach(top)
                 await self.data.node.copy_from_host(plan)
+            await self._clear_beyond_end(places)
             places.reverse()
             while places:
                 place = places[-1]
@@ -812,6 +861,14 @@ class DataPath:
         for piece in edges:
             data = await self.pool.run(_read_host, piece.host.fileno(), piece.host_offset, piece.length)
             await self._write_claimed(piece.offset, memoryview(data))
+
+    async def _clear_beyond_end(self, places: Sequence[_Filled]) -> None:
+        """Let the part of the last cluster that is not part of the disk read as zeroes, should the disk grow."""
+        for place in places:
+            beyond = place.guest + place.count * self.mapping.cluster_size - self.length
+            if place.taken and not place.new and beyond > 0:
+                end = place.host + place.count * self.mapping.cluster_size
+                await self.data.write(end - beyond, bytes(beyond))
 
     async def _make_tables(self, pieces: Sequence[HostPiece]) -> None:
         """Have the tables at hand that tell of the first cluster of each piece."""

@@ -57,8 +57,11 @@ async def resize(driver: Qcow2Driver, length: int) -> None:
 
 async def _shrink(driver: Qcow2Driver, length: int) -> None:
     meta, mapping = driver.meta, driver.path.mapping
-    await driver.store.event("l1_shrink_free_l2_clusters")
     first = -(-length // mapping.cluster_size) * mapping.cluster_size
+    if length < first:
+        # QEMU, should it make the disk longer again, shows what is left in the last cluster.
+        await driver.path.wipe(length, min(first, driver.header.size))
+    await driver.store.event("l1_shrink_free_l2_clusters")
     keep = first >> mapping.part_shift
     for entry in range(keep >> meta.part_bits, len(meta.l1)):
         if not meta.l1[entry] & OFFSET_MASK:
@@ -100,19 +103,33 @@ async def _grow(driver: Qcow2Driver, length: int) -> None:
         # What the backing file holds beyond the old end was never part of this disk.
         end = max(end, path.backing.length)
     end = min(end, length)
-    if end <= old:
-        return
     path.length = length
     try:
-        await _zero_new_part(driver, old, end)
-    except OSError:
+        if header.data_file_raw:
+            await _map_raw_data(driver, old)
+        elif end > old:
+            await _zero_new_part(driver, old, end)
+    except BaseException:
         path.length = old
         raise
 
 
+async def _map_raw_data(driver: Qcow2Driver, old: int) -> None:
+    """Let the disk show what its data file has beyond the old end: that file can be used by itself."""
+    path, cluster_size = driver.path, driver.header.cluster_size
+    position = -(-old // cluster_size) * cluster_size
+    while position < path.length:
+        part_end = ((position >> path.mapping.part_shift) + 1) << path.mapping.part_shift
+        _, length = await path.preallocate(position, min(path.length, part_end))
+        position += length
+
+
 async def _zero_new_part(driver: Qcow2Driver, start: int, end: int) -> None:
     path = driver.path
-    if driver.header.version >= 3 or path.backing is None:
+    if path.backing is None:
+        await path.wipe(start, end)
+        return
+    if driver.header.version >= 3:
         await path.zero(start, end - start, False)
         return
     zeroes = bytes(min(_ZEROES, end - start))
