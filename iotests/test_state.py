@@ -414,6 +414,29 @@ class TestKilled:
         server.qmp.command("block-dirty-bitmap-add", node="disk", name="again", persistent=True)
 
 
+    def test_what_a_bitmap_gives_up_is_at_the_target(self, place: Place, scratch: Scratch) -> None:
+        """A backup that was cancelled has given up what it had copied: then that must not be lost with the daemon."""
+        server = place.start()
+        disk = scratch.full_disk("disk", 4 * MIB, seed=1)
+        server.add_raw(disk)
+        target = scratch.made_by_qemu_img("target", 4 * MIB, "qcow2")
+        file = {"driver": "file", "filename": str(target.path)}
+        server.qmp.command("blockdev-add", {"driver": "qcow2", "node-name": "target", "file": file})
+        server.qmp.command("block-dirty-bitmap-add", node="disk", name="bits", persistent=True)
+        place.serve(server)
+        qemu_io(place.export(server, "disk"), "write -P 7 0 4M")
+        job = {"job-id": "j", "device": "disk", "target": "target", "sync": "bitmap", "bitmap": "bits"}
+        server.qmp.command("blockdev-backup", {**job, "bitmap-mode": "always", "speed": SLOW})
+        await_first_chunk(server, "j")
+        server.qmp.command("job-cancel", id="j")
+        server.qmp.wait_job("j", "null")
+        left = server.bitmaps("disk")["bits"]["count"]
+        assert 0 < left < 4 * MIB
+        server.kill()
+        output = run("qemu-io", "-r", "-f", "qcow2", "-c", f"read -P 7 0 {4 * MIB - left}", target.path, ok=(0, 1))
+        assert "verification failed" not in output
+
+
 class TestChains:
     """A chain of backups in the catalog has all that a restored disk needs, or ends."""
 

@@ -184,6 +184,14 @@ class BlockCopy:
         """Bytes in clusters that nobody has copied or claimed yet."""
         return self.todo.count() * self.cluster_size
 
+    def not_copied(self) -> bitarray:
+        """A bit for each cluster: 1 for those that are to do, or under way."""
+        bits = self.todo.copy()
+        for task in self._claimed:
+            for first, end in task.runs:
+                bits[first:end] = 1
+        return bits
+
     @property
     def idle(self) -> bool:
         """No task is under way."""

@@ -15,8 +15,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+
+from bitarray import bitarray
 
 from qmpd.block.block_copy import DEFAULT_CHUNK, BlockCopy, CopyError, CopyTask
 from qmpd.block.chain import chain
@@ -102,6 +105,7 @@ class BackupJob(BlockJob):
         self._holdings = Holdings(graph, self)
         self._running: set[asyncio.Task[None]] = set()
         self._failures: list[CopyError] = []
+        self._not_secured: bitarray | None = None
 
     @classmethod
     def create(
@@ -195,6 +199,7 @@ class BackupJob(BlockJob):
         finally:
             while self._running:
                 await asyncio.wait(self._running)
+            await self._secure_part()
 
     async def _leave_out_backing(self) -> None:
         try:
@@ -291,6 +296,16 @@ class BackupJob(BlockJob):
         if self._bitmap is not None and self._bitmap.persistent:
             await self._target.flush()
 
+    async def _secure_part(self) -> None:
+        """The same for a bitmap that gives up what was copied, however the job ends: only `run` can wait for that."""
+        bitmap = self._bitmap
+        if bitmap is None or not bitmap.persistent or self._settings.bitmap_mode is not BitmapMode.ALWAYS:
+            return
+        left = self.copy.not_copied()
+        with suppress(OSError):
+            await self._target.flush()
+            self._not_secured = left
+
     def commit(self) -> None:
         self._settle_bitmap(success=True)
 
@@ -302,11 +317,14 @@ class BackupJob(BlockJob):
         if bitmap is None:
             return
         self._bitmap = None
-        # A job that never began has copied nothing: not a bit of its bitmap may change, not even to whole clusters.
-        if self.started and (mode is BitmapMode.ALWAYS or (success and mode is BitmapMode.ON_SUCCESS)):
+        if success and mode is not BitmapMode.NEVER:
             bitmap.abdicate()
-            if not success:
-                bitmap.merge_bits(self.copy.todo, self.copy.cluster_size)
+            return
+        left = self._not_secured if bitmap.persistent else self.copy.todo
+        # A job that never began has copied nothing: not a bit of its bitmap may change, not even to whole clusters.
+        if self.started and mode is BitmapMode.ALWAYS and left is not None:
+            bitmap.abdicate()
+            bitmap.merge_bits(left, self.copy.cluster_size)
         else:
             bitmap.reclaim()
 
