@@ -179,6 +179,10 @@ class BlockCopy:
             self._source_map = ExtentWindow(source)
         self.source, self.target = source, target
 
+    def forget_map(self) -> None:
+        """What is known about how the source is stored may be true no longer."""
+        self._source_map.forget()
+
     @property
     def remaining(self) -> int:
         """Bytes in clusters that nobody has copied or claimed yet."""

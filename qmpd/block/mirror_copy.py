@@ -109,7 +109,7 @@ class MirrorCopy(BlockCopy):
         super().follow(source, target)
 
     def forget_map(self) -> None:
-        """What is known about how the source is stored may be true no longer."""
+        super().forget_map()
         self._window = (0, 0)
 
     # The background side.

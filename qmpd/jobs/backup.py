@@ -276,6 +276,11 @@ class BackupJob(BlockJob):
                 self._failures.clear()
                 return
 
+    def drained_end(self) -> None:
+        # Images below may have gone meanwhile, and the files that the map tells of are closed in a moment.
+        self.copy.forget_map()
+        super().drained_end()
+
     def quiescent(self) -> bool:
         return not self._running
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from qmpd.api.tables import COMMANDS, EVENTS
+from qmpd.block.extents import Extent
 from qmpd.block.graph import BlockGraph
 from qmpd.block.iopool import IOPool
 from qmpd.block.services import BlockServices
@@ -174,6 +175,38 @@ async def test_throttled_verbs_answer_at_once(server: Server) -> None:
     assert server.copied(0)
     await server.execute("job-dismiss", id="j0")
     await server.check_clean()
+
+
+async def test_a_backup_asks_anew_how_its_source_is_stored(server: Server) -> None:
+    """While its disk stands still, images below may go; the files that were told of are closed then."""
+    length = 24 << 20
+    for name, content in (("large", os.urandom(length)), ("copy", b"")):
+        (server.path / name).write_bytes(content)
+        os.truncate(server.path / name, length)
+        file = {"driver": "file", "filename": str(server.path / name)}
+        await server.execute("blockdev-add", driver="raw", node_name=name, file=file)
+    driver = server.graph.lookup("large").driver
+    asked: list[int] = []
+    begun = asyncio.Event()
+    tell = driver.map
+
+    async def told(offset: int, length: int) -> list[Extent]:
+        asked.append(offset)
+        begun.set()
+        return await tell(offset, length)
+
+    driver.map = told  # type: ignore[method-assign]
+    await server.execute("blockdev-backup", job_id="j", device="large", target="copy", sync="full", speed=SLOW)
+    await begun.wait()
+    before = len(asked)
+    async with server.graph.exclusive(), server.graph.drained([server.graph.lookup("large")]):
+        pass
+    await server.execute("block-job-set-speed", device="j", speed=0)
+    await server.events.until("j null")
+    assert len(asked) == before + 1
+    assert (server.path / "large").read_bytes() == (server.path / "copy").read_bytes()
+    for name in ("large", "copy"):
+        await server.execute("blockdev-del", node_name=name)
 
 
 async def test_a_full_target_stops_the_job_until_a_user_has_seen_to_it(server: Server) -> None:
