@@ -37,12 +37,18 @@ from qmpd.block.node import BlockNode
 DEFAULT_CHUNK = 2 << 20
 """Bytes of data that one background task copies."""
 
-SCATTERED_CHUNKS = range(256 << 10, 16 << 20)
-"""The same for scattered clusters that one worker copies from file to file, from a slow disk to the page cache."""
-_FIRST_SCATTERED = 4 << 20
+FILE_CHUNKS = range(256 << 10, 16 << 20)
+"""The same where a worker copies from file to file, from a slow disk to the page cache."""
+_FIRST_CHUNK = 4 << 20
 _GOOD_TIMES = (0.004, 0.02)
 """Seconds that such a task may take before the next ones are made larger, or smaller: trips between threads cost more
 than bytes, but a guest's write that meets a task has to wait for all of it."""
+
+MAX_PARALLEL = 4
+"""Tasks that are worth having under way at once on a disk; the threads they block leave room for guests' requests."""
+_PARALLEL_IN_CACHE = 2
+_CACHE_SPEED = 1 << 30
+"""Bytes a second from which on all of them together take their data from the page cache, most likely."""
 
 WINDOW = 1 << 30
 """Bytes whose `map` is asked for at once."""
@@ -122,6 +128,39 @@ class ExtentWindow:
 
 
 @dataclass(slots=True)
+class Pace:
+    """How large tasks are, and how many there are at once, where workers copy from file to file.
+
+    A disk wants several requests at once. What lies in the page cache is copied fastest by few: more workers take the
+    interpreter's lock from each other between any two system calls.
+
+    :ivar chunk: bytes of a task.
+    """
+
+    chunk: int = _FIRST_CHUNK
+    _speed: float = 4.0 * _CACHE_SPEED
+
+    @property
+    def is_cached(self) -> bool:
+        """The last tasks were as fast as memory."""
+        return self._speed > _CACHE_SPEED
+
+    def note(self, seconds: float, length: int, at_once: int, *, also_otherwise: bool = False) -> None:
+        """One of `at_once` tasks has copied `length` bytes from file to file in so many seconds.
+
+        :param also_otherwise: that was only a part of it.
+        """
+        short, long = _GOOD_TIMES
+        self._speed = (self._speed + length * at_once / max(seconds, 1e-6)) / 2
+        if also_otherwise:
+            self.chunk = min(self.chunk, DEFAULT_CHUNK)
+        elif seconds < short:
+            self.chunk = min(self.chunk * 2, FILE_CHUNKS.stop)
+        elif seconds > long:
+            self.chunk = max(self.chunk // 2, FILE_CHUNKS.start)
+
+
+@dataclass(slots=True)
 class _Plan:
     """:ivar holes: what the copying worker finds to be holes, in offsets of the file that begins at `host_start`."""
 
@@ -163,7 +202,7 @@ class BlockCopy:
         self._source_map = ExtentWindow(source)
         self._target_map = ExtentWindow(target)
         self._host_copy = not compress
-        self._chunk = _FIRST_SCATTERED
+        self._pace = Pace()
         self.offload = False
         self.unmap = True
         self._compress = compress
@@ -218,10 +257,10 @@ class BlockCopy:
             if first < 0:
                 return None
             if self._run_end(first) - first < LONG_RUN // self.cluster_size:
-                return self._claim_scattered(first, chunk or self._scattered_chunk())
+                return self._claim_scattered(first, chunk or self._good_chunk())
             offset = first * self.cluster_size
             if self._source_map.covers(offset):
-                return self._claim_from_window(first, chunk or DEFAULT_CHUNK, self._run_end(first))
+                return self._claim_from_window(first, chunk or self._good_chunk(), self._run_end(first))
             # Others may claim clusters meanwhile; then it is another run that is looked at next.
             try:
                 await self._source_map.load(offset)
@@ -229,20 +268,20 @@ class BlockCopy:
                 first = self.todo.find(1)
                 return self._claim_scattered(first, chunk or DEFAULT_CHUNK) if first >= 0 else None
 
-    def _scattered_chunk(self) -> int:
-        return self._chunk if self._host_copy else DEFAULT_CHUNK
+    @property
+    def parallel(self) -> int:
+        """How many tasks are worth having under way at once."""
+        if not self._host_copy or not self._pace.is_cached:
+            return MAX_PARALLEL
+        return _PARALLEL_IN_CACHE
 
-    def _adapt_chunk(self, seconds: float, plan: _Plan) -> None:
-        """A task of scattered clusters took so long, as far as it was copied from file to file."""
-        short, long = _GOOD_TIMES
-        if not plan.pieces:
-            return
-        if plan.through_memory:
-            self._chunk = min(self._chunk, DEFAULT_CHUNK)
-        elif seconds < short:
-            self._chunk = min(self._chunk * 2, SCATTERED_CHUNKS.stop)
-        elif seconds > long:
-            self._chunk = max(self._chunk // 2, SCATTERED_CHUNKS.start)
+    def _good_chunk(self) -> int:
+        return self._pace.chunk if self._host_copy else DEFAULT_CHUNK
+
+    def _note_pace(self, seconds: float, plan: _Plan) -> None:
+        if plan.pieces:
+            length = sum(piece.length for piece in plan.pieces)
+            self._pace.note(seconds, length, len(self._claimed), also_otherwise=bool(plan.through_memory))
 
     def _run_end(self, first: int) -> int:
         end = self.todo.find(0, first)
@@ -297,8 +336,7 @@ class BlockCopy:
             plan = await self._make_plan(task)
             began = time.monotonic()
             await self._copy_pieces(plan)
-            if task.extents is None:
-                self._adapt_chunk(time.monotonic() - began, plan)
+            self._note_pace(time.monotonic() - began, plan)
             for offset, length in plan.through_memory:
                 await self._copy_through_memory(offset, length)
             if plan.zeroes:

@@ -33,9 +33,6 @@ from qmpd.jobs.holdings import Holdings
 from qmpd.jobs.manager import JobManager
 from qmpd.jobs.transaction import JobTransaction
 
-MAX_PARALLEL_COPIES = 4
-"""Background requests at the same time, so that the threads they block leave room for the guests' requests."""
-
 RETRY_SECONDS = 0.1
 """Pause before a request is tried again that failed and was to be ignored."""
 
@@ -218,7 +215,6 @@ class BackupJob(BlockJob):
             raise self._driver.broken.cause
 
     async def _copy_background(self) -> None:
-        parallel = min(self._settings.max_workers, MAX_PARALLEL_COPIES)
         while True:
             await self.pause_point()
             self._check_snapshot()
@@ -230,7 +226,7 @@ class BackupJob(BlockJob):
             if task is not None:
                 self.rate_limit.charge(self.copy.bytes_of(task))
                 self._spawn(task)
-                if len(self._running) >= parallel:
+                while len(self._running) >= min(self._settings.max_workers, self.copy.parallel):
                     await self._one_done()
             elif self._running:
                 await self._one_done()

@@ -14,7 +14,7 @@ from bitarray.util import ones, zeros
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from qmpd.block.block_copy import BlockCopy, CopyError
+from qmpd.block.block_copy import DEFAULT_CHUNK, FILE_CHUNKS, MAX_PARALLEL, BlockCopy, CopyError, Pace
 from qmpd.block.driver import HostPiece, not_supported
 from qmpd.block.drivers.copy_before_write import BREAK_GUEST_WRITE, CopyBeforeWriteDriver, cluster_bits
 from qmpd.block.drivers.file import FileDriver
@@ -266,3 +266,49 @@ async def test_scattered_clusters_with_holes(bench: Bench) -> None:
     assert bench.content("target") == bytes(expected)
     assert copy.idle and copy.todo.count() == 0
     user.detach()
+
+
+def test_tasks_become_as_large_as_the_storage_is_quick() -> None:
+    pace = Pace()
+    while pace.chunk < FILE_CHUNKS.stop:
+        before = pace.chunk
+        pace.note(0.001, pace.chunk, 2)
+        assert pace.chunk == 2 * before and pace.is_cached
+    for seconds, chunk in ((0.001, FILE_CHUNKS.stop), (0.01, FILE_CHUNKS.stop), (0.1, FILE_CHUNKS.stop // 2)):
+        pace.note(seconds, pace.chunk, 2)
+        assert pace.chunk == chunk
+    pace.note(0.001, pace.chunk, 2, also_otherwise=True)
+    assert pace.chunk == DEFAULT_CHUNK
+    for _ in range(20):
+        pace.note(1.0, pace.chunk, 2)
+    assert pace.chunk == FILE_CHUNKS.start and not pace.is_cached
+
+
+def test_one_slow_task_does_not_make_a_disk_of_the_page_cache() -> None:
+    pace = Pace()
+    pace.note(0.02, 4 << 20, 2)
+    assert pace.is_cached
+    for _ in range(3):
+        pace.note(0.02, 4 << 20, 2)
+    assert not pace.is_cached
+    # Four on two processors are each half as fast as two, and together as fast.
+    for _ in range(3):
+        pace.note(0.008, 4 << 20, 4)
+    assert pace.is_cached
+
+
+async def test_how_many_tasks_there_are(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More of them on a disk, and where data goes through this process."""
+    source, target = await disks(bench, make_content(9))
+    copy = BlockCopy(source, target, CLUSTER, ones(CLUSTERS, endian="little"))
+    assert copy.parallel < MAX_PARALLEL
+    monkeypatch.setattr(Pace, "is_cached", False)
+    assert copy.parallel == MAX_PARALLEL
+    monkeypatch.undo()
+
+    async def refuse(self: FileDriver, pieces: Sequence[HostPiece]) -> None:
+        raise not_supported()
+
+    monkeypatch.setattr(FileDriver, "copy_from_host", refuse)
+    await copy_all(copy)
+    assert copy.parallel == MAX_PARALLEL

@@ -38,6 +38,7 @@ _MAX_MAP_EXTENTS = 4096
 _COPY_STEP = 8 << 20
 _BOUNCE = 256 << 10
 _ALLOCATION_MIN = 64 << 10
+_ONE_CALL_MAX = 128 << 10
 _SEARCH_MIN = 128 << 10
 _EXT4_MAGIC = 0xEF53
 
@@ -551,7 +552,8 @@ def _copy_one(target: int, source: int, piece: HostPiece, buffer: memoryview, al
     _, host_offset, offset, length, offload, holes = piece
     delta = offset - host_offset
     for start, count in ((host_offset, length),) if holes is None else _data_of(source, host_offset, length, holes):
-        if offload:
+        # One call instead of three, which the file system cannot answer by sharing blocks.
+        if offload or (allocate and count <= _ONE_CALL_MAX):
             _copy(source, start, target, start + delta, count)
             continue
         if allocate:
