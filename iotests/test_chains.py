@@ -125,15 +125,15 @@ class TestStream:
         images.add_to(server)
         server.export("i2")
         with Load(server, images, "i2") as load:
-            load.wait_for(20)
+            load.go_on(20)
             server.qmp.command("block-stream", job_id="j", device="i2", base_node="i0", speed=SLOW)
-            load.wait_for(50)
+            load.go_on(50)
             server.qmp.command("block-job-pause", device="j")
-            load.wait_for(20)
+            load.go_on(20)
             server.qmp.command("block-job-set-speed", device="j", speed=0)
             server.qmp.command("block-job-resume", device="j")
             server.qmp.wait_job("j", "null")
-            load.wait_for(20)
+            load.go_on(20)
         ended(server)
         assert images.backing_names(images.paths[2]) == ["i2.qcow2", "i0.qcow2"]
         images.assert_shows_model(images.paths[2])
@@ -263,12 +263,12 @@ class TestCommit:
         images.add_to(server)
         server.export("i3")
         with Load(server, images, "i3") as load:
-            load.wait_for(20)
+            load.go_on(20)
             server.qmp.command("block-commit", job_id="j", device="i3", top_node="i2", speed=SLOW)
-            load.wait_for(50)
+            load.go_on(50)
             server.qmp.command("block-job-set-speed", device="j", speed=0)
             server.qmp.wait_job("j", "null")
-            load.wait_for(20)
+            load.go_on(20)
         ended(server)
         assert images.backing_names(images.paths[3]) == ["i3.qcow2", "i0.qcow2"]
         images.assert_shows_model(images.paths[3])
@@ -392,14 +392,14 @@ class TestActiveCommit:
         images.add_to(server)
         server.export("i3")
         with Load(server, images, "i3") as load:
-            load.wait_for(20)
+            load.go_on(20)
             server.qmp.command("block-commit", job_id="j", device="i3")
-            load.wait_for(50)
+            load.go_on(50)
             server.qmp.wait_event("BLOCK_JOB_READY", device="j")
-            load.wait_for(50)
+            load.go_on(50)
             server.qmp.command("block-job-complete", device="j")
             server.qmp.wait_job("j", "null")
-            load.wait_for(50)
+            load.go_on(50)
         for node in ("i3", "i2", "i1"):
             server.qmp.command("blockdev-del", node_name=node)
         server.qmp.refused("blockdev-del", node_name="i0")
@@ -420,7 +420,7 @@ class TestActiveCommit:
         assert story(server) == ["created", "running", "ready", "BLOCK_JOB_READY", *end]
         assert backing(server) == {"i0": None, "i1": "i0", "i2": "i1", "i3": "i2"}
         with Load(server, images, "i3") as load:
-            load.wait_for(50)
+            load.go_on(50)
         ended(server)
         images.assert_shows_model(images.paths[3])
 

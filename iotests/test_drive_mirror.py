@@ -66,9 +66,9 @@ class TestOfARawDisk:
             given = {} if image_format is None else {"format": image_format}
             drive_mirror(server, target, node_name="new", **given)
             ready(server)
-            guest.wait_for(5)
+            guest.go_on(5)
             complete(server)
-            guest.wait_for(5)
+            guest.go_on(5)
         assert story(server) == [*READY, *SUCCESS]
         assert exported_node(server) == "new"
         assert entry(server, "new")["drv"] == (image_format or "raw")

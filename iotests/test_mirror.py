@@ -203,13 +203,13 @@ class TestUnderLoad:
         pair = with_target(server, scratch, disk)
         server.export("disk")
         with Guest(server, "disk", model) as guest:
-            guest.wait_for(10)
+            guest.go_on(10)
             mirror(server, copy_mode=copy_mode, granularity=4 * KIB)
             ready(server)
-            guest.wait_for(10)
+            guest.go_on(10)
             complete(server)
             old = disk.read(0, LEN)
-            guest.wait_for(40)
+            guest.go_on(40)
         pair.assert_target_is(model)
         assert disk.read(0, LEN) == old
 
@@ -222,10 +222,10 @@ class TestUnderLoad:
         with Guest(server, "disk", model) as guest:
             mirror(server)
             ready(server)
-            guest.wait_for(5)
+            guest.go_on(5)
             server.qmp.command("block-job-cancel", device=JOB)
             server.qmp.wait_job(JOB, "null")
-            guest.wait_for(5)
+            guest.go_on(5)
         assert story(server) == [*READY, *SUCCESS]
         assert_same(disk.path, model.path)
 
@@ -239,9 +239,9 @@ class TestUnderLoad:
         with Guest(server, "disk", model, seed) as guest:
             mirror(server, speed=64 * KIB, copy_mode=choose.choice(["background", "write-blocking"]))
             for _ in range(6):
-                guest.wait_for(choose.randint(1, 10))
+                guest.go_on(choose.randint(1, 10))
                 server.qmp.command("job-pause", id=JOB)
-                guest.wait_for(choose.randint(1, 10))
+                guest.go_on(choose.randint(1, 10))
                 server.qmp.command("job-resume", id=JOB)
                 server.qmp.command("block-job-set-speed", device=JOB, speed=choose.choice([KIB, MIB, 64 * MIB]))
             server.qmp.command("block-job-set-speed", device=JOB, speed=0)
@@ -693,7 +693,7 @@ def test_a_chain_of_mirrors(server: Server, scratch: Scratch) -> None:
             ready(server)
             complete(server)
             server.qmp.command("blockdev-del", node_name=f"n{number}")
-            guest.wait_for(5)
+            guest.go_on(5)
     assert_same(scratch / "n3.img", model.path)
 
 

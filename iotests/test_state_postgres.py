@@ -7,7 +7,6 @@ transaction of the catalog may take, since that is how long one that waited for 
 import contextlib
 import itertools
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -16,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from iotests.harness import Launcher, QMPRefused, Scratch, Server
+from iotests.harness import Launcher, QMPClient, QMPRefused, Scratch, Server
 from iotests.harness.backups import SLOW, await_first_chunk, volume
 from iotests.harness.images import KIB, MIB
 from iotests.harness.load import Load
 from iotests.harness.relay import Relay
 from iotests.harness.remote import QemuNbd
+from iotests.harness.repeating import Repeating
 from iotests.harness.state import look, replay
 from iotests.harness.tools import qemu_io
 from tests.postgres import Cluster
@@ -511,44 +511,19 @@ def refused(server: Server, actions: Any) -> str:
     return server.qmp.refused("transaction", transaction(actions))
 
 
-class Admin:
+class Admin(Repeating[QMPClient]):
     """A client that adds and removes bitmaps all the time; what is refused must be the database's fault."""
 
     def __init__(self, server: Server) -> None:
-        self._client = server.connect()
-        self._stop = threading.Event()
-        self._done = threading.Semaphore(0)
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work)
+        super().__init__(server.connect())
+        self._number = 0
         self.refusals: list[str] = []
 
-    def __enter__(self) -> "Admin":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._client.close()
-        if self._error is not None:
-            raise self._error
-
-    def go_on(self, commands: int) -> None:
-        """Return when so many more commands were carried out."""
-        for _ in range(commands):
-            assert self._done.acquire(timeout=PATIENCE), "no command is carried out"
-
-    def _work(self) -> None:
-        try:
-            number = 0
-            while not self._stop.is_set():
-                number += 1
-                self._until_done("block-dirty-bitmap-add", name=f"b{number}", persistent=True)
-                if number > 3:
-                    self._until_done("block-dirty-bitmap-remove", name=f"b{number - 3}")
-                self._done.release()
-        except BaseException as error:
-            self._error = error
+    def step(self) -> None:
+        self._number += 1
+        self._until_done("block-dirty-bitmap-add", name=f"b{self._number}", persistent=True)
+        if self._number > 3:
+            self._until_done("block-dirty-bitmap-remove", name=f"b{self._number - 3}")
 
     def _until_done(self, command: str, **arguments: Any) -> None:
         while True:

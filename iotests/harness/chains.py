@@ -6,12 +6,12 @@ load brings up to date with each write that was answered.
 
 import json
 import random
-import threading
 from pathlib import Path
 from typing import Any
 
 from iotests.harness import nbd
 from iotests.harness.images import KIB, MIB, Scratch
+from iotests.harness.repeating import Repeating
 from iotests.harness.servers import Server
 from iotests.harness.tools import qemu_img, qemu_io
 
@@ -87,49 +87,15 @@ class Chain:
         return [Path(info["filename"]).name for info in infos]
 
 
-class Load:
-    """Writes to an export, in a thread, until it is told to stop; the model follows."""
+class Load(Repeating[nbd.RawNbd]):
+    """Writes to an export; the model follows."""
 
     def __init__(self, server: Server, chain: Chain, export: str, *, seed: int = 7) -> None:
-        self._client = nbd.RawNbd.attached(server.nbd_path, export)
+        super().__init__(nbd.RawNbd.attached(server.nbd_path, export))
         self._chain = chain
         self._generator = random.Random(seed)
-        self._stop = threading.Event()
-        self._answered = threading.Condition()
-        self._thread = threading.Thread(target=self._run)
-        self.writes = 0
-        self.failure: Exception | None = None
 
-    def __enter__(self) -> "Load":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._client.close()
-        if self.failure is not None:
-            raise self.failure
-
-    def wait_for(self, writes: int) -> None:
-        """Return when so many more writes have been answered, or one has failed."""
-        with self._answered:
-            goal = self.writes + writes
-            self._answered.wait_for(lambda: self.writes >= goal or self.failure is not None, timeout=60)
-
-    def _run(self) -> None:
-        try:
-            while not self._stop.is_set():
-                self._write_once()
-                with self._answered:
-                    self.writes += 1
-                    self._answered.notify_all()
-        except Exception as failure:
-            with self._answered:
-                self.failure = failure
-                self._answered.notify_all()
-
-    def _write_once(self) -> None:
+    def step(self) -> None:
         generator, model = self._generator, self._chain.model
         length = generator.randint(1, 200) * 512
         offset = generator.randrange(0, len(model) - length + 1, 512)

@@ -2,12 +2,12 @@
 
 import random
 import subprocess
-import threading
-from typing import Any, Self
+from typing import Any
 
 from iotests.harness import nbd as wire
 from iotests.harness.images import KIB, MIB, Disk
 from iotests.harness.nbd import RawNbd
+from iotests.harness.repeating import Repeating
 from iotests.harness.servers import Server
 
 LEN = 4 * MIB
@@ -66,46 +66,18 @@ def exported_node(server: Server) -> str:
     return str(export["node-name"])
 
 
-class Guest:
-    """Writes to an export all the time from a thread of its own, and keeps a file with what should be there.
+class Guest(Repeating[RawNbd]):
+    """Writes to an export all the time, and keeps a file with what should be there.
 
     :param model: a copy of the disk.
     """
 
     def __init__(self, server: Server, export: str, model: Disk, seed: int = 1) -> None:
-        self._client = RawNbd.attached(server.nbd_path, export)
+        super().__init__(RawNbd.attached(server.nbd_path, export))
         self._model = model
         self._random = random.Random(seed)
-        self._stop = threading.Event()
-        self._written = threading.Semaphore(0)
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._client.close()
-        if self._error is not None:
-            raise self._error
-
-    def wait_for(self, writes: int) -> None:
-        """Return when so many more writes were answered."""
-        for _ in range(writes):
-            assert self._written.acquire(timeout=60), "the guest does not get on"
-
-    def _work(self) -> None:
-        try:
-            while not self._stop.is_set():
-                self._write()
-                self._written.release()
-        except BaseException as error:
-            self._error = error
-
-    def _write(self) -> None:
+    def step(self) -> None:
         choose = self._random
         length = min(choose.choice([512, 4 * KIB, 60 * KIB, 64 * KIB, 200 * KIB]), self._model.length)
         offset = choose.randrange(0, (self._model.length - length) // 512 + 1) * 512
