@@ -320,6 +320,25 @@ async def test_an_avalanche_of_lists_is_answered_bit_by_bit(tmp_path: Path) -> N
         client.close()
 
 
+async def test_an_export_is_in_use_before_the_last_answer_has_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It could be removed while a client that has many answers to read does so."""
+    send = NbdConnection._send
+
+    def send_slowly(connection: NbdConnection) -> bool:
+        chosen = connection._negotiation is not None and connection._negotiation.outcome is not None
+        return send(connection) and not chosen
+
+    monkeypatch.setattr(NbdConnection, "_send", send_slowly)
+    async with rig(tmp_path, limits(unsent=1)) as it:
+        client = await it.attached()
+        assert it.export.clients
+        assert await run(client.read, 0, 512) == bytes(512)
+        client.close()
+        await it.empty()
+
+
 async def test_half_closed_clients_get_their_answers(tmp_path: Path) -> None:
     async with rig(tmp_path) as it:
         client = await it.attached()

@@ -254,7 +254,8 @@ class NbdConnection:
         try:
             while (reply := negotiation.advance()) is not None:
                 self._outbox.put(reply)
-                if self._outbox.size >= self._options.limits.unsent:
+                # Not after the last answer: the export that it is about may be gone before that has left.
+                if negotiation.outcome is None and self._outbox.size >= self._options.limits.unsent:
                     return True
         except ProtocolError as error:
             self._hang_up(str(error))
