@@ -455,6 +455,25 @@ class TestChains:
         disk.run("incremental", bitmap="bits")
         assert self._chain(server) == ["incremental"]
 
+    def test_what_was_not_recorded_ends_it(self, place: Place, scratch: Scratch) -> None:
+        """Enabling what is enabled changes nothing; a group that fails has enabled nothing."""
+        server = place.start()
+        disk = self._begin(place, server, scratch)
+        other = volume(server, scratch, "other", far=True)
+        enable = ("block-dirty-bitmap-enable", {"node": "disk", "name": "bits"})
+        server.qmp.command(*enable)
+        disk.run("incremental", bitmap="bits")
+        assert self._chain(server) == ["full", "incremental"]
+        server.qmp.command("block-dirty-bitmap-disable", enable[1])
+        with server.file_size_limit(FAR):
+            server.transaction(enable, ("blockdev-backup", other.backup()), grouped=True)
+            server.qmp.wait_job(other.job, "null")
+        disk.run("incremental", bitmap="bits")
+        assert self._chain(server) == ["full", "incremental", "incremental"]
+        server.qmp.command(*enable)
+        disk.run("incremental", bitmap="bits")
+        assert self._chain(server) == ["incremental"]
+
     def test_a_full_backup_begins_one(self, place: Place, scratch: Scratch) -> None:
         server = place.start()
         disk = self._begin(place, server, scratch)

@@ -47,7 +47,15 @@ from qmpd.state.configuration import BitmapState, Configuration, image_of, whole
 from qmpd.state.job_history import GroupRun, JobRun
 from qmpd.state.mark import Mark
 from qmpd.transaction.env import CompletionMode
-from qmpd.transaction.outcome import BackupStarts, BitmapBegins, BitmapEnds, Demand, Fact, SnapshotTaken
+from qmpd.transaction.outcome import (
+    BackupStarts,
+    BitmapBegins,
+    BitmapEnds,
+    BitmapResumes,
+    Demand,
+    Fact,
+    SnapshotTaken,
+)
 
 if TYPE_CHECKING:
     from qmpd.block.graph import BlockGraph
@@ -325,10 +333,13 @@ class StateRecorder:
             await quotas.use(context, wanted, by_job=by_job, instead_of=reservations)
 
     async def _end_chains(self, context: RequestContext, facts: Sequence[Fact]) -> dict[str, int]:
-        """What a bitmap that was cleared knew is in no backup; answers with the last backups by the bitmaps' ids."""
+        """What a bitmap that was cleared knew, or one that did not record missed, is in no backup.
+
+        :returns: the last backups by the bitmaps' ids.
+        """
         ended = {}
         for fact in facts:
-            identity = self._uuids.get(fact.bitmap) if isinstance(fact, BitmapBegins) else None
+            identity = self._uuids.get(fact.bitmap) if isinstance(fact, BitmapBegins | BitmapResumes) else None
             last = None if identity is None else await bitmaps.end_chain(context, identity)
             if identity is not None and last is not None:
                 ended[identity] = last

@@ -37,6 +37,13 @@ class BitmapBegins:
 
 
 @dataclass(frozen=True, slots=True)
+class BitmapResumes:
+    """`bitmap` records again, and does not know what was written while it did not."""
+
+    bitmap: DirtyBitmap
+
+
+@dataclass(frozen=True, slots=True)
 class BitmapEnds:
     """`bitmap` is no more."""
 
@@ -70,4 +77,4 @@ class SnapshotTaken:
     overlay: BlockNode | None = None
 
 
-Fact = BitmapBegins | BitmapEnds | BackupStarts | SnapshotTaken
+Fact = BitmapBegins | BitmapResumes | BitmapEnds | BackupStarts | SnapshotTaken

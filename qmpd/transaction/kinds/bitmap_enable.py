@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from qmpd.block.dirty_bitmap import DirtyBitmap
 from qmpd.transaction.kinds.bitmap_action import BitmapSwitch
+from qmpd.transaction.outcome import BitmapResumes, Fact
 
 
 class BitmapEnable(BitmapSwitch):
@@ -17,3 +18,7 @@ class BitmapEnable(BitmapSwitch):
     def switch(self, bitmap: DirtyBitmap) -> None:
         """Enable it."""
         bitmap.enable()
+
+    def outcome(self) -> list[Fact]:
+        """A bitmap that has missed something, unless it was enabled before."""
+        return [BitmapResumes(self._bitmap)] if self._bitmap is not None and not self._was_enabled else []
