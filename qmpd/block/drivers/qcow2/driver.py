@@ -119,6 +119,7 @@ class Qcow2Driver(BlockDriver):
         self.checking = False
         self.snapshot_under_way = False
         self._refreshing: asyncio.Task[None] | None = None
+        self._flags_wrong = False
         self.corrupted = False
         self._reported = False
         self.backing_as_opened: str | None = None
@@ -218,28 +219,45 @@ class Qcow2Driver(BlockDriver):
         self.meta.refcounts = self.path.refcounts = self.refcounts
 
     def refresh_flags_soon(self) -> None:
-        """Bring the COPIED flags in line with the counts in the background; an undone snapshot has cleared them."""
+        """Bring the COPIED flags in line with the counts in the background; an undone snapshot has cleared them.
+
+        If that fails it is done by whoever next waits for `flags_refreshed`.
+        """
         before = self._refreshing
+        self._flags_wrong = True
         self._refreshing = asyncio.get_running_loop().create_task(self._refresh_flags(before))
 
     async def _refresh_flags(self, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await before
         try:
-            await self.meta.write_back(everything=True)
-            await snapshots.refresh_copied(self)
-            await self.meta.write_back()
+            await self._correct_flags()
         except OSError:
             # The next flush fails in the same way and is told so; flags that are not set only cost copies.
             return
         except Corruption as corruption:
             await self.report(corruption, changing=True)
 
+    async def _correct_flags(self) -> None:
+        self._flags_wrong = False
+        try:
+            await self.meta.write_back(everything=True)
+            await snapshots.refresh_copied(self)
+            await self.meta.write_back()
+        except BaseException:
+            self._flags_wrong = True
+            raise
+
     async def flags_refreshed(self) -> None:
-        """Wait until nothing is left of `refresh_flags_soon`."""
+        """Wait until nothing is left of `refresh_flags_soon`.
+
+        :raises OSError: it cannot be done.
+        """
         while self._refreshing is not None:
             task, self._refreshing = self._refreshing, None
             await task
+        if self._flags_wrong and not self.corrupted:
+            await self._correct_flags()
 
     def meta_changed(self) -> None:
         """The header's version has changed: entries mean something else."""

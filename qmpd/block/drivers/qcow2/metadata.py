@@ -78,6 +78,9 @@ class Freed(IntEnum):
 
 Span = tuple[int, int, Freed]
 
+_CapturedTable = tuple[L2Table, int, int, bytes]
+"""A table, where its changed words belong in the file, the first of them, and their bytes."""
+
 
 class Metadata:
     """The mapping of one image.
@@ -385,7 +388,7 @@ class Metadata:
             await self._write_round(everything or not self.lazy)
             await self._give_back_ready()
 
-    def _capture_tables(self) -> list[tuple[L2Table, int, int, bytes]]:
+    def _capture_tables(self) -> list[_CapturedTable]:
         captured = []
         for table in self.dirty_tables:
             low, high = table.low, table.high
@@ -398,7 +401,7 @@ class Metadata:
         return captured
 
     async def _write_round(self, with_counts: bool) -> None:
-        tables = self._capture_tables()
+        tables = left = self._capture_tables()
         l1 = [(index, self.l1[index]) for index in sorted(self.dirty_l1)]
         self.dirty_l1.clear()
         frees, self._frees = self._frees, []
@@ -413,19 +416,22 @@ class Metadata:
                 await self.before_lazy()
             if tables or l1:
                 await self._barrier()
-            new = {index for index, _ in l1}
-            for table, offset, low, data in tables:
-                await self._store.event("l2_alloc_write" if table.index >> self.part_bits in new else "l2_update")
-                await self._store.write(offset + low * 8, data)
-            if l1:
+            failed, reason = await self._write_tables(tables, {index for index, _ in l1})
+            behind = {table.index >> self.part_bits for table, _, _, _ in failed}
+            ready = [entry for entry in l1 if entry[0] not in behind]
+            if ready:
                 if tables:
                     await self._store.sync()
-                await self.write_l1_entries(l1)
+                await self.write_l1_entries(ready)
+            if reason is not None:
+                left = failed
+                raise reason
             if frees:
                 await self._store.sync()
         except BaseException:
-            for table, _, low, data in tables:
-                self.touch(table, low, low + len(data) // 8)
+            for table, _, low, data in left:
+                if self.tables.get(table.index) is table:
+                    self.touch(table, low, low + len(data) // 8)
             self.dirty_l1.update(index for index, _ in l1)
             self._frees = frees + self._frees
             raise
@@ -434,6 +440,26 @@ class Metadata:
                 table.writing -= 1
         if frees:
             self._ready.append((epochs, frees))
+
+    async def _write_tables(
+        self, tables: list[_CapturedTable], new: set[int]
+    ) -> tuple[list[_CapturedTable], OSError | None]:
+        """Write tables; on a full disk those that have their place already are written all the same.
+
+        :param new: L1 entries whose tables nothing on disk points to as yet.
+        :returns: those that could not be written, and why.
+        """
+        failed: list[_CapturedTable] = []
+        reason: OSError | None = None
+        for captured in tables:
+            table, offset, low, data = captured
+            try:
+                await self._store.event("l2_alloc_write" if table.index >> self.part_bits in new else "l2_update")
+                await self._store.write(offset + low * 8, data)
+            except OSError as error:
+                failed.append(captured)
+                reason = reason or error
+        return failed, reason
 
     async def _barrier(self) -> None:
         await self._sync_data()
