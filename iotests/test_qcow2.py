@@ -283,6 +283,25 @@ class TestAmend:
         if "backing-file" in changes:
             assert info["backing-filename"] == "other.raw"
 
+    @pytest.mark.qmpd_only("QEMU changes encryption by this command, nothing else")
+    @pytest.mark.parametrize("opened", [True, False], ids=["with backing", "without"])
+    def test_zeroes_over_a_backing_file(self, server: Server, scratch: Scratch, opened: bool) -> None:
+        """Version 2 has to store them, also if the backing file is not open at that time."""
+        base, path = scratch.full_disk("base", MIB, seed=9), scratch / "image.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", "-b", base.path, "-F", "raw", path)
+        qemu_io(path, "write -z 0 128k", "write -P 3 128k 64k", "write -z -u 512k 128k")
+        qemu_img("convert", "-O", "raw", path, scratch / "expected.raw")
+        add_qcow2(server, path, "disk", **({} if opened else {"backing": None}))
+        options = {"driver": "qcow2", "version": "v2"}
+        server.qmp.command("x-blockdev-amend", {"job-id": "amend", "node-name": "disk", "options": options})
+        server.qmp.wait_job("amend", "concluded")
+        job = server.qmp.job("amend")
+        assert job is not None
+        assert "error" not in job, job
+        server.terminate()
+        checked(path)
+        run("qemu-img", "compare", path, scratch / "expected.raw")
+
     def test_change_backing_file(self, server: Server, scratch: Scratch) -> None:
         top = chain_of_two(scratch)
         add_qcow2(server, top)

@@ -131,7 +131,7 @@ async def _downgrade(driver: Qcow2Driver) -> None:
         "an external data file": header.has_data_file,
         "extended L2 entries": header.extended_l2,
         f"compression by {Compression(header.compression).name.lower()}": header.compression != Compression.ZLIB,
-        "internal snapshots": bool(driver.snapshots),
+        "internal snapshots of a version 3 image": bool(driver.snapshots),
         "stored bitmaps": bool(driver.bitmaps.directory),
     }
     for reason, present in reasons.items():
@@ -151,7 +151,10 @@ async def _downgrade(driver: Qcow2Driver) -> None:
 
 
 async def _expand_zeroes(driver: Qcow2Driver) -> None:
-    """Turn clusters that only a flag makes zero into unallocated ones, or into zeroes where a backing file shows."""
+    """Turn clusters that only a flag makes zero into unallocated ones, or into zeroes where a backing file shows.
+
+    It may show later, if the image was opened without the one that its header names.
+    """
     path, meta = driver.path, driver.meta
     size = path.mapping.cluster_size
     for index in range(len(meta.l1) << meta.part_bits):
@@ -162,7 +165,7 @@ async def _expand_zeroes(driver: Qcow2Driver) -> None:
             position = (index << path.mapping.part_shift) + at * size
             if path.mapping.kind_of(table.entries[at]) is not Kind.ZERO:
                 continue
-            if path.backing is not None and position < min(path.backing.length, path.length):
+            if position < path.length and path.may_be_backed(position):
                 await path.write(position, bytes(min(size, path.length - position)))
             else:
                 clusters = path.mapping.host_clusters(table.entries[at] & ~ZERO)

@@ -183,7 +183,7 @@ class DataPath:
         """Something may show through at an address that is not allocated."""
         return self.backing is not None and position < self.backing.length
 
-    def _may_be_backed(self, position: int) -> bool:
+    def may_be_backed(self, position: int) -> bool:
         """Whether a backing file shows, or may show later, where nothing is stored.
 
         A mirror writes to images whose backing file is named by the header, but attached only in the end.
@@ -286,7 +286,7 @@ class DataPath:
         mapping, store = self.mapping, self.data
         start = offset & ~mapping.cluster_mask
         stop = start + mapping.cluster_size
-        if end > stop or not self._plain or store.debug is not None or self._may_be_backed(start):
+        if end > stop or not self._plain or store.debug is not None or self.may_be_backed(start):
             return None
         table = self.meta.writable_now(offset >> mapping.part_shift)
         if table is None or table.entries[mapping.index(offset)]:
@@ -614,7 +614,7 @@ class DataPath:
         :raises OSError: ENOTSUP when the format has no way to say so; nothing has been changed then.
         """
         end = offset + length
-        if self.header.version < 3 and self._may_be_backed(offset):
+        if self.header.version < 3 and self.may_be_backed(offset):
             raise not_supported()
         claim = await self.locks.take(*self._aligned(offset, end))
         try:
@@ -670,7 +670,7 @@ class DataPath:
 
     async def _keep_zero(self, position: int) -> None:
         """Let a (sub)cluster in which nothing is stored or shows through say that it is zero."""
-        if self.header.version >= 3 and not self._may_be_backed(position):
+        if self.header.version >= 3 and not self.may_be_backed(position):
             run = await self.run_at(position, position + 1)
             if run.kind is Kind.UNALLOCATED:
                 await self._say_zero(position, position + self.mapping.subcluster_size)
@@ -743,7 +743,7 @@ class DataPath:
         end = offset + length
         first = -(-offset // size) * size
         last = end if end == self.length else end // size * size
-        if first >= last or (self.header.version < 3 and self._may_be_backed(first)):
+        if first >= last or (self.header.version < 3 and self.may_be_backed(first)):
             return
         claim = await self.locks.take(*self._aligned(first, last))
         try:
