@@ -302,6 +302,24 @@ class TestAmend:
         checked(path)
         run("qemu-img", "compare", path, scratch / "expected.raw")
 
+    @pytest.mark.qmpd_only("QEMU changes encryption by this command, nothing else")
+    def test_a_damaged_image(self, server: Server, scratch: Scratch) -> None:
+        """The job says what is wrong, and nobody changes the image any more."""
+        path = scratch / "image.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", path, "1M")
+        qemu_io(path, "write -P 1 0 64k")
+        with path.open("r+b") as file:
+            file.seek(40)
+            file.seek(int.from_bytes(file.read(8), "big"))
+            file.write((1 << 63 | 0x40200).to_bytes(8, "big"))
+        add_qcow2(server, path)
+        options = {"driver": "qcow2", "version": "v2"}
+        server.qmp.command("x-blockdev-amend", {"job-id": "amend", "node-name": "disk", "options": options})
+        server.qmp.wait_job("amend", "concluded")
+        assert "0x40200" in server.qmp.command("query-jobs")[0]["error"]
+        server.qmp.wait_event("BLOCK_IMAGE_CORRUPTED")
+        assert info_of(server, "disk")["ro"] is True
+
     def test_change_backing_file(self, server: Server, scratch: Scratch) -> None:
         top = chain_of_two(scratch)
         add_qcow2(server, top)

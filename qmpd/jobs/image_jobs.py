@@ -18,6 +18,7 @@ from qmpd.block.drivers.file import create_file
 from qmpd.block.drivers.qcow2 import amending, creating
 from qmpd.block.drivers.qcow2.creating import NewImage
 from qmpd.block.drivers.qcow2.driver import Qcow2Driver
+from qmpd.block.drivers.qcow2.refcounts import Corruption
 from qmpd.block.filenames import validate
 from qmpd.block.node import BlockNode, NodeOptions
 from qmpd.block.opening import open_inline
@@ -187,9 +188,11 @@ class AmendJob(_ImageJob):
             driver = self._node.driver
             if self._graph.find(self._node.node_name) is not self._node or not isinstance(driver, Qcow2Driver):
                 raise GenericError(f"Node '{self._node.node_name}' is gone")
+            name = self._node.node_name
             try:
                 await amending.amend(driver, self._changes)
             except OSError as error:
-                raise GenericError(
-                    f"Node '{self._node.node_name}' could not be changed: {os_error_text(error)}"
-                ) from error
+                raise GenericError(f"Node '{name}' could not be changed: {os_error_text(error)}") from error
+            except Corruption as corruption:
+                await driver.report(corruption, changing=True)
+                raise GenericError(f"Node '{name}' could not be changed: {corruption}") from corruption
