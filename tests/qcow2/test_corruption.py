@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from qmpd.block.drivers.qcow2 import amending
+from qmpd.block.drivers.qcow2 import amending, snapshots
 from qmpd.block.drivers.qcow2 import header as headers
 from qmpd.block.drivers.qcow2.header import Incompatible
 from qmpd.errors import GenericError
@@ -165,3 +165,19 @@ async def test_long_chain(tmp_path: Path) -> None:
             assert await read(node, place * CLUSTER, 4) == b"%4d" % number
         assert await asyncio.wait_for(node.map(0, MIB), 10)
         await opened.close(node)
+
+
+async def test_a_very_long_number_for_a_snapshot(tmp_path: Path) -> None:
+    """An id of thousands of digits is one that nobody counts on from."""
+    path = tmp_path / "image.qcow2"
+    create(path, 1 << 20)
+    tool("qemu-img", "snapshot", "-c", "first", path)
+    async with lab() as opened:
+        node, driver = await opened.open_qcow2(path)
+        driver.snapshots[0].identifier = b"9" * 5000
+        await snapshots.make(driver, "second")
+        await opened.close(node)
+        node, driver = await opened.open_qcow2(path)
+        assert [one.identifier for one in driver.snapshots] == [b"9" * 5000, b"1"]
+        await opened.close(node)
+    check(path)

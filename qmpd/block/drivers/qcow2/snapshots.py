@@ -38,6 +38,7 @@ MAX_EXTRA = 1024
 MAX_TABLE_BYTES = 64 << 20
 _NO_ICOUNT = (1 << 64) - 1
 _MAX_NAME = 65535
+_LONG_NUMBER = 20
 _CHUNK = 1 << 16
 
 
@@ -237,7 +238,9 @@ class SnapshotMaking:
         await driver.store.sync()
 
     def _new_id(self) -> bytes:
-        numbers = [int(one.identifier) for one in self._driver.snapshots if one.identifier.isdigit()]
+        names = [one.identifier for one in self._driver.snapshots]
+        # Others may name theirs as they like; QEMU counts in 64 bits, and Python refuses to read very long numbers.
+        numbers = [int(name) for name in names if name.isdigit() and len(name) < _LONG_NUMBER]
         return str(max(numbers, default=0) + 1).encode()
 
     def commit(self) -> None:
