@@ -2,6 +2,7 @@
 
 import threading
 import time
+from abc import ABC, abstractmethod
 from typing import Generic, Protocol, Self, TypeVar
 
 PATIENCE = 120.0
@@ -16,7 +17,7 @@ class _Closable(Protocol):
 Client = TypeVar("Client", bound=_Closable)
 
 
-class Repeating(Generic[Client]):
+class Repeating(ABC, Generic[Client]):
     """Repeats `step` while in the block; what a step raises is raised at the block's end, or by `go_on`.
 
     :param client: its connection, closed at the end.
@@ -49,9 +50,9 @@ class Repeating(Generic[Client]):
                 raise self._error
             steps -= 1
 
+    @abstractmethod
     def step(self) -> None:
-        """What is repeated; at least one of it is done."""
-        raise NotImplementedError
+        """What is repeated; it is done once at least."""
 
     def _work(self) -> None:
         try:
