@@ -413,7 +413,6 @@ class TestKilled:
         assert outcomes(server) == (["lost"] if during != "nothing" else [])
         server.qmp.command("block-dirty-bitmap-add", node="disk", name="again", persistent=True)
 
-
     def test_what_a_bitmap_gives_up_is_at_the_target(self, place: Place, scratch: Scratch) -> None:
         """A backup that was cancelled has given up what it had copied: then that must not be lost with the daemon."""
         server = place.start()

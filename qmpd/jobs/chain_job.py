@@ -9,11 +9,8 @@ from __future__ import annotations
 import asyncio
 from typing import Generic, Protocol, TypeVar
 
-from qmpd.block.block_copy import CopyError
+from qmpd.block.block_copy import MAX_PARALLEL, CopyError
 from qmpd.jobs.block_job import BlockJob, ErrorAction
-
-MAX_PARALLEL = 4
-"""Pieces at the same time, so that the threads they block leave room for the guests' requests."""
 
 RETRY_SECONDS = 0.1
 """Pause before a piece is tried again that failed and whose failure was to be ignored."""

@@ -28,7 +28,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Self
 
 from qmpd.block import chain
-from qmpd.block.block_copy import DEFAULT_CHUNK, CopyError, CopyTask
+from qmpd.block.block_copy import DEFAULT_CHUNK, MAX_PARALLEL, CopyError, CopyTask
 from qmpd.block.blockers import BlockOp
 from qmpd.block.dirty_bitmap import default_granularity
 from qmpd.block.drivers.mirror_top import MirrorTopDriver
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 DEFAULT_BUFFER = 10 << 20
 """Bytes under way at the same time unless the client says otherwise, as in QEMU."""
 
-MAX_PARALLEL_COPIES = 4
 RETRY_SECONDS = 0.1
 """Pause before a request is tried again that failed and was to be ignored."""
 
@@ -348,7 +347,7 @@ class MirrorJob(BlockJob):
     @property
     def _parallel(self) -> int:
         buffer = self._settings.buffer or DEFAULT_BUFFER
-        return max(1, min(MAX_PARALLEL_COPIES, buffer // self._chunk()))
+        return max(1, min(MAX_PARALLEL, buffer // self._chunk()))
 
     def _chunk(self) -> int:
         chunk = min(DEFAULT_CHUNK, max(self._settings.buffer or DEFAULT_BUFFER, self.copy.cluster_size))
