@@ -85,7 +85,8 @@ def test_more_clusters_than_can_be_kept_track_of() -> None:
 
 async def test_zeroing_and_discarding_may_be_of_any_length(bench: Bench) -> None:
     length = 5 << 30
-    node = await bench.disk("d", b"x" * 512, length)
+    await bench.disk("disk", b"x" * 512, length)
+    node = await bench.add(**{"driver": "raw", "node-name": "top", "file": "disk", "discard": "unmap"})
     user = bench.backend(node)
     await user.pwrite_zeroes(0, length, may_unmap=True)
     await user.pwrite_zeroes(0, length - 512, may_unmap=True)
