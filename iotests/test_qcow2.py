@@ -9,7 +9,7 @@ import pytest
 
 from iotests.harness import Launcher, QMPRefused, Scratch, Server
 from iotests.harness.images import KIB, MIB
-from iotests.harness.tools import qemu_img, qemu_io_fails, run
+from iotests.harness.tools import nbdinfo, qemu_img, qemu_io_fails, run
 from iotests.harness.tools import qemu_io as qemu_io_on
 
 SIZE = 16 * MIB
@@ -144,6 +144,24 @@ class TestChains:
         assert info_of(server, "disk")["image"]["backing-image"]["filename"] == str(other.path)
         with pytest.raises(QMPRefused):
             server.qmp.command("blockdev-del", node_name="other")
+
+    @pytest.mark.parametrize("filtered", [False, True], ids=["plain", "filtered"])
+    def test_depth_beyond_the_end_of_a_shorter_image(self, server: Server, scratch: Scratch, filtered: bool) -> None:
+        """The zeroes there are told as stored by the shorter image, since nothing below it can show; filters count."""
+        base, middle, top = (scratch / f"{name}.qcow2" for name in ("base", "middle", "top"))
+        qemu_img("create", "-q", "-f", "qcow2", base, "128k")
+        qemu_img("create", "-q", "-f", "qcow2", "-b", base, "-F", "qcow2", middle, "256k")
+        qemu_img("create", "-q", "-f", "qcow2", "-b", middle, "-F", "qcow2", top, "512k")
+        qemu_io(base, "write -P 1 0 64k")
+        qemu_io(top, "write -z 448k 64k")
+        add_qcow2(server, top)
+        if filtered:
+            server.qmp.command("blockdev-add", {"driver": "copy-on-read", "node-name": "above", "file": "disk"})
+        uri = server.export("above" if filtered else "disk", writable=False, allocation_depth=True)
+        found = nbdinfo(uri, "--map=qemu:allocation-depth")
+        above = int(filtered)
+        expected = [(64, 3 + above), (64, 0), (128, 3 + above), (192, 2 + above), (64, 1)]
+        assert [(extent["length"] // KIB, extent["type"]) for extent in found] == expected
 
     def test_a_loop_is_refused(self, server: Server, scratch: Scratch) -> None:
         for name in ("a", "b"):
@@ -412,6 +430,23 @@ class TestZeroes:
         server.terminate()
         qemu_img("rebase", "-u", "-b", base.path, "-F", "raw", path)
         qemu_io(path, "read -P 0 64k 128k", "read -P 0 512k 64k", "read -P 0 768k 1k")
+        checked(path)
+
+    @pytest.mark.parametrize("extended", ["off", "on"])
+    def test_a_part_of_a_cluster_takes_no_space(self, server: Server, scratch: Scratch, extended: str) -> None:
+        """The whole cluster says that it is zero where the rest of it reads as zeroes, in whatever image."""
+        path, base = scratch / "image.qcow2", scratch.disk("base", MIB)
+        base.write(0, b"1" * 64 * KIB)
+        base.write(192 * KIB, b"1" * 16 * KIB)
+        options = f"extended_l2={extended},cluster_size=64k"
+        qemu_img("create", "-q", "-f", "qcow2", "-o", options, "-b", base.path, "-F", "raw", path, "2M")
+        add_qcow2(server, path)
+        write_through(server, "write -z 65k 8k", "write -z 500k 30k", "write -z 1022k 1k", "write -z 1500k 3k")
+        write_through(server, "write -P 2 128k 64k", "write -z 128k 4k", "write -z 192k 16k", "write -z 2k 2k")
+        server.terminate()
+        mapped = json.loads(qemu_img("map", "--output=json", path))
+        shown = sum(extent["length"] for extent in mapped if extent["data"])
+        assert shown == (122 * KIB if extended == "on" else 128 * KIB)
         checked(path)
 
     @pytest.mark.parametrize("extended", ["off", "on"])

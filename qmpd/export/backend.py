@@ -45,3 +45,6 @@ class ExportBackend(Protocol):
 
     async def map(self, offset: int, length: int) -> Sequence[Extent]:
         """What the range is made of, in order, without gaps; may end early, but has the first byte."""
+
+    def image_depths(self) -> list[int]:
+        """Of each image in the chain, from the top: how far down it is reached, filters counted as well (from 1)."""

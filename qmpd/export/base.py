@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+from qmpd.block import chain
 from qmpd.block.drive import GuestBackend
 from qmpd.block.graph import BlockGraph
 from qmpd.block.permissions import Perm
@@ -54,6 +55,19 @@ class ExportBlockBackend(GuestBackend):
     def describe(self) -> str:
         """How error messages name this user of a node."""
         return f"export '{self._export_id}'"
+
+    def image_depths(self) -> list[int]:
+        """Of each image in the chain, from the top: how far down it is reached, filters counted as well (from 1).
+
+        A filter shows what is directly below it as its own, so the uppermost of several counts.
+        """
+        depths: list[int] = []
+        reached = False
+        for depth, node in enumerate(chain.chain(self.node), 1):
+            if not reached:
+                depths.append(depth)
+            reached = node.filtered is not None
+        return depths
 
 
 class BlockExport(ABC):

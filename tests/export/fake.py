@@ -88,6 +88,9 @@ class FileBackend:
         self.flushes += 1
         await self._begin("flush", 0, 0)
 
+    def image_depths(self) -> list[int]:
+        return [1]
+
     async def map(self, offset: int, length: int) -> Sequence[Extent]:
         extents = []
         end = offset + length

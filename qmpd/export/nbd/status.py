@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 
 from qmpd.block.dirty_bitmap import DirtyBitmap
 from qmpd.block.extents import Extent, ExtentKind
@@ -86,8 +87,14 @@ def _allocation(extent: Extent) -> int:
     return int(StatusFlag.HOLE | StatusFlag.ZERO)
 
 
-def _depth(extent: Extent) -> int:
-    return 0 if extent.kind is ExtentKind.UNALLOCATED else extent.depth + 1
+def _depth(backend: ExportBackend, extent: Extent) -> int:
+    """How far down a node of the chain stores an extent, counted from 1 at the top; 0 for none.
+
+    An image that is shorter than the one on top of it counts as storing the zeroes that show beyond its end.
+    """
+    level = extent.depth + 1 if extent.kind is ExtentKind.UNALLOCATED else extent.depth
+    depths = backend.image_depths()
+    return depths[level] if level < len(depths) else 0
 
 
 def status_source(
@@ -97,5 +104,5 @@ def status_source(
     if name == BASE_ALLOCATION:
         return _Mapped(number, backend, _allocation)
     if name == ALLOCATION_DEPTH:
-        return _Mapped(number, backend, _depth)
+        return _Mapped(number, backend, partial(_depth, backend))
     return _Bitmap(number, bitmaps[name.removeprefix(DIRTY_BITMAP)])

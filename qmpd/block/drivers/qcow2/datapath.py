@@ -643,8 +643,8 @@ class DataPath:
         unit = self.mapping.subcluster_size
         while start < end:
             stop = min(end, (start // unit + 1) * unit)
-            if not await self._wipe(start, stop):
-                await self._keep_zero(start // unit * unit)
+            if not await self._zero_whole(start, stop):
+                await self._wipe(start, stop)
             start = stop
 
     async def _wipe(self, start: int, stop: int) -> bool:
@@ -668,12 +668,32 @@ class DataPath:
         finally:
             self.locks.release(claim)
 
-    async def _keep_zero(self, position: int) -> None:
-        """Let a (sub)cluster in which nothing is stored or shows through say that it is zero."""
-        if self.header.version >= 3 and not self.may_be_backed(position):
-            run = await self.run_at(position, position + 1)
-            if run.kind is Kind.UNALLOCATED:
-                await self._say_zero(position, position + self.mapping.subcluster_size)
+    async def _zero_whole(self, start: int, stop: int) -> bool:
+        """Let the (sub)cluster around a range say that it is zero, if nothing is stored in it and all the rest of it
+        reads as zeroes.
+        """
+        unit = self.mapping.subcluster_size
+        first = start // unit * unit
+        end = min(first + unit, self.length)
+        if self.header.version < 3:
+            return False
+        run = await self.run_at(first, end)
+        if run.kind not in (Kind.UNALLOCATED, Kind.ZERO):
+            return False
+        if run.kind is Kind.UNALLOCATED:
+            if not (await self._shows_zeroes(first, start) and await self._shows_zeroes(stop, end)):
+                return False
+            await self._say_zero(first, first + unit)
+        return True
+
+    async def _shows_zeroes(self, start: int, end: int) -> bool:
+        """A range is known to read as zeroes, without a look at data."""
+        while start < end:
+            for extent in await self.map(start, end - start, None):
+                if extent.kind is ExtentKind.DATA:
+                    return False
+                start = extent.end
+        return True
 
     async def _zero_subcluster(self, position: int) -> bool:
         mapping = self.mapping
