@@ -144,6 +144,29 @@ async def test_removed_at_once(tmp_path: Path) -> None:
     check(path)
 
 
+async def test_a_name_that_is_no_utf8(tmp_path: Path) -> None:
+    """It is kept byte for byte, and removed by the name that is shown for it."""
+    path = tmp_path / "image.qcow2"
+    create(path, MIB)
+    for name in ("first", "b-name", "last"):
+        tool("qemu-img", "bitmap", "--add", path, name)
+    path.write_bytes(path.read_bytes().replace(b"b-name", b"b\xffname"))
+    async with lab() as opened:
+        node, _ = await opened.open_qcow2(path)
+        await node.pwritev(0, bytes(512))
+    assert "b\ufffdname".encode() not in path.read_bytes()
+    assert list(listed(path)) == ["first", "b\ufffdname", "last"]
+    check(path)
+    async with lab() as opened:
+        node, driver = await opened.open_qcow2(path)
+        bitmap = node.bitmaps.lookup("b\ufffdname")
+        assert bitmap.count > 0
+        await driver.forget_bitmap("b\ufffdname")
+        node.bitmaps.remove(bitmap)
+    assert list(listed(path)) == ["first", "last"]
+    check(path)
+
+
 async def test_to_read_only_and_back(tmp_path: Path) -> None:
     """What reopening does: bitmaps are stored and true while the node is read-only, and in use when it is not."""
     path = tmp_path / "image.qcow2"

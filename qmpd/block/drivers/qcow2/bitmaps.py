@@ -91,11 +91,16 @@ class Entry:
         compatible = not self.extra or bool(self.flags & Flag.EXTRA_COMPATIBLE)
         return self.known and compatible and not self.flags & Flag.IN_USE
 
+    @property
+    def text(self) -> str:
+        """The name as clients see it. In the image it may be no UTF-8, and stays as it is."""
+        return self.name.decode("utf-8", "replace")
+
     def info(self) -> dict[str, object]:
         """`Qcow2BitmapInfo`."""
         names = {Flag.IN_USE: "in-use", Flag.AUTO: "auto"}
         return {
-            "name": self.name.decode("utf-8", "replace"),
+            "name": self.text,
             "granularity": 1 << self.granularity_bits,
             "flags": [name for flag, name in names.items() if self.flags & flag],
         }
@@ -179,7 +184,7 @@ class StoredBitmaps:
 
     async def _load_one(self, entry: Entry) -> None:
         node, header = self._driver.node, self._driver.header
-        name = entry.name.decode("utf-8", "replace")
+        name = entry.text
         if not _MIN_GRANULARITY_BITS <= entry.granularity_bits <= _MAX_GRANULARITY_BITS:
             raise Corruption(f"Bitmap '{name}' has a granularity of 2^{entry.granularity_bits}")
         misplaced = not entry.table_size or not entry.table_offset or entry.table_offset % header.cluster_size
@@ -251,15 +256,15 @@ class StoredBitmaps:
             wanted = [one for one in wanted if one.inconsistent]
         if not wanted and not self.directory:
             return
-        old = {entry.name: entry for entry in self.directory}
+        old = {entry.text: entry for entry in self.directory}
         # As QEMU does: those that are there keep their places, new ones follow, the newest first.
-        places = {entry.name: place for place, entry in enumerate(self.directory)}
-        wanted.sort(key=lambda bitmap: places.get((bitmap.name or "").encode(), len(places)))
+        places = {entry.text: place for place, entry in enumerate(self.directory)}
+        wanted.sort(key=lambda bitmap: places.get(bitmap.name or "", len(places)))
         fresh: list[Entry] = []
         dropped = dict(old)
         async with self._taking():
             for bitmap in wanted:
-                name = (bitmap.name or "").encode()
+                name = bitmap.name or ""
                 if bitmap.inconsistent:
                     if name in old:
                         fresh.append(old[name])
@@ -273,11 +278,10 @@ class StoredBitmaps:
 
         :raises OSError: it failed, and what is stored is as before.
         """
-        encoded = name.encode()
-        gone = [entry for entry in self.directory if entry.name == encoded]
+        gone = [entry for entry in self.directory if entry.text == name]
         if gone:
             async with self._taking():
-                await self._replace_directory([entry for entry in self.directory if entry.name != encoded], gone)
+                await self._replace_directory([entry for entry in self.directory if entry.text != name], gone)
 
     def set_read_only(self, read_only: bool) -> None:
         """Whether the node's persistent bitmaps can be changed."""
@@ -305,7 +309,7 @@ class StoredBitmaps:
         driver.meta.forbidden.protect(Structure.BITMAP_DIRECTORY, range(first, first + count))
         return first << driver.header.cluster_bits
 
-    async def _store_one(self, bitmap: DirtyBitmap, name: bytes, before: Entry | None) -> Entry:
+    async def _store_one(self, bitmap: DirtyBitmap, name: str, before: Entry | None) -> Entry:
         driver = self._driver
         cluster = driver.header.cluster_size
         length = -(-bitmap.size // 8)
@@ -327,7 +331,8 @@ class StoredBitmaps:
         if extra:
             flags |= Flag.EXTRA_COMPATIBLE
         bits = bitmap.granularity.bit_length() - 1
-        return Entry(offset, len(table), int(flags), _DIRTY_TRACKING, bits, name, extra)
+        encoded = name.encode() if before is None else before.name
+        return Entry(offset, len(table), int(flags), _DIRTY_TRACKING, bits, encoded, extra)
 
     async def _replace_directory(self, entries: list[Entry], dropped: list[Entry]) -> None:
         offset, size = await self._store_directory(entries)
@@ -409,7 +414,7 @@ class StoredBitmaps:
     def info(self) -> list[dict[str, object]]:
         """The stored bitmaps that have not been removed since."""
         names = {bitmap.name for bitmap in self._driver.node.bitmaps if not bitmap.hidden}
-        return [entry.info() for entry in self.directory if entry.name.decode("utf-8", "replace") in names]
+        return [entry.info() for entry in self.directory if entry.text in names]
 
     async def places(self) -> list[tuple[int, int]]:
         """All that the bitmaps take in the file: (offset, bytes)."""
