@@ -9,7 +9,7 @@ import pytest
 
 from iotests.harness import Launcher, QMPRefused, Scratch, Server
 from iotests.harness.images import KIB, MIB
-from iotests.harness.tools import nbdinfo, qemu_img, qemu_io_fails, run
+from iotests.harness.tools import nbdinfo, qemu_img, qemu_io_fails, refused_by_qemu_img, run
 from iotests.harness.tools import qemu_io as qemu_io_on
 
 SIZE = 16 * MIB
@@ -319,6 +319,68 @@ class TestAmend:
         server.terminate()
         checked(path)
         run("qemu-img", "compare", path, scratch / "expected.raw")
+
+    @pytest.mark.qmpd_only("QEMU changes encryption by this command, nothing else")
+    @pytest.mark.parametrize("backing", ["none", "open", "not open"])
+    @pytest.mark.parametrize("seed", range(2))
+    def test_down_with_snapshots(self, server: Server, scratch: Scratch, backing: str, seed: int) -> None:
+        """Snapshots show in version 2 what they did, and share with the disk and each other what they shared."""
+        base, path = scratch.full_disk("base", MIB, seed=9), scratch / "image.qcow2"
+        below = ("-b", base.path, "-F", "raw") if backing != "none" else ()
+        qemu_img("create", "-q", "-f", "qcow2", "-o", "cluster_size=4k", *below, path, "1536k")
+        chance = random.Random(seed)
+        for name in ("one", "two", "three", ""):
+            places = [(way, chance.randrange(360) * 4) for way in ("-P 1", "-P 2", "-z", "-z", "-z -u") * 6]
+            qemu_io(path, *(f"write {way} {place}k {chance.choice([4, 20, 96])}k" for way, place in places))
+            if name:
+                qemu_img("snapshot", "-c", name, path)
+        qemu_img("snapshot", "-d", "two", path)
+        qemu_img("snapshot", "-c", "again", path)
+        before = self.contents(scratch, path)
+        options: dict[str, Any] = {"backing": None} if backing == "not open" else {}
+        add_qcow2(server, path, **options)
+        self.amend(server, version="v2")
+        server.terminate()
+        checked(path)
+        info = json.loads(qemu_img("info", "--output=json", path))
+        assert info["format-specific"]["data"]["compat"] == "0.10"
+        assert self.contents(scratch, path) == before
+
+    @pytest.mark.qmpd_only("QEMU changes encryption by this command, nothing else")
+    def test_down_with_a_snapshot_of_another_size(self, server: Server, scratch: Scratch) -> None:
+        """Version 2 does not say how large the disk of a snapshot is."""
+        path = scratch / "image.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", path, "1M")
+        qemu_img("snapshot", "-c", "one", path)
+        qemu_img("resize", "-q", path, "2M")
+        assert "prevent downgrade" in refused_by_qemu_img("amend", "-f", "qcow2", "-o", "compat=0.10", path)
+        add_qcow2(server, path)
+        with pytest.raises(AssertionError, match="snapshot of another size"):
+            self.amend(server, version="v2")
+        server.terminate()
+        assert json.loads(qemu_img("info", "--output=json", path))["format-specific"]["data"]["compat"] == "1.1"
+
+    @staticmethod
+    def contents(scratch: Scratch, path: Path) -> list[bytes]:
+        """What the disk and each of its snapshots shows."""
+        snapshots = json.loads(qemu_img("info", "--output=json", path))["snapshots"]
+        found = []
+        for which in ((), *(("-l", f"snapshot.id={one['id']}") for one in snapshots)):
+            qemu_img("convert", "-f", "qcow2", "-O", "raw", *which, path, scratch / "contents.raw")
+            found.append((scratch / "contents.raw").read_bytes())
+        return found
+
+    @staticmethod
+    def amend(server: Server, **options: Any) -> None:
+        """x-blockdev-amend of the node "disk", to its end."""
+        server.qmp.command(
+            "x-blockdev-amend", {"job-id": "a", "node-name": "disk", "options": {"driver": "qcow2", **options}}
+        )
+        server.qmp.wait_job("a", "concluded")
+        job = server.qmp.job("a")
+        server.qmp.command("job-dismiss", id="a")
+        assert job is not None
+        assert "error" not in job, job["error"]
 
     @pytest.mark.qmpd_only("QEMU changes encryption by this command, nothing else")
     def test_a_damaged_image(self, server: Server, scratch: Scratch) -> None:

@@ -81,7 +81,7 @@ class BlockExport(ABC):
 
     kind: ClassVar[str]
 
-    def __init__(self, export_id: str, backend: GuestBackend) -> None:
+    def __init__(self, export_id: str, backend: ExportBlockBackend) -> None:
         self.export_id = export_id
         self.backend = backend
         self.shutting_down = False

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from qmpd.block.chain import top_of_guards
 from qmpd.block.dirty_bitmap import DirtyBitmap
-from qmpd.block.drive import GuestBackend
 from qmpd.block.graph import BlockGraph
 from qmpd.block.node import BlockNode
 from qmpd.block.permissions import Perm
@@ -50,7 +49,7 @@ class NbdExport(BlockExport):
         self,
         settings: ExportSettings,
         server: NbdServer,
-        backend: GuestBackend,
+        backend: ExportBlockBackend,
         info: ExportInfo,
         bitmaps: Sequence[DirtyBitmap],
     ) -> None:

@@ -2,5 +2,6 @@
 
 From the bottom up: `header` and `packing` know bytes, `store` the image file, `refcounts` and `metadata` the tables and
 the order in which they are written, `mapping` what an entry means, `datapath` guest requests, `snapshots`, `bitmaps`,
-`resizing`, `checking` and `creating` what their names say, and `driver` puts them together as a `BlockDriver`.
+`resizing`, `checking`, `amending` (with `expanding`) and `creating` what their names say, and `driver` puts them
+together as a `BlockDriver`.
 """

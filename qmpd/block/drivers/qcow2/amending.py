@@ -6,13 +6,17 @@ counts, data where only a flag stood) is on stable storage by then.
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.qcow2 import header as headers
-from qmpd.block.drivers.qcow2.header import Compatible, Compression
-from qmpd.block.drivers.qcow2.mapping import Kind
-from qmpd.block.drivers.qcow2.metadata import ZERO
+from qmpd.block.drivers.qcow2 import snapshots
+from qmpd.block.drivers.qcow2.expanding import expand_zeroes
+from qmpd.block.drivers.qcow2.header import Compatible, Compression, Header
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
@@ -59,11 +63,24 @@ async def amend(driver: Qcow2Driver, changes: Changes) -> None:
     driver.node.changed()
 
 
-async def _commit_header(driver: Qcow2Driver) -> None:
-    await driver.store.sync()
-    await driver.write_header()
-    await driver.store.sync()
-    driver.node.changed()
+@asynccontextmanager
+async def _new_header(driver: Qcow2Driver) -> AsyncIterator[Header]:
+    """Change the header in the block; at its end it is written. If that fails the header is as before."""
+    header, before = driver.header, copy.deepcopy(driver.header)
+    try:
+        yield header
+        await driver.store.sync()
+        await driver.write_header()
+        await driver.store.sync()
+    except BaseException:
+        # But for how much of the cluster may be written by now.
+        for one in dataclasses.fields(before):
+            if one.name != "written":
+                setattr(header, one.name, getattr(before, one.name))
+        await driver.put_header_back()
+        raise
+    finally:
+        driver.node.changed()
 
 
 async def set_backing_name(driver: Qcow2Driver, name: str | None, backing_format: str | None = None) -> None:
@@ -78,18 +95,13 @@ async def set_backing_name(driver: Qcow2Driver, name: str | None, backing_format
         raise GenericError(f"'backing-file' has more than {headers.MAX_BACKING_NAME} bytes")
     if name and header.data_file_raw:
         raise GenericError("An image whose data file is a raw image can have no backing file")
-    before = header.backing_file, [headers.Extension(one.kind, one.data) for one in header.extensions]
-    if name is not None:
-        header.backing_file = name or None
-    if backing_format is not None:
-        header.set_extension(headers.EXT_BACKING_FORMAT, backing_format.encode() or None)
-    if header.backing_file is None:
-        header.set_extension(headers.EXT_BACKING_FORMAT, None)
-    try:
-        await _commit_header(driver)
-    except (OSError, GenericError):
-        header.backing_file, header.extensions = before
-        raise
+    async with _new_header(driver):
+        if name is not None:
+            header.backing_file = name or None
+        if backing_format is not None:
+            header.set_extension(headers.EXT_BACKING_FORMAT, backing_format.encode() or None)
+        if header.backing_file is None:
+            header.set_extension(headers.EXT_BACKING_FORMAT, None)
     if name is not None:
         driver.backing_as_opened = None
 
@@ -98,21 +110,22 @@ async def _set_lazy(driver: Qcow2Driver, lazy: bool) -> None:
     header = driver.header
     if lazy and header.has_data_file:
         raise GenericError("'lazy-refcounts' and an external data file cannot go together")
-    if lazy:
-        header.compatible |= Compatible.LAZY_REFCOUNTS
-    else:
-        header.compatible &= ~int(Compatible.LAZY_REFCOUNTS)
+    if not lazy:
         await driver.clear_dirty()
+    async with _new_header(driver):
+        header.compatible &= ~int(Compatible.LAZY_REFCOUNTS)
+        if lazy:
+            header.compatible |= Compatible.LAZY_REFCOUNTS
     driver.meta.lazy = lazy
-    await _commit_header(driver)
 
 
 async def _upgrade(driver: Qcow2Driver) -> None:
-    header = driver.header
-    header.version = 3
-    header.unknown_fields = header.unknown_fields or bytes(8)
+    if any(snapshot.outdated for snapshot in driver.snapshots):
+        await snapshots.rewrite(driver)
+    async with _new_header(driver) as header:
+        header.version = 3
+        header.unknown_fields = header.unknown_fields or bytes(8)
     driver.meta_changed()
-    await _commit_header(driver)
 
 
 async def _change_width(driver: Qcow2Driver, bits: int) -> None:
@@ -131,47 +144,23 @@ async def _downgrade(driver: Qcow2Driver) -> None:
         "an external data file": header.has_data_file,
         "extended L2 entries": header.extended_l2,
         f"compression by {Compression(header.compression).name.lower()}": header.compression != Compression.ZLIB,
-        "internal snapshots of a version 3 image": bool(driver.snapshots),
+        "an internal snapshot of another size": any(one.disk_bytes != header.size for one in driver.snapshots),
+        "an internal snapshot with 4 GiB of machine state": any(one.vm_state_size >> 32 for one in driver.snapshots),
         "stored bitmaps": bool(driver.bitmaps.directory),
     }
     for reason, present in reasons.items():
         if present:
             raise GenericError(f"The image has {reason}, which version 2 does not know")
-    header.compatible = 0
-    driver.meta.lazy = False
-    await driver.clear_dirty()
-    await _expand_zeroes(driver)
-    await driver.meta.settle()
-    header.version = 2
-    header.incompatible = header.autoclear = 0
-    header.unknown_fields = b""
-    header.set_extension(headers.EXT_FEATURE_NAMES, None)
+    lazy, driver.meta.lazy = driver.meta.lazy, False
+    try:
+        await driver.clear_dirty()
+        await expand_zeroes(driver)
+        async with _new_header(driver):
+            header.version = 2
+            header.incompatible = header.compatible = header.autoclear = 0
+            header.unknown_fields = b""
+            header.set_extension(headers.EXT_FEATURE_NAMES, None)
+    except BaseException:
+        driver.meta.lazy = lazy
+        raise
     driver.meta_changed()
-    await _commit_header(driver)
-
-
-async def _expand_zeroes(driver: Qcow2Driver) -> None:
-    """Turn clusters that only a flag makes zero into unallocated ones, or into zeroes where a backing file shows.
-
-    It may show later, if the image was opened without the one that its header names.
-    """
-    path, meta = driver.path, driver.meta
-    size = path.mapping.cluster_size
-    for index in range(len(meta.l1) << meta.part_bits):
-        if not meta.mapped(index):
-            continue
-        table = await meta.writable(index)
-        for at in range(len(table.entries)):
-            position = (index << path.mapping.part_shift) + at * size
-            if path.mapping.kind_of(table.entries[at]) is not Kind.ZERO:
-                continue
-            if position < path.length and path.may_be_backed(position):
-                await path.write(position, bytes(min(size, path.length - position)))
-            else:
-                clusters = path.mapping.host_clusters(table.entries[at] & ~ZERO)
-                table.entries[at] = 0
-                meta.touch(table, at, at + 1)
-                if clusters[1]:
-                    meta.free_later(*clusters)
-            table = await meta.writable(index)
-        await meta.relieve()

@@ -12,6 +12,7 @@ Nobody else may use the image from `prepare` to the end: the node is drained.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import errno
 import os
 import struct
@@ -44,7 +45,10 @@ _CHUNK = 1 << 16
 
 @dataclass(slots=True)
 class Snapshot:
-    """One entry of the snapshot table. Sizes in bytes, `l1_size` in entries, times as in the format."""
+    """One entry of the snapshot table. Sizes in bytes, `l1_size` in entries, times as in the format.
+
+    :ivar read_size: bytes that it takes in the table that it was read from, which may be by others who say less of it.
+    """
 
     l1_offset: int
     l1_size: int
@@ -57,6 +61,7 @@ class Snapshot:
     disk_bytes: int
     icount: int = _NO_ICOUNT
     unknown_extra: bytes = b""
+    read_size: int = 0
 
     def encode(self) -> bytes:
         """The entry as it stands in the table."""
@@ -77,8 +82,13 @@ class Snapshot:
 
     @property
     def disk_size(self) -> int:
-        """Bytes that the entry takes in the table."""
-        return len(self.encode())
+        """Bytes that the entry takes in the table of the file."""
+        return self.read_size or len(self.encode())
+
+    @property
+    def outdated(self) -> bool:
+        """The entry in the file says less than one of ours."""
+        return self.disk_size < len(self.encode())
 
     def info(self) -> dict[str, object]:
         """`SnapshotInfo`."""
@@ -135,11 +145,10 @@ async def load(store: FileStore, header: Header) -> list[Snapshot]:
         vm_large = int.from_bytes(extra[0:8], "big") if extra_size >= 8 else vm_state
         disk = int.from_bytes(extra[8:16], "big") if extra_size >= 16 else header.size
         icount = int.from_bytes(extra[16:24], "big") if extra_size >= 24 else _NO_ICOUNT
-        found.append(
-            Snapshot(
-                l1_offset, l1_size, identifier, name, sec, nsec, clock, vm_large, disk, icount, extra[_EXTRA.size :]
-            )
-        )
+        unknown = extra[_EXTRA.size :]
+        snapshot = Snapshot(l1_offset, l1_size, identifier, name, sec, nsec, clock, vm_large, disk, icount, unknown)
+        snapshot.read_size = -(-(_ENTRY.size + extra_size + id_size + name_size) // 8) * 8
+        found.append(snapshot)
     return found
 
 
@@ -265,7 +274,7 @@ class SnapshotMaking:
         if before[1]:
             old = sum(one.disk_size for one in driver.snapshots)
             meta.free_later(before[0] >> bits, -(-old // header.cluster_size), Freed.SNAPSHOT)
-        driver.snapshots = [*driver.snapshots, self._snapshot]
+        driver.snapshots = _as_written([*driver.snapshots, self._snapshot])
         driver.snapshot_under_way = False
         driver.node.changed()
         meta.forbidden.protect(Structure.SNAPSHOT_TABLE, range(first, first + count))
@@ -402,11 +411,32 @@ async def switch_table(driver: Qcow2Driver, snapshots: list[Snapshot], place: tu
         if await driver.put_header_back():
             driver.meta.free_later(*place, Freed.OTHER)
         raise
-    driver.snapshots = snapshots
+    driver.snapshots = _as_written(snapshots)
     driver.node.changed()
     driver.meta.forbidden.protect(Structure.SNAPSHOT_TABLE, range(place[0], place[0] + place[1]))
     if before[1]:
         await driver.meta.release(before[0] >> bits, -(-old_size // header.cluster_size), Freed.SNAPSHOT)
+
+
+async def rewrite(driver: Qcow2Driver) -> None:
+    """Write the snapshot table anew, with entries that say all that version 3 of the format wants.
+
+    :raises OSError: it failed; the table is as before.
+    """
+    place = await write_table(driver, driver.snapshots)
+    try:
+        await driver.meta.write_back(everything=True)
+        await driver.store.sync()
+    except BaseException:
+        driver.meta.free_later(*place, Freed.OTHER)
+        raise
+    await switch_table(driver, driver.snapshots, place)
+    await driver.meta.settle()
+
+
+def _as_written(snapshots: list[Snapshot]) -> list[Snapshot]:
+    """Snapshots whose table is one of ours."""
+    return [dataclasses.replace(one, read_size=0) for one in snapshots]
 
 
 async def change_tree(driver: Qcow2Driver, table_offset: int, delta: int, done: list[int] | None) -> None:
