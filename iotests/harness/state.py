@@ -1,8 +1,10 @@
 """What tests of the kept state do and ask: daemons on one directory, how a server looks, how jobs have ended."""
 
 import contextlib
+import os
 import sqlite3
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from iotests.harness.images import Scratch
 from iotests.harness.qmp import QMPClient
 from iotests.harness.servers import Launcher, Server
 
+SURELY_DEAD = 20
+"""Seconds after the last sign of life of a daemon that was killed when it certainly did not write any more."""
 _QUERIES = ("query-named-block-nodes", "query-block-exports", "query-block", "query-jobs")
 
 
@@ -71,6 +75,20 @@ class Place:
     def reboot(self) -> None:
         """Let the next daemon believe that the host was started again meanwhile."""
         self.change_catalog("UPDATE services SET boot_id = 'another boot'")
+
+
+    def died_now(self) -> None:
+        """Let the next daemon believe that the last one may have written until now, and no longer."""
+        until = time.time()
+        beat = until - SURELY_DEAD
+        os.utime(self.path / "alive", (beat, beat))
+        self.change_catalog(f"UPDATE services SET heartbeat_us = {int(beat * 1e6)}")
+        # Files are dated by a clock that moves in steps.
+        probe = self.path / "probe"
+        probe.touch()
+        while probe.stat().st_ctime <= until:
+            probe.touch()
+        probe.unlink()
 
 
 @contextlib.contextmanager

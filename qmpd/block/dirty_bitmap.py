@@ -363,6 +363,23 @@ class DirtyBitmap:
                 self._bits[:] = kept
         self._touched()
 
+    def move(self, allocate: Allocate | None, helpers: HelperMemory | None) -> None:
+        """Keep the bits in other memory (None for plain), and those of helpers to come. Not while it has any.
+
+        :raises OSError: there is no room; nothing has changed.
+        """
+        if self._successor is not None or self._twin is not None:
+            raise RuntimeError(f"bitmap {self.name!r} has a successor or twin")
+        bits, before = self._bits, self._allocate
+        self._allocate = allocate
+        try:
+            self._bits = self._new_bits()
+        except BaseException:
+            self._allocate = before
+            raise
+        self._bits[:] = bits
+        self._helpers = helpers
+
     # States.
 
     @property

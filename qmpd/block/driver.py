@@ -223,6 +223,10 @@ class BlockDriver(ABC):
         """Tell the storage that the contents of a range are no longer needed. May do nothing."""
         return
 
+    async def write_back(self) -> None:
+        """Let nothing of completed writes be in memory only, so that they outlive the process (not the host)."""
+        return
+
     async def flush(self) -> None:
         """Bring all completed writes to stable storage."""
         return

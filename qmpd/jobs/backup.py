@@ -21,6 +21,7 @@ from enum import StrEnum
 
 from bitarray import bitarray
 
+from qmpd.block.bitmap_keeper import secure
 from qmpd.block.block_copy import DEFAULT_CHUNK, BlockCopy, CopyError, CopyTask
 from qmpd.block.chain import chain
 from qmpd.block.dirty_bitmap import DirtyBitmap
@@ -296,6 +297,7 @@ class BackupJob(BlockJob):
         self._check_snapshot()
         if self._bitmap is not None and self._bitmap.persistent:
             await self._target.flush()
+            await secure(self._source, persistent=True)
 
     async def _secure_part(self) -> None:
         """The same for a bitmap that gives up what was copied, however the job ends: only `run` can wait for that."""
@@ -305,6 +307,7 @@ class BackupJob(BlockJob):
         left = self.copy.not_copied()
         with suppress(OSError):
             await self._target.flush()
+            await secure(self._source, persistent=True)
             self._not_secured = left
 
     def commit(self) -> None:

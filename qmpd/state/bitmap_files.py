@@ -1,7 +1,8 @@
-"""The bits of persistent bitmaps of images that cannot store them (raw), in files that are mapped into memory.
+"""The bits of persistent bitmaps in files that are mapped into memory: of images that cannot store them (raw), and of
+others while they do not (`image_bitmaps`).
 
 A bit is in the page cache the moment it is set, so it survives the process; `sync` brings it to the disk. Whether the
-bits still tell the truth when an image is opened again is decided like this:
+bits still tell the truth when a raw image is opened again is decided like this:
 
 * The image was closed in order: its time of change was noted then. If it is another one now, somebody has changed the
   image without us, and the bitmap is inconsistent, as qcow2 says it with its autoclear bits.
@@ -24,17 +25,26 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import stat
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from qmpd.block.dirty_bitmap import Allocate, DirtyBitmap
 from qmpd.errors import GenericError, os_error_text
 from qmpd.state.bit_files import IN_USE, SUFFIXES, BitFiles, ClosedBitmap
 from qmpd.state.directory import NEW
+from qmpd.state.image_bitmaps import ImageBitmaps
+from qmpd.state.kept_bitmap import (
+    NO_TIME,
+    BitmapChanges,
+    KeptBitmap,
+    image_key,
+    image_mtime_ns,
+    image_of,
+    last_change_ns,
+)
 
 if TYPE_CHECKING:
     from qmpd.block.iopool import IOPool
@@ -48,71 +58,6 @@ UNKNOWN = "unknown"
 UNKNOWN_SECONDS = 7 * 24 * 3600
 """How long they stay there at least."""
 
-_NO_TIME = -1
-"""A device does not tell when it was changed."""
-
-
-class BitmapChanges(Protocol):
-    """Is told what has become of bitmaps that are kept, to store it a little later."""
-
-    def bitmap_taken_up(self, kept: KeptBitmap) -> None:
-        """The image is open: what is on disk of the bitmap is not to be trusted alone from now on."""
-
-    def bitmap_put_down(self, kept: KeptBitmap) -> None:
-        """The image has been closed; all bits are in the file, and `kept.closed` says the rest."""
-
-    def bitmap_failed(self, kept: KeptBitmap) -> None:
-        """A bitmap of an image that was opened could not be brought back, for the reason `kept.failure`."""
-
-
-def image_key(node: BlockNode) -> str | None:
-    """A text that names what `node` shows, whatever it is called; None if its bytes are not plainly in a host file."""
-    window = node.driver.host_window()
-    paths = node.children["file"].node.driver.host_paths() if "file" in node.children else node.driver.host_paths()
-    if window is None or len(paths) != 1:
-        return None
-    return f"{node.driver.format_name}:{os.path.realpath(paths[0])}@{window[1]}"
-
-
-def image_mtime_ns(node: BlockNode) -> int:
-    """When the image's file was changed last; `_NO_TIME` for a device, which does not tell."""
-    window = node.driver.host_window()
-    if window is None:
-        return _NO_TIME
-    status = os.fstat(window[0].fileno())
-    return status.st_mtime_ns if stat.S_ISREG(status.st_mode) else _NO_TIME
-
-
-@dataclasses.dataclass(eq=False, slots=True)
-class KeptBitmap:
-    """A bitmap whose bits are in a file.
-
-    :ivar node_name: of the node that showed its image last.
-    :ivar bitmap: None while its image is closed.
-    :ivar closed: as it was when the image was closed last; None as long as it never was.
-    :ivar failure: why it could not be brought back, when its image was opened last.
-    """
-
-    uuid: str
-    image: str
-    node_name: str
-    name: str
-    files: BitFiles
-    bitmap: DirtyBitmap | None = None
-    closed: ClosedBitmap | None = None
-    failure: str | None = None
-
-    @property
-    def whole_name(self) -> str:
-        """Its name behind that of its node."""
-        return f"{self.node_name}/{self.name}"
-
-    @property
-    def why_closed(self) -> str:
-        """Why it is not there, a sentence for people."""
-        path = self.image.partition(":")[2].rpartition("@")[0]
-        return self.failure or f"its image '{path}' is not open"
-
 
 class BitmapFiles:
     """All bitmaps kept in the directory `path`; a `BitmapKeeper`."""
@@ -122,17 +67,23 @@ class BitmapFiles:
         self._pool = pool
         self._changes = changes
         self._kept: dict[str, KeptBitmap] = {}
+        self._images = ImageBitmaps(self._kept, path, pool, changes)
 
     def load(self, records: Iterable[BitmapRecord]) -> None:
         """Take over what the catalog knows, before any image is opened; put aside what it does not know.
 
         :raises OSError: the directory cannot be used.
         """
-        known = [record for record in records if record.storage == "state" and record.image is not None]
+        known = [record for record in records if record.storage != "memory" and record.image is not None]
         self._put_aside({record.uuid for record in known})
         for record in known:
             assert record.image is not None
             files = BitFiles(self._path, record.uuid)
+            in_image = record.storage == "image"
+            if in_image and not files.bits.exists():
+                # It was closed well, or that was all but done.
+                files.remove()
+                continue
             closed = files.noted() or ClosedBitmap(
                 record.granularity,
                 record.length,
@@ -140,8 +91,8 @@ class BitmapFiles:
                 record.inconsistent,
                 IN_USE if record.image_mtime_ns is None else record.image_mtime_ns,
             )
-            kept = KeptBitmap(record.uuid, record.image, record.node_name, record.name, files, None, closed)
-            self._kept[record.uuid] = kept
+            names = record.uuid, record.image, record.node_name, record.name
+            self._kept[record.uuid] = KeptBitmap(*names, files, None, closed, in_image=in_image)
 
     def _put_aside(self, known: set[str]) -> None:
         """Take back what was put aside of these bitmaps, and put aside what there is of others."""
@@ -222,7 +173,10 @@ class BitmapFiles:
 
         :raises GenericError: there is no room, or a bitmap of that name is kept for this image already.
         """
-        image = image_key(node)
+        in_image = node.driver.supports_persistent_bitmaps
+        image = image_of(node) if in_image else image_key(node)
+        if image is None and in_image:
+            return DirtyBitmap(name, node.length, granularity, persistent=True, disabled=disabled)
         if image is None:
             raise GenericError(f"Node '{node.node_name}' cannot have persistent bitmaps")
         if self.of_image(image, name) is not None:
@@ -230,7 +184,8 @@ class BitmapFiles:
                 f"A bitmap '{name}' of this image is kept that could not be brought back; see query-unrestored"
             )
         identity = str(uuid.uuid4())
-        kept = KeptBitmap(identity, image, node.node_name, name, BitFiles(self._path, identity))
+        files = BitFiles(self._path, identity)
+        kept = KeptBitmap(identity, image, node.node_name, name, files, in_image=in_image)
         try:
             kept.bitmap = _in_files(kept, kept.files.new_memory(), node.length, granularity, disabled=disabled)
         except OSError as error:
@@ -244,6 +199,23 @@ class BitmapFiles:
         kept = self.find(bitmap)
         if kept is not None:
             self.forget(kept)
+
+    async def secure(self, node: BlockNode) -> None:
+        """What only memory knows of an image reaches its file, unless its bitmaps do not survive the process anyhow."""
+        if node.driver.supports_persistent_bitmaps and image_of(node) is not None:
+            await node.driver.write_back()
+
+    async def recover(self, node: BlockNode, in_use: Collection[str]) -> None:
+        """Bring back what a crash has left untrue in an image."""
+        await self._images.recover(node, in_use)
+
+    async def take_up(self, node: BlockNode) -> None:
+        """Keep what an image does not from now on."""
+        await self._images.take_up(node)
+
+    async def put_down(self, node: BlockNode, *, stored: bool) -> None:
+        """Keep what an image stores no longer."""
+        await self._images.put_down(node, stored=stored)
 
     async def opened(self, node: BlockNode) -> None:
         """Bring the bitmaps of an image back."""
@@ -261,7 +233,7 @@ class BitmapFiles:
         """Note that the bits of an image's bitmaps are complete; those of which that is not sure are inconsistent."""
         for kept in list(self._kept.values()):
             bitmap = kept.bitmap
-            if bitmap is None or node.bitmaps.find(kept.name) is not bitmap:
+            if bitmap is None or kept.in_image or node.bitmaps.find(kept.name) is not bitmap:
                 continue
             kept.closed = _closed_now(node, bitmap, kept.files)
             try:
@@ -354,7 +326,7 @@ def _closed_now(node: BlockNode, bitmap: DirtyBitmap, files: BitFiles) -> Closed
         mtime_ns = image_mtime_ns(node)
     except OSError as error:
         _log.warning("nobody will know whether the image of '%s' is changed: %s", node.node_name, error)
-        mtime_ns, is_lost = _NO_TIME, True
+        mtime_ns, is_lost = NO_TIME, True
     return ClosedBitmap(bitmap.granularity, bitmap.length, bitmap.recording, is_lost, mtime_ns)
 
 
@@ -376,7 +348,7 @@ def _settle(files: BitFiles, closed: ClosedBitmap) -> bool:
 
 
 def _changed_without_us(node: BlockNode, closed: ClosedBitmap) -> bool:
-    noted, now = closed.image_mtime_ns, image_mtime_ns(node)
+    noted = closed.image_mtime_ns
     if noted == IN_USE:
-        return 0 < closed.in_use_until_ns < now
-    return noted not in (_NO_TIME, now)
+        return 0 < closed.in_use_until_ns < last_change_ns(node)
+    return noted not in (NO_TIME, image_mtime_ns(node))

@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qmpd.state.bitmap_files import BitmapFiles, image_key
+from qmpd.state.bitmap_files import BitmapFiles
+from qmpd.state.kept_bitmap import image_of
 
 if TYPE_CHECKING:
     from qmpd.block.dirty_bitmap import DirtyBitmap
@@ -139,7 +140,8 @@ class Observer:
 
     def _bitmap_state(self, node: BlockNode, bitmap: DirtyBitmap, name: str) -> BitmapState:
         kept = self._files.find(bitmap)
-        storage = "state" if kept is not None else "image" if bitmap.persistent else "memory"
+        in_image = bitmap.persistent if kept is None else kept.in_image
+        storage = "image" if in_image else "memory" if kept is None else "state"
         return BitmapState(
             bitmap,
             node.node_name,
@@ -268,10 +270,3 @@ def _can_be_stored(found: UserObject) -> bool:
 
 def _object_state(found: UserObject) -> ObjectState:
     return ObjectState(found.object_id, found.type_name, dict(found.definition))
-
-
-def image_of(node: BlockNode) -> str | None:
-    """What names a qcow2 image: the file that it lies in."""
-    file = node.children.get("file")
-    key = None if file is None else image_key(file.node)
-    return None if key is None else f"{node.driver.format_name}:{key}"

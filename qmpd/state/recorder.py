@@ -43,8 +43,9 @@ from qmpd.catalog.errors import CatalogUnavailable
 from qmpd.catalog.facade import writer
 from qmpd.catalog.quotas import Resource
 from qmpd.errors import GenericError
-from qmpd.state.configuration import BitmapState, Configuration, image_of, whole_name
+from qmpd.state.configuration import BitmapState, Configuration, whole_name
 from qmpd.state.job_history import GroupRun, JobRun
+from qmpd.state.kept_bitmap import image_of
 from qmpd.state.mark import Mark
 from qmpd.transaction.env import CompletionMode
 from qmpd.transaction.outcome import (
@@ -64,10 +65,11 @@ if TYPE_CHECKING:
     from qmpd.catalog.catalog import Catalog
     from qmpd.jobs.job import Job
     from qmpd.monitor.context import RequestContext
-    from qmpd.state.bitmap_files import BitmapFiles, KeptBitmap
+    from qmpd.state.bitmap_files import BitmapFiles
     from qmpd.state.configuration import Observer
     from qmpd.state.job_history import JobHistory
     from qmpd.state.journal import Journal
+    from qmpd.state.kept_bitmap import KeptBitmap
     from qmpd.transaction.env import TransactionEnv
 
 _log = logging.getLogger(__name__)
@@ -206,6 +208,7 @@ class StateRecorder:
             except BaseException:
                 self._note(before)
                 raise
+            self._in_images = {place: one for place, one in self._in_images.items() if one != identity}
 
     def later(self) -> None:
         """Store the configuration as it will be when nobody is changing the graph. Plain, cannot fail."""
@@ -648,11 +651,17 @@ class StateRecorder:
             if kept is not None:
                 identity = kept.uuid
             elif state.image is not None:
-                identity = self._in_images.setdefault((state.image, state.name), str(uuid.uuid4()))
+                identity = self.identify(state.image, state.name)
             else:
                 identity = str(uuid.uuid4())
+            if kept is not None and kept.in_image:
+                self._in_images[kept.image, kept.name] = identity
             self._uuids[bitmap] = identity
         return identity
+
+    def identify(self, image: str, name: str) -> str:
+        """The id of the bitmap `name` that an image stores."""
+        return self._in_images.setdefault((image, name), str(uuid.uuid4()))
 
     def _is_on_command_line(self, what: str, is_new: bool) -> bool:
         """Whether `what` comes from the command line, which will say it again at the next start."""

@@ -29,13 +29,14 @@ from qmpd.catalog.facade import writer
 from qmpd.catalog.quotas import Resource
 from qmpd.catalog.services import ServiceRecord
 from qmpd.errors import GenericError
-from qmpd.state.bitmap_files import BitmapFiles, KeptBitmap
+from qmpd.state.bitmap_files import BitmapFiles
 from qmpd.state.configuration import Observer
 from qmpd.state.directory import StateDirectory, StateDirectoryError
 from qmpd.state.ended import EndedBackups
 from qmpd.state.history import History
 from qmpd.state.job_history import JobHistory
 from qmpd.state.journal import CLOSE_SECONDS, Journal
+from qmpd.state.kept_bitmap import KeptBitmap
 from qmpd.state.recorder import SERVER, StateRecorder
 from qmpd.state.restore import Execute, Restorer, Unrestored
 
@@ -208,6 +209,10 @@ class State:
     def bitmap_put_down(self, kept: KeptBitmap) -> None:
         """The image has been closed."""
         self.recorder.bitmap_put_down(kept)
+
+    def identify(self, image: str, name: str) -> str:
+        """The id of a bitmap that an image stores."""
+        return self.recorder.identify(image, name)
 
     def bitmap_failed(self, kept: KeptBitmap) -> None:
         """A bitmap could not be brought back."""

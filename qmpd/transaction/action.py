@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 class TransactionAction(ABC):
     """One action, from its request to its end.
 
-    The engine builds it (no effect yet), asks for `nodes`, and then calls `prepare`, `commit` or `abort`, and
-    `clean`. From the first `prepare` to the last `clean` the graph is held and the nodes of all actions are
-    drained. What takes its time and changes nothing about the outcome, `commit` can put off until the nodes are in
+    The engine builds it (no effect yet), calls `anticipate`, asks for `nodes`, and then calls `prepare`, `commit` or
+    `abort`, and `clean`. From the first `prepare` to the last `clean` the graph is held and the nodes of all actions
+    are drained. What takes its time and changes nothing about the outcome, `commit` can put off until the nodes are in
     use again (`BlockGraph.defer`).
 
     :param data: the action's arguments, a validated model of the schema.
@@ -49,6 +49,11 @@ class TransactionAction(ABC):
     def outcome(self) -> Sequence[Fact]:
         """What has happened if the transaction commits, for the record; asked after `prepare` of all actions."""
         return ()
+
+    async def anticipate(self) -> None:  # noqa: B027
+        """Do ahead what would take `prepare` its time while disks stand still. The graph is held; it changes nothing
+        that anybody could see, nobody relies on it, and it does not fail.
+        """
 
     @abstractmethod
     async def prepare(self) -> None:

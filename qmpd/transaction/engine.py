@@ -120,8 +120,11 @@ class TransactionEngine:
         actions = [self._build(request, env) for request in requests]
         record = await self._begin_record(env, actions)
         try:
-            async with self._graph.exclusive(), self._graph.drained(_nodes_of(actions)):
-                await self._carry_out(actions, env, record)
+            async with self._graph.exclusive():
+                for action in actions:
+                    await action.anticipate()
+                async with self._graph.drained(_nodes_of(actions)):
+                    await self._carry_out(actions, env, record)
         except BaseException:
             if record is not None:
                 record.abandon()

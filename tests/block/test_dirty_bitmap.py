@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import mmap
 from collections.abc import Callable
@@ -145,6 +146,11 @@ class BitmapMachine(RuleBasedStateMachine):
             self.bitmap.enable()
         else:
             self.bitmap.disable()
+
+    @precondition(lambda self: self.after is None and self.twin is None)
+    @rule(allocate=ALLOCATORS)
+    def move(self, allocate: Allocate | None) -> None:
+        self.bitmap.move(allocate, None)
 
     @precondition(lambda self: self.after is None)
     @rule()
@@ -307,6 +313,19 @@ def test_a_write_beyond_the_end_stays_out_of_the_padding() -> None:
     bitmap.set(2 * 512, 100 * 512)
     bitmap.set(50 * 512, 512)
     assert pieces(bitmap) == {2}
+
+
+def test_no_room_where_it_is_to_move() -> None:
+    """It stays where it is, whole, and grows there."""
+
+    def full(size: int) -> bytearray:
+        raise OSError(errno.ENOSPC, "full")
+
+    bitmap = filled(10 * 512, 512, {3})
+    with pytest.raises(OSError):
+        bitmap.move(full, None)
+    bitmap.resize(100 * 512)
+    assert list(bitmap.dirty_extents()) == [(3 * 512, 512)]
 
 
 def test_allocated_buffer_holds_the_bits_and_is_read_at_the_start() -> None:

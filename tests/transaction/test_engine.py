@@ -32,6 +32,7 @@ class Stage(World):
     def __init__(self, recorder: Any = None) -> None:
         super().__init__()
         self.log: list[str] = []
+        self.anticipated = ""
         self.gates: dict[str, asyncio.Event] = {}
         self.disks = {name: Node(name) for name in "abcd"}
         kinds = {cls.kind: cls for cls in (Step, AbortAction, StartJob, Lonely, Setting)}
@@ -74,6 +75,11 @@ class Step(TransactionAction):
         self.stage.log.append(f"{step} {self.name}")
         if self.wrong == step and step != "prepare":
             raise ZeroDivisionError(step)
+
+    async def anticipate(self) -> None:
+        assert self.stage.graph.held
+        assert not any(node.drains for node in self.stage.disks.values())
+        self.stage.anticipated += self.name
 
     async def prepare(self) -> None:
         self.told("prepare")
@@ -143,6 +149,7 @@ def told(**steps: str) -> list[str]:
 async def test_all_goes_well() -> None:
     stage = Stage()
     actions = await stage.run("a", "b", "c")
+    assert stage.anticipated == "abc"
     assert stage.log == told(prepare="abc", commit="abc", clean="abc")
     assert [action.data for action in actions] == ["a", "b", "c"]
     assert not stage.graph.held and all(node.drains == 0 for node in stage.disks.values())

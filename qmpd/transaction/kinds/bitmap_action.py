@@ -33,8 +33,10 @@ well; its hooks have ended that by the time the group is settled.
 from __future__ import annotations
 
 from abc import abstractmethod
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from qmpd.block.bitmap_keeper import secure
 from qmpd.block.dirty_bitmap import DirtyBitmap
 from qmpd.transaction.action import TransactionAction
 
@@ -65,6 +67,12 @@ class BitmapChange(TransactionAction):
             bitmap.make_twin()
             self._made_twin = True
         self._bitmap = bitmap
+
+    async def anticipate(self) -> None:
+        """Most of what is in memory only reaches the images, in case that a bitmap gives up what it knows."""
+        for node in self.nodes():
+            with suppress(OSError):
+                await secure(node, persistent=any(bitmap.persistent for bitmap in node.bitmaps))
 
     @abstractmethod
     def undo(self, bitmap: DirtyBitmap) -> None:
@@ -109,8 +117,10 @@ class BitmapSwitch(BitmapChange):
 
         :raises GenericError: no such node or bitmap, or one that is busy or inconsistent.
         """
-        bitmap = self.env.graph.lookup(self.data.node).bitmaps.lookup(self.data.name)
+        node = self.env.graph.lookup(self.data.node)
+        bitmap = node.bitmaps.lookup(self.data.name)
         bitmap.check(allow_ro=True)
+        await secure(node, persistent=bitmap.persistent)
         self.keep(bitmap)
         self._was_enabled = bitmap.enabled
         self.switch(bitmap)

@@ -5,8 +5,10 @@ Leans on the node's `BitmapStore`. In a group that fails the bitmap is taken awa
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from qmpd.block.bitmap_keeper import secure
 from qmpd.block.dirty_bitmap import BitmapStore, DirtyBitmap, check_granularity, default_granularity
 from qmpd.errors import GenericError
 from qmpd.transaction.action import TransactionAction
@@ -30,6 +32,12 @@ class BitmapAdd(TransactionAction):
         """The node that gets the bitmap."""
         return found_nodes(self.env.graph, self.data.node)
 
+    async def anticipate(self) -> None:
+        """Most of what is in memory only reaches the image."""
+        for node in self.nodes():
+            with suppress(OSError):
+                await secure(node, persistent=bool(self.data.persistent))
+
     async def prepare(self) -> None:
         """Add it.
 
@@ -42,6 +50,7 @@ class BitmapAdd(TransactionAction):
         bitmap.on_trial = self.env.group is not None
         node.bitmaps.add(bitmap)
         self._added = node.bitmaps, bitmap
+        await secure(node, persistent=bitmap.persistent)
 
     def commit(self) -> None:
         """It stays; in a group, until further notice."""
@@ -78,7 +87,7 @@ class BitmapAdd(TransactionAction):
         if data.persistent:
             node.driver.check_can_store_bitmap(data.name, node.length, granularity)
             keeper = self.env.graph.bitmap_keeper
-            if keeper is not None and not node.driver.supports_persistent_bitmaps:
+            if keeper is not None:
                 return await keeper.make(node, data.name, granularity, disabled=bool(data.disabled))
         try:
             return DirtyBitmap(

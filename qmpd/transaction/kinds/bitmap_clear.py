@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from bitarray import bitarray
 
+from qmpd.block.bitmap_keeper import secure
 from qmpd.block.dirty_bitmap import DirtyBitmap
 from qmpd.transaction.kinds.bitmap_action import BitmapChange, found_nodes
 from qmpd.transaction.outcome import BitmapBegins, Fact
@@ -35,8 +36,10 @@ class BitmapClear(BitmapChange):
 
         :raises GenericError: no such node or bitmap, or one that is busy, read-only or inconsistent.
         """
-        bitmap = self.env.graph.lookup(self.data.node).bitmaps.lookup(self.data.name)
+        node = self.env.graph.lookup(self.data.node)
+        bitmap = node.bitmaps.lookup(self.data.name)
         bitmap.check()
+        await secure(node, persistent=bitmap.persistent)
         self.keep(bitmap)
         self._bits = bitmap.take()
 

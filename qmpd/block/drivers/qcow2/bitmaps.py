@@ -88,8 +88,16 @@ class Entry:
     @property
     def usable(self) -> bool:
         """It can be loaded, and changed."""
-        compatible = not self.extra or bool(self.flags & Flag.EXTRA_COMPATIBLE)
-        return self.known and compatible and not self.flags & Flag.IN_USE
+        return self._understood and not self.flags & Flag.IN_USE
+
+    @property
+    def was_in_use(self) -> bool:
+        """It could be loaded, had the image been closed well."""
+        return self._understood and bool(self.flags & Flag.IN_USE)
+
+    @property
+    def _understood(self) -> bool:
+        return self.known and (not self.extra or bool(self.flags & Flag.EXTRA_COMPATIBLE))
 
     @property
     def text(self) -> str:
@@ -127,6 +135,10 @@ class StoredBitmaps:
         """
         for entry in self.directory:
             await self._load_one(entry)
+        node = self._driver.node
+        if node.graph.bitmap_keeper is not None:
+            in_use = {entry.name.decode("utf-8", "replace") for entry in self.directory if entry.was_in_use}
+            await node.graph.bitmap_keeper.recover(node, in_use)
 
     async def read_directory(self) -> None:
         """Read the directory.

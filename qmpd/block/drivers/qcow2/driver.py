@@ -148,6 +148,9 @@ class Qcow2Driver(BlockDriver):
             raise GenericError(f"The qcow2 image '{self.filename()}' cannot be read: {os_error_text(error)}") from error
         except Corruption as corruption:
             raise GenericError(f"The qcow2 image '{self.filename()}' is damaged: {corruption}") from corruption
+        finally:
+            if not self._opened:
+                await self._put_bitmaps_down(stored=False)
 
     async def _open_file(self, options: Qcow2Options, context: OpenContext) -> None:
         try:
@@ -363,6 +366,8 @@ class Qcow2Driver(BlockDriver):
             header.clear_unknown_autoclear()
             await self.write_header()
         await self.bitmaps.protect()
+        if self.node.graph.bitmap_keeper is not None:
+            await self.node.graph.bitmap_keeper.take_up(self.node)
         await self.bitmaps.mark_in_use()
 
     # Reopening.
@@ -423,6 +428,7 @@ class Qcow2Driver(BlockDriver):
         except BaseException:
             await self._go_on_writing()
             raise
+        await self._put_bitmaps_down(stored=True)
 
     async def _go_on_writing(self) -> None:
         """Stored bitmaps may have become true; they are not from now on."""
@@ -466,13 +472,20 @@ class Qcow2Driver(BlockDriver):
     async def close(self) -> None:
         if self._cleaning is not None:
             self._cleaning.cancel()
-        if not self._opened or self.node.read_only or self.corrupted:
-            return
+        stored = False
         try:
-            await self._settle()
+            if self._opened and not self.node.read_only and not self.corrupted:
+                await self._settle()
+                stored = True
         except (OSError, Corruption, GenericError) as error:
             reason = os_error_text(error) if isinstance(error, OSError) else str(error)
             self._emit_close_failure(reason)
+        finally:
+            await self._put_bitmaps_down(stored=stored)
+
+    async def _put_bitmaps_down(self, *, stored: bool) -> None:
+        if self.node.graph.bitmap_keeper is not None:
+            await self.node.graph.bitmap_keeper.put_down(self.node, stored=stored)
 
     async def _settle(self) -> None:
         await self.flags_refreshed()
@@ -643,17 +656,22 @@ class Qcow2Driver(BlockDriver):
     def recorded_backing(self) -> tuple[str, str]:
         return self.header.backing_file or "", self.header.backing_format or ""
 
+    async def write_back(self) -> None:
+        if self.corrupted:
+            raise _io_error()
+        try:
+            if self.meta.dirty:
+                await self.meta.write_back()
+        except Corruption as corruption:
+            raise await self.report(corruption, changing=True) from corruption
+
     async def flush(self) -> None:
         if self.corrupted:
             raise _io_error()
         if self.node.read_only:
             return
         await self.store.event("flush_to_os")
-        try:
-            if self.meta.dirty:
-                await self.meta.write_back()
-        except Corruption as corruption:
-            raise await self.report(corruption, changing=True) from corruption
+        await self.write_back()
         if self.header.has_data_file:
             await self.path.data.sync()
         await self.store.event("flush_to_disk")
