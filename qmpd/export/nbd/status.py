@@ -17,6 +17,9 @@ from qmpd.nbd.numbers import ALLOCATION_DEPTH, BASE_ALLOCATION, DIRTY_BITMAP, St
 Runs = list[tuple[int, int]]
 """Neighbouring stretches of a range: (length, value), no two neighbours with the same value."""
 
+Learn = Callable[[int, Runs], None]
+"""Takes note of runs from an offset on: 0 where there is data."""
+
 
 async def map_runs(
     backend: ExportBackend, offset: int, length: int, value: Callable[[Extent], int], limit: int
@@ -61,6 +64,19 @@ class _Mapped(StatusSource):
         return await map_runs(self._backend, offset, length, self._value, limit)
 
 
+class _Allocation(_Mapped):
+    """The context that clients ask before they read: reads are told what it says."""
+
+    def __init__(self, number: int, backend: ExportBackend, learn: Learn) -> None:
+        super().__init__(number, backend, _allocation)
+        self._learn = learn
+
+    async def runs(self, offset: int, length: int, limit: int) -> Runs:
+        runs = await super().runs(offset, length, limit)
+        self._learn(offset, [(size, flags & StatusFlag.ZERO) for size, flags in runs])
+        return runs
+
+
 class _Bitmap(StatusSource):
     def __init__(self, number: int, bitmap: DirtyBitmap) -> None:
         super().__init__(number)
@@ -98,11 +114,11 @@ def _depth(backend: ExportBackend, extent: Extent) -> int:
 
 
 def status_source(
-    number: int, name: str, backend: ExportBackend, bitmaps: dict[str, DirtyBitmap]
+    number: int, name: str, backend: ExportBackend, bitmaps: dict[str, DirtyBitmap], learn: Learn
 ) -> StatusSource:
-    """The source for the metadata context `name`."""
+    """The source for the metadata context `name`; `learn` is told where it has found data."""
     if name == BASE_ALLOCATION:
-        return _Mapped(number, backend, _allocation)
+        return _Allocation(number, backend, learn)
     if name == ALLOCATION_DEPTH:
         return _Mapped(number, backend, partial(_depth, backend))
     return _Bitmap(number, bitmaps[name.removeprefix(DIRTY_BITMAP)])

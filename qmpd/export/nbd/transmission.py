@@ -210,7 +210,8 @@ class Transmission:
         self._bytes = 0
         self._holes = access.holes
         self._statuses = [
-            status_source(number, name, access.backend, access.bitmaps) for number, name in outcome.contexts
+            status_source(number, name, access.backend, access.bitmaps, access.holes.learn)
+            for number, name in outcome.contexts
         ]
         self._checker = RequestChecker(
             outcome.export.length,
