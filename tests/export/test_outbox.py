@@ -81,3 +81,14 @@ def test_room_ends() -> None:
     assert len(outbox.slab) < 1 << 20
     send(outbox, outbox.size)
     assert outbox.has_room(60_000)
+
+
+def test_a_large_buffer_outlives_small_ones() -> None:
+    """Small replies between large ones do not cost those their memory."""
+    outbox = Outbox()
+    large = outbox.buffer(300_000)
+    outbox.put(large)
+    for _ in range(20):
+        outbox.put(outbox.buffer(40_000))
+    outbox.sent(outbox.size)
+    assert outbox.buffer(300_000).obj is large.obj

@@ -8,6 +8,7 @@ request is one coroutine that is run without a task; those that have to wait are
 from __future__ import annotations
 
 import logging
+from bisect import insort
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -92,7 +93,8 @@ class Limits:
 class Outbox:
     """Replies on their way to the socket; a reply's parts stay together.
 
-    Large buffers are used again: fresh memory costs page faults, and one in the processor's cache is filled faster.
+    Large buffers are used again: fresh memory costs page faults, and one in the processor's cache is filled faster. Of
+    those that are free the largest are kept, since they serve small replies too.
     Small replies that are ready at once are written one behind the other into a slab, from which they are sent as one
     part; it is used from the start again when everything has left.
     """
@@ -101,7 +103,7 @@ class Outbox:
 
     _LARGE = 32 << 10
     _LARGEST = 1 << 20
-    _KEPT = 4
+    _KEPT = 8
     _SLAB = 128 << 10
 
     def __init__(self) -> None:
@@ -145,9 +147,9 @@ class Outbox:
         if isinstance(part, memoryview) and part.obj is not self.slab:
             buffer = part.obj
             if isinstance(buffer, bytearray) and self._LARGE <= len(buffer) <= self._LARGEST:
-                if len(self._spare) >= self._KEPT:
+                insort(self._spare, buffer, key=len)
+                if len(self._spare) > self._KEPT:
                     self._spare.pop(0)
-                self._spare.append(buffer)
 
     def put(self, *parts: Part) -> None:
         """Append a whole reply."""
