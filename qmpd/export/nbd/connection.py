@@ -23,6 +23,8 @@ from qmpd.nbd.numbers import ProtocolError
 
 _HANDSHAKE_READ = 64 << 10
 _MAX_PARTS = 256
+_SEND_BUFFER = 1 << 20
+"""Bytes of replies that the kernel is asked to hold for a client on this host."""
 _EARLY_FLUSH = 48 << 10
 """With so many bytes of replies waiting, they are sent before the next request is started."""
 
@@ -347,3 +349,7 @@ def _prepare_socket(sock: socket.socket) -> None:
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    else:
+        # It grows with the need for TCP only. The kernel gives less than that, but room for a reply of 256 KiB, which
+        # would else take two calls and a turn of the event loop.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
