@@ -203,6 +203,28 @@ async def test_opened_read_only_then_writable(tmp_path: Path) -> None:
     assert dirty_by_qemu(path, "b", tmp_path) == [(MIB, 65536)]
 
 
+async def test_marking_as_in_use_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image whose bitmaps could not be marked stays read-only, and the next one who writes to it marks them."""
+    path = tmp_path / "image.qcow2"
+    create(path, 4 * MIB)
+    tool("qemu-img", "bitmap", "--add", path, "b")
+    async with lab() as opened:
+        node, driver = await opened.open_qcow2(path, read_only=True)
+
+        async def fail(offset: int, data: Buffer) -> None:
+            raise OSError(errno.EIO, "a test")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(driver.store, "write", fail)
+            with pytest.raises((OSError, GenericError)):
+                await set_read_only(opened, node, False)
+        assert node.read_only
+        await set_read_only(opened, node, False)
+        assert listed_while_open(path)["b"]["flags"] == ["in-use", "auto"]
+        await opened.close(node)
+    check(path)
+
+
 @pytest.mark.parametrize("failing", range(8))
 async def test_storing_fails(failing: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whichever write fails, the image can go on being used, and what it says of its bitmaps is true."""

@@ -248,11 +248,14 @@ class StoredBitmaps:
             return
         if self._torn:
             raise Corruption("The bitmap directory overlaps another structure of the image", self._offset)
-        for entry in self.directory:
-            if entry.usable:
-                entry.flags |= Flag.IN_USE
-        await self._driver.store.write(self._offset, b"".join(entry.encode() for entry in self.directory))
+        marked = [
+            dataclasses.replace(entry, flags=entry.flags | Flag.IN_USE) if entry.usable else entry
+            for entry in self.directory
+        ]
+        await self._driver.store.write(self._offset, b"".join(entry.encode() for entry in marked))
         await self._driver.store.sync()
+        # Not before: who fails here has to do it the next time.
+        self.directory = marked
 
     # Storing.
 
