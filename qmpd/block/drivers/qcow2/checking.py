@@ -423,11 +423,18 @@ async def rebuild(driver: Qcow2Driver, references: References, order: int, *, co
         await store.write(place, packing.count_bytes(counts, order))
     await store.write(first << bits, packing.word_bytes(table))
     await store.sync()
+    before = header.refcount_table_offset, header.refcount_table_clusters, header.refcount_order
     header.refcount_table_offset, header.refcount_table_clusters = first << bits, table_clusters
     header.refcount_order = order
-    await driver.write_header()
-    await store.sync()
-    driver.adopt_refcounts(table, first + table_clusters + len(indexes))
+    try:
+        await driver.write_header()
+        await store.sync()
+    except BaseException:
+        header.refcount_table_offset, header.refcount_table_clusters, header.refcount_order = before
+        await driver.put_header_back()
+        raise
+    old = range(before[0] >> bits, (before[0] >> bits) + before[1])
+    driver.adopt_refcounts(table, first + table_clusters + len(indexes), old)
 
 
 def _forget_structures(driver: Qcow2Driver, references: References) -> None:

@@ -202,14 +202,16 @@ class Qcow2Driver(BlockDriver):
         self._clean_caches()
         self._opened = True
 
-    def adopt_refcounts(self, table: array[int], end: int) -> None:
+    def adopt_refcounts(self, table: array[int], end: int, old: range) -> None:
         """Use other refcount structures from now on: those that the header points to.
 
         :param end: the first host cluster after everything.
+        :param old: the host clusters of the table that was in use.
         """
         initial_length = self.refcounts.initial_length
         forbidden = self.meta.forbidden
         bits = self.header.cluster_bits
+        forbidden.difference_update(old)
         for entry in self.refcounts.table:
             forbidden.discard((entry & TABLE_OFFSET_MASK) >> bits)
         first = self.header.refcount_table_offset >> bits
