@@ -120,6 +120,7 @@ class Qcow2Driver(BlockDriver):
         self.snapshot_under_way = False
         self._refreshing: asyncio.Task[None] | None = None
         self._flags_wrong = False
+        self._header_lock = asyncio.Lock()
         self.corrupted = False
         self._reported = False
         self.backing_as_opened: str | None = None
@@ -188,7 +189,7 @@ class Qcow2Driver(BlockDriver):
         self.meta = Metadata(store, header, l1, self.refcounts, forbidden, l2_bytes, part_bytes, data.sync)
         self.meta.distrust(torn)
         self.refcounts.distrust(torn)
-        self.meta.before_lazy = self._mark_dirty
+        self.meta.before_lazy = self.mark_dirty
         self.path = DataPath(header, store, data, self.meta, self.refcounts, context.pool)
         self.supports_persistent_bitmaps = header.version >= 3
         self.supports_compression = not header.has_data_file
@@ -367,6 +368,7 @@ class Qcow2Driver(BlockDriver):
         if header.unknown_autoclear:
             header.clear_unknown_autoclear()
             await self.write_header()
+            await self.store.sync()
         await self.bitmaps.protect()
         if self.node.graph.bitmap_keeper is not None:
             await self.node.graph.bitmap_keeper.take_up(self.node)
@@ -532,8 +534,9 @@ class Qcow2Driver(BlockDriver):
     # The header.
 
     async def write_header(self) -> None:
-        """Bring the header to the file: one write."""
-        await self.store.write(0, headers.padded(self.header))
+        """Bring the header to the file: one write. One caller at a time, so that none is overtaken."""
+        async with self._header_lock:
+            await self.store.write(0, headers.padded(self.header))
 
     async def put_header_back(self) -> bool:
         """Write the header again, with the fields as they were before a write that failed.
@@ -549,11 +552,21 @@ class Qcow2Driver(BlockDriver):
             return False
         return True
 
-    async def _mark_dirty(self) -> None:
-        if not self.header.incompatible & Incompatible.DIRTY:
-            self.header.incompatible |= Incompatible.DIRTY
-            await self.write_header()
-            await self.store.sync()
+    async def mark_dirty(self) -> None:
+        """Set the dirty bit: counts and COPIED flags in the file may not agree, and whoever finds it so repairs them.
+
+        Version 2 has no such bit.
+        """
+        header = self.header
+        if header.version >= 3 and not header.incompatible & Incompatible.DIRTY:
+            header.incompatible |= Incompatible.DIRTY
+            try:
+                await self.write_header()
+                await self.store.sync()
+            except BaseException:
+                # Should the file have the bit all the same, that harms nobody.
+                header.incompatible &= ~int(Incompatible.DIRTY)
+                raise
 
     # Corruption.
 

@@ -1,0 +1,149 @@
+"""Changes that become real with a write of the header: what holds after them, and after such a write has failed."""
+
+import asyncio
+import dataclasses
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from qmpd.block.driver import Buffer
+from qmpd.block.drivers.qcow2 import amending
+from qmpd.block.drivers.qcow2.amending import Changes
+from qmpd.block.drivers.qcow2.driver import Qcow2Driver
+from tests.qcow2.story import Story
+from tests.qcow2.support import check, create, lab, tool
+
+SIZE = 1 << 20
+CLUSTER = 65536
+
+
+def fail_header_writes(driver: Qcow2Driver, monkeypatch: pytest.MonkeyPatch, *, times: int) -> None:
+    """Let the next writes of the header fail."""
+    write = driver.store.write
+    left = times
+
+    async def failing(offset: int, data: Buffer) -> None:
+        nonlocal left
+        if offset == 0 and left:
+            left -= 1
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        await write(offset, data)
+
+    monkeypatch.setattr(driver.store, "write", failing)
+
+
+async def test_a_disk_is_written_after_its_counts_got_another_width(tmp_path: Path) -> None:
+    """The clusters of the old refcount table are free, and may be used."""
+    path = tmp_path / "image.qcow2"
+    create(path, SIZE)
+    async with lab() as opened:
+        node, driver = await opened.open_qcow2(path)
+        await node.pwritev(0, b"x" * CLUSTER)
+        async with opened.graph.exclusive():
+            await amending.amend(driver, Changes(refcount_bits=32))
+        for at in range(CLUSTER, SIZE, CLUSTER):
+            await node.pwritev(at, b"y" * CLUSTER)
+        await opened.close(node)
+        assert not opened.events.seen
+    check(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "options"),
+    [
+        (Changes(refcount_bits=32), {}),
+        (Changes(version=3), {"compat": "0.10"}),
+        (Changes(version=2), {"lazy_refcounts": "on"}),
+        (Changes(lazy_refcounts=True), {}),
+        (Changes(lazy_refcounts=False), {"lazy_refcounts": "on"}),
+        (Changes(backing_file="base.raw", backing_format="raw"), {}),
+    ],
+    ids=["width", "upgrade", "downgrade", "lazy", "not lazy", "backing"],
+)
+async def test_a_header_that_cannot_be_written_leaves_all_as_it_was(
+    changes: Changes, options: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "image.qcow2"
+    (tmp_path / "base.raw").write_bytes(bytes(SIZE))
+    create(path, SIZE, **options)
+    async with lab() as opened:
+        node, driver = await opened.open_qcow2(path, backing=None)
+        await node.pwritev(0, b"x" * CLUSTER)
+        await node.flush()
+        await driver.meta.settle()
+        before = dataclasses.replace(driver.header, extensions=list(driver.header.extensions))
+        fail_header_writes(driver, monkeypatch, times=1)
+        async with opened.graph.exclusive():
+            with pytest.raises(OSError, match="Input/output"):
+                await amending.amend(driver, changes)
+        assert dataclasses.replace(driver.header, written=before.written) == before
+        assert not node.read_only
+        await node.pwritev(CLUSTER, b"y" * CLUSTER)
+        await node.pwritev(0, b"z" * CLUSTER)
+        await opened.close(node)
+        assert not opened.events.seen
+    check(path)
+
+
+async def test_a_dirty_bit_that_could_not_be_set_is_set_before_the_next_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counts that are written late must never meet an image that does not say so."""
+    path = tmp_path / "image.qcow2"
+    create(path, SIZE, lazy_refcounts="on")
+    async with lab() as opened:
+        node, driver = await opened.open_qcow2(path)
+        fail_header_writes(driver, monkeypatch, times=1)
+        await node.pwritev(0, b"x" * CLUSTER)
+        with pytest.raises(OSError, match="Input/output"):
+            await node.flush()
+        await node.flush()
+        left = tmp_path / "left.qcow2"
+        shutil.copy(path, left)
+        assert json.loads(tool("qemu-img", "info", "--output=json", left))["dirty-flag"]
+        await opened.close(node)
+    check(path)
+
+
+async def test_headers_are_written_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two under way at the same time the older one might be the last, and point to what is gone."""
+    path = tmp_path / "image.qcow2"
+    create(path, SIZE)
+    async with lab() as opened:
+        node, driver = await opened.open_qcow2(path)
+        write, gate, begun = driver.store.write, asyncio.Event(), []
+
+        async def held_up(offset: int, data: Buffer) -> None:
+            begun.append(offset)
+            await gate.wait()
+            await write(offset, data)
+
+        monkeypatch.setattr(driver.store, "write", held_up)
+        first, second = (asyncio.create_task(driver.write_header()) for _ in range(2))
+        done, _ = await asyncio.wait([first, second], timeout=0.2)
+        assert not done
+        assert begun == [0]
+        gate.set()
+        await asyncio.gather(first, second)
+        await opened.close(node)
+
+
+async def test_features_that_are_not_known_are_off_before_anything_is_written(tmp_path: Path) -> None:
+    """Whoever knows them must not find them said of data that was changed without them."""
+    path = tmp_path / "image.qcow2"
+    create(path, SIZE)
+    with path.open("r+b") as file:
+        file.seek(88)
+        file.write(bytes([1 << 7]))
+    story = Story({path.name: path.read_bytes()})
+    async with lab() as opened:
+        with story.recording():
+            node, _ = await opened.open_qcow2(path)
+        assert [act.offset for act in story.acts] == [0]
+        assert any(begin > story.acts[0].end for _, begin, _ in story.syncs)
+        await opened.close(node)
+    assert path.read_bytes()[88:96] == bytes(8)
