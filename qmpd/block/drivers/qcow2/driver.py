@@ -250,6 +250,7 @@ class Qcow2Driver(BlockDriver):
             await self.meta.write_back(everything=True)
             await snapshots.refresh_copied(self)
             await self.meta.write_back()
+            await self.unmark_dirty()
         except BaseException:
             self._flags_wrong = True
             raise
@@ -494,22 +495,39 @@ class Qcow2Driver(BlockDriver):
     async def _settle(self) -> None:
         await self.flags_refreshed()
         await self.meta.settle()
+        # Before bitmaps say that they are true: `qemu-img check -r` of QEMU 7.2, which a dirty image asks for, loses
+        # the snapshots of an image with such bitmaps.
+        await self.clear_dirty()
         if not self.checking:
             await self.bitmaps.store()
             await self.meta.settle()
-        await self.clear_dirty()
         end = max(self.refcounts.fresh_from << self.header.cluster_bits, self.refcounts.initial_length)
         if end < self.store.length:
             await self._trim(end)
         await self.store.sync()
 
     async def clear_dirty(self) -> None:
-        """All reference counts are written: take the dirty bit away."""
+        """Write all reference counts, and take the dirty bit away."""
         if self.header.incompatible & Incompatible.DIRTY and not self.checking:
             await self.meta.settle()
-            await self.store.sync()
-            self.header.incompatible &= ~int(Incompatible.DIRTY)
+            await self._clear_dirty_bit()
+
+    async def unmark_dirty(self) -> None:
+        """Counts and COPIED flags agree in the file again: take the dirty bit away unless lazy counts need it."""
+        if self.header.incompatible & Incompatible.DIRTY and not self.meta.lazy:
+            await self._clear_dirty_bit()
+
+    async def _clear_dirty_bit(self) -> None:
+        header = self.header
+        await self.store.sync()
+        header.incompatible &= ~int(Incompatible.DIRTY)
+        try:
             await self.write_header()
+            await self.store.sync()
+        except BaseException:
+            header.incompatible |= Incompatible.DIRTY
+            await self.put_header_back()
+            raise
 
     async def _trim(self, end: int) -> None:
         try:

@@ -6,6 +6,10 @@ of all that the disk uses, takes away the COPIED flags, and writes a copy of the
 functions, as transactions want it: the header write does not wait in a queue, and what `abort` has to do on disk is
 done in the background. A crash in between leaves counts that are too high, which costs space and nothing else.
 
+Counts and flags lie in many clusters and cannot change at once, so in between they do not agree. The image has the
+dirty bit for that time (version 2 has none), and whoever opens it after a crash brings them in order; the header write
+of `commit` takes the bit away.
+
 Nobody else may use the image from `prepare` to the end: the node is drained.
 """
 
@@ -23,7 +27,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.qcow2 import packing
-from qmpd.block.drivers.qcow2.header import MAX_L1_BYTES, Header, padded
+from qmpd.block.drivers.qcow2.header import MAX_L1_BYTES, Header, Incompatible, padded
 from qmpd.block.drivers.qcow2.metadata import COMPRESSED, COPIED, OFFSET_MASK, Freed, L2Table
 from qmpd.block.drivers.qcow2.overlap import Structure
 from qmpd.block.drivers.qcow2.refcounts import Corruption
@@ -220,6 +224,7 @@ class SnapshotMaking:
         driver.snapshot_under_way = True
         await driver.flags_refreshed()
         await meta.settle()
+        await driver.mark_dirty()
         l1 = array("Q", [entry & ~COPIED for entry in meta.l1])
         count = max(-(-len(l1) * 8 // driver.header.cluster_size), 1)
         first = await driver.refcounts.allocate_exactly(count)
@@ -261,13 +266,15 @@ class SnapshotMaking:
             raise RuntimeError("the snapshot was not prepared")
         driver, header = self._driver, self._driver.header
         bits = header.cluster_bits
-        before = header.snapshots_offset, header.snapshot_count
+        before = header.snapshots_offset, header.snapshot_count, header.incompatible
         first, count = self._table_clusters
         header.snapshots_offset, header.snapshot_count = first << bits, len(driver.snapshots) + 1
+        if not driver.meta.lazy:
+            header.incompatible &= ~int(Incompatible.DIRTY)
         try:
             driver.file.driver.write_now(0, padded(header))
         except OSError:
-            header.snapshots_offset, header.snapshot_count = before
+            header.snapshots_offset, header.snapshot_count, header.incompatible = before
             self._put_header_back()
             raise
         meta = driver.meta
@@ -354,14 +361,16 @@ async def _delete(driver: Qcow2Driver, snapshot: Snapshot) -> None:
     try:
         await driver.meta.write_back(everything=True)
         await driver.store.sync()
+        await driver.mark_dirty()
     except BaseException:
         driver.meta.free_later(first, count, Freed.OTHER)
         raise
-    await switch_table(driver, rest, (first, count))
     try:
+        await switch_table(driver, rest, (first, count))
         await _give_back_tree(driver, snapshot)
         await refresh_copied(driver)
         await driver.meta.settle()
+        await driver.unmark_dirty()
     except BaseException:
         # Some space leaks, but flags that contradict the counts are more than that.
         driver.refresh_flags_soon()
