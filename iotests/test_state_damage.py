@@ -9,7 +9,7 @@ import pytest
 from iotests.harness import Launcher, Scratch, Server
 from iotests.harness.images import KIB, MIB, Disk
 from iotests.harness.state import Place, assert_in_use, database_locked, replay
-from iotests.harness.tools import qemu_io
+from iotests.harness.tools import qemu_img, qemu_io
 
 pytestmark = pytest.mark.qmpd_only("qemu-storage-daemon keeps no state")
 
@@ -51,6 +51,30 @@ class TestHostCrash:
         place.reboot()
         place.fail_to_start("bitmaps")
         assert is_inconsistent(place.start())
+
+
+    @pytest.mark.parametrize("kind", ["raw", "qcow2"])
+    @pytest.mark.parametrize("rebooted", [False, True])
+    def test_later(self, place: Place, scratch: Scratch, kind: str, *, rebooted: bool) -> None:
+        """A run that does not open the image lies between: what the first one wrote last is lost all the same."""
+        path = scratch / "image"
+        qemu_img("create", "-q", "-f", kind, path, "4M")
+        file = {"driver": "file", "filename": str(path)}
+        server = place.start()
+        server.qmp.command("blockdev-add", driver=kind, node_name="disk", file=file)
+        server.qmp.command("block-dirty-bitmap-add", node="disk", name="bits", persistent=True)
+        server.kill()
+        place.change_catalog("UPDATE volumes SET definition = '[1]'")
+        server = place.start()
+        assert {item["name"] for item in server.qmp.command("query-unrestored")} == {"disk", "disk/bits"}
+        server.kill()
+        if rebooted:
+            place.reboot()
+        server = place.start()
+        server.qmp.command("blockdev-add", driver=kind, node_name="disk", file=file)
+        # Of a bitmap that its image has never stored nothing is left.
+        bits = server.bitmaps("disk").get("bits", {"inconsistent": True})
+        assert bits.get("inconsistent", False) == rebooted
 
 
 class TestBits:

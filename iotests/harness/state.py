@@ -1,6 +1,7 @@
 """What tests of the kept state do and ask: daemons on one directory, how a server looks, how jobs have ended."""
 
 import contextlib
+import json
 import os
 import sqlite3
 import subprocess
@@ -13,7 +14,7 @@ from iotests.harness.images import Scratch
 from iotests.harness.qmp import QMPClient
 from iotests.harness.servers import Launcher, Server
 
-SURELY_DEAD = 20
+SURELY_DEAD = 5
 """Seconds after the last sign of life of a daemon that was killed when it certainly did not write any more."""
 _QUERIES = ("query-named-block-nodes", "query-block-exports", "query-block", "query-jobs")
 
@@ -75,6 +76,8 @@ class Place:
     def reboot(self) -> None:
         """Let the next daemon believe that the host was started again meanwhile."""
         self.change_catalog("UPDATE services SET boot_id = 'another boot'")
+        for path in (self.path / "bitmaps").glob("*.closed"):
+            path.write_text(json.dumps({**json.loads(path.read_text()), "boot_id": "another boot"}))
 
 
     def died_now(self) -> None:

@@ -35,7 +35,8 @@ class ClosedBitmap:
     """What there is to know of a bitmap besides its bits while its image is closed.
 
     :ivar image_mtime_ns: the image's time of change then, or `IN_USE`.
-    :ivar in_use_until_ns: after the daemon has died under it: when it certainly did not write any more; 0 for unknown.
+    :ivar in_use_until_ns: if it was not closed in order: when the daemon certainly wrote no more; 0 for unknown.
+    :ivar boot_id: the boot of the host in which that was; in another one, the image may have lost what is not marked.
     """
 
     granularity: int
@@ -44,6 +45,7 @@ class ClosedBitmap:
     inconsistent: bool
     image_mtime_ns: int
     in_use_until_ns: int = 0
+    boot_id: str = ""
 
 
 class BitFiles:

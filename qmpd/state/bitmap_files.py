@@ -43,7 +43,7 @@ from qmpd.state.kept_bitmap import (
     image_key,
     image_mtime_ns,
     image_of,
-    last_change_ns,
+    was_left_alone,
 )
 
 if TYPE_CHECKING:
@@ -60,14 +60,18 @@ UNKNOWN_SECONDS = 7 * 24 * 3600
 
 
 class BitmapFiles:
-    """All bitmaps kept in the directory `path`; a `BitmapKeeper`."""
+    """All bitmaps kept in the directory `path`; a `BitmapKeeper`.
 
-    def __init__(self, path: Path, pool: IOPool, changes: BitmapChanges) -> None:
+    :param boot_id: of the running boot of this host.
+    """
+
+    def __init__(self, path: Path, boot_id: str, pool: IOPool, changes: BitmapChanges) -> None:
         self._path = path
+        self._boot_id = boot_id
         self._pool = pool
         self._changes = changes
         self._kept: dict[str, KeptBitmap] = {}
-        self._images = ImageBitmaps(self._kept, path, pool, changes)
+        self._images = ImageBitmaps(self._kept, path, boot_id, pool, changes)
 
     def load(self, records: Iterable[BitmapRecord]) -> None:
         """Take over what the catalog knows, before any image is opened; put aside what it does not know.
@@ -260,7 +264,10 @@ class BitmapFiles:
             if closed is None or closed.image_mtime_ns != IN_USE or closed.in_use_until_ns or closed.inconsistent:
                 continue
             settled = dataclasses.replace(
-                closed, in_use_until_ns=died_before_ns, recording=kept.files.recorded_before(closed.recording)
+                closed,
+                in_use_until_ns=died_before_ns,
+                boot_id=self._boot_id,
+                recording=kept.files.recorded_before(closed.recording),
             )
             if same_boot and _settle(kept.files, settled):
                 kept.closed = settled
@@ -282,7 +289,7 @@ class BitmapFiles:
             raise GenericError(f"the image has {node.length} bytes now, and had {closed.length}")
         if (other := _other_writable(node, kept.image)) is not None:
             raise GenericError(f"node '{other.node_name}' has the same image, and is writable")
-        if closed.inconsistent or not _are_whole(kept.files, closed) or _changed_without_us(node, closed):
+        if closed.inconsistent or not _are_whole(kept.files, closed) or self._changed_without_us(node, closed):
             bitmap = DirtyBitmap(kept.name, node.length, closed.granularity, persistent=True, disabled=True)
             bitmap.inconsistent = True
         else:
@@ -293,6 +300,11 @@ class BitmapFiles:
         kept.bitmap = bitmap
         kept.failure = None
         self._changes.bitmap_taken_up(kept)
+
+    def _changed_without_us(self, node: BlockNode, closed: ClosedBitmap) -> bool:
+        if closed.image_mtime_ns == IN_USE:
+            return not was_left_alone(node, closed, self._boot_id)
+        return closed.image_mtime_ns not in (NO_TIME, image_mtime_ns(node))
 
 
 def _other_writable(node: BlockNode, image: str) -> BlockNode | None:
@@ -345,10 +357,3 @@ def _settle(files: BitFiles, closed: ClosedBitmap) -> bool:
         _log.warning("the bits of a bitmap are lost: %s", error)
         return False
     return True
-
-
-def _changed_without_us(node: BlockNode, closed: ClosedBitmap) -> bool:
-    noted = closed.image_mtime_ns
-    if noted == IN_USE:
-        return 0 < closed.in_use_until_ns < last_change_ns(node)
-    return noted not in (NO_TIME, image_mtime_ns(node))

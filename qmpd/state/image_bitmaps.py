@@ -25,7 +25,7 @@ from bitarray import bitarray
 
 from qmpd.block.dirty_bitmap import DirtyBitmap
 from qmpd.state.bit_files import IN_USE, BitFiles, ClosedBitmap
-from qmpd.state.kept_bitmap import BitmapChanges, KeptBitmap, image_of, last_change_ns
+from qmpd.state.kept_bitmap import BitmapChanges, KeptBitmap, image_of, was_left_alone
 
 if TYPE_CHECKING:
     from qmpd.block.iopool import IOPool
@@ -42,11 +42,15 @@ class ImageBitmaps:
 
     :param kept: all bitmaps that are kept, of other images as well.
     :param path: the directory of their files.
+    :param boot_id: of the running boot of this host.
     """
 
-    def __init__(self, kept: dict[str, KeptBitmap], path: Path, pool: IOPool, changes: BitmapChanges) -> None:
+    def __init__(
+        self, kept: dict[str, KeptBitmap], path: Path, boot_id: str, pool: IOPool, changes: BitmapChanges
+    ) -> None:
         self._kept = kept
         self._path = path
+        self._boot_id = boot_id
         self._pool = pool
         self._changes = changes
 
@@ -56,7 +60,7 @@ class ImageBitmaps:
         for kept in [kept for kept in self._of_images() if kept.image == image and kept.closed is not None]:
             found = node.bitmaps.find(kept.name)
             try:
-                if (found is None or kept.name in in_use) and _is_true(kept, node, found):
+                if (found is None or kept.name in in_use) and self._is_true(kept, node, found):
                     kept.bitmap = await self._bring_back(kept, node, found)
                     kept.node_name = node.node_name
                     continue
@@ -91,7 +95,8 @@ class ImageBitmaps:
             else:
                 lost = bitmap.inconsistent or kept.files.lost
                 until = time.time_ns() + _SLACK_NS
-                closed = ClosedBitmap(bitmap.granularity, bitmap.length, bitmap.recording, lost, IN_USE, until)
+                facts = bitmap.granularity, bitmap.length, bitmap.recording, lost
+                closed = ClosedBitmap(*facts, IN_USE, until, self._boot_id)
                 kept.closed = await self._pool.run(kept.files.close, closed)
 
     def _of_images(self) -> Iterable[KeptBitmap]:
@@ -126,6 +131,20 @@ class ImageBitmaps:
             self._forget(kept)
             bitmap.move(None, None)
 
+    def _is_true(self, kept: KeptBitmap, node: BlockNode, found: DirtyBitmap | None) -> bool:
+        """Whether the files tell what has been written to an image that was not closed in order.
+
+        :param found: what the image has of the bitmap.
+        :raises OSError: nobody knows.
+        """
+        closed = kept.closed
+        if closed is None or closed.inconsistent or closed.length != node.length:
+            return False
+        if found is not None and found.granularity != closed.granularity:
+            return False
+        bits = -(-closed.length // closed.granularity)
+        return kept.files.hold(bits) and was_left_alone(node, closed, self._boot_id)
+
     async def _bring_back(self, kept: KeptBitmap, node: BlockNode, found: DirtyBitmap | None) -> DirtyBitmap:
         """Let a bitmap be what the files say, in plain memory: what is in the files stays as it is.
 
@@ -144,17 +163,3 @@ class ImageBitmaps:
         if closed.recording:
             bitmap.enable()
         return bitmap
-
-
-def _is_true(kept: KeptBitmap, node: BlockNode, found: DirtyBitmap | None) -> bool:
-    """Whether the files tell what has been written to an image that was not closed well.
-
-    :param found: what the image has of the bitmap.
-    :raises OSError: nobody knows.
-    """
-    closed = kept.closed
-    if closed is None or closed.inconsistent or closed.length != node.length:
-        return False
-    if found is not None and found.granularity != closed.granularity:
-        return False
-    return kept.files.hold(-(-closed.length // closed.granularity)) and last_change_ns(node) <= closed.in_use_until_ns

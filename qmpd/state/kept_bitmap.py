@@ -63,6 +63,15 @@ def last_change_ns(node: BlockNode) -> int:
     return max(times, default=NO_TIME)
 
 
+def was_left_alone(node: BlockNode, closed: ClosedBitmap, boot_id: str) -> bool:
+    """Whether an image that was not closed in order is as the daemon has left it.
+
+    :param boot_id: of the boot of the host that runs.
+    :raises OSError: nobody knows.
+    """
+    return closed.boot_id == boot_id and last_change_ns(node) <= closed.in_use_until_ns
+
+
 def image_mtime_ns(node: BlockNode) -> int:
     """When the image's file was changed last; `NO_TIME` for a device, which does not tell."""
     window = node.driver.host_window()

@@ -52,6 +52,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 10.0
+BEAT_HERE_SECONDS = 1.0
+SURELY_DEAD_SECONDS = 5.0
+"""After the last sign of life of a daemon that was killed: from then on it was certainly not it who wrote to an image.
+
+Much more than the time between two signs, for the daemon may have waited for a processor or a disk before it died. What
+others change sooner goes unnoticed.
+"""
 TIME_LIMIT = 5.0
 """Seconds that a transaction of the catalog may take: guests can be kept waiting by one that records."""
 _EVENTS = "events"
@@ -99,7 +106,7 @@ class State:
         self._journal = Journal(self.catalog)
         self._ended = EndedBackups(self.directory.ended)
         self._job_history = JobHistory(self._journal, job_manager, self._ended)
-        self._files = BitmapFiles(self.directory.bitmaps, pool, self)
+        self._files = BitmapFiles(self.directory.bitmaps, self.directory.boot_id, pool, self)
         observer = Observer(graph, exports, self._files)
         self.recorder = StateRecorder(
             self.catalog, self._journal, graph, observer, self._files, self._job_history
@@ -251,7 +258,7 @@ class State:
             last_beat_ns = max(self.directory.last_beat_ns, before.heartbeat_us * 1000)
             return self._files.settle(
                 same_boot=before.boot_id == self.directory.boot_id,
-                died_before_ns=last_beat_ns + int(2 * HEARTBEAT_SECONDS * 1e9),
+                died_before_ns=last_beat_ns + int(SURELY_DEAD_SECONDS * 1e9),
             )
         except OSError as error:
             raise StateDirectoryError(f"the bitmaps in {str(self.directory.path)!r} cannot be used: {error}") from error
@@ -332,7 +339,7 @@ class State:
                 return
             except OSError as error:
                 _log.debug("no heartbeat: %s", error)
-            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await asyncio.sleep(BEAT_HERE_SECONDS)
 
 
 @writer
