@@ -48,9 +48,13 @@ class Ctl:
         return json.loads(done.stdout)
 
     def start(self, *words: str) -> "subprocess.Popen[str]":
-        """Start it and go on."""
+        """Start it and go on. It can be interrupted, which not all that start the tests can themselves."""
         return subprocess.Popen(
-            self.argv(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+            ["env", "--default-signal=INT", *self.argv(*words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
         )
 
 
