@@ -96,6 +96,24 @@ class TestMade:
         assert chain(scratch / "top") == [("top", "raw"), ("base.img", None)]
         assert_same(source.path, before.path)
 
+    @pytest.mark.qmpd_only("QEMU writes a relative name as it is, which leads nowhere from another directory")
+    def test_relative_names(self, server: Server, scratch: Scratch) -> None:
+        """Images name their backing files by absolute paths; queries tell what the client has said."""
+        (scratch / "other").mkdir()
+        names = [os.path.relpath(scratch / name) for name in ("base", "one", "other/two", "three")]
+        qemu_img("create", "-q", "-f", "qcow2", names[0], "1M")
+        file = {"driver": "file", "filename": names[0]}
+        server.qmp.command("blockdev-add", {"driver": "qcow2", "node-name": "n0", "file": file})
+        server.export("n0")
+        for number, name in enumerate(names[1:]):
+            members = {"node-name": f"n{number}", "snapshot-node-name": f"n{number + 1}", "snapshot-file": name}
+            server.qmp.command("blockdev-snapshot-sync", members)
+        files = {one["node-name"]: one["file"] for one in server.qmp.command("query-named-block-nodes", flat=True)}
+        assert [files[f"n{number}"] for number in range(4)] == names
+        infos = json.loads(qemu_img("info", "-U", "--backing-chain", "--output=json", names[-1]))
+        paths = [str(Path(name).resolve()) for name in names[2::-1]]
+        assert [one.get("backing-filename") for one in infos] == [*paths, None]
+
     def test_existing(self, server: Server, scratch: Scratch) -> None:
         uri = exported(server, scratch, "base")
         top = scratch.made_by_qemu_img("top", SIZE, "qcow2")

@@ -76,6 +76,13 @@ def full_name(name: str, image: BlockNode) -> str | None:
     return os.path.join(os.path.dirname(place), name)  # noqa: PTH118, PTH120 - text as the user knows it
 
 
+def is_same_path(one: str | None, other: str) -> bool:
+    """Whether two names are the same path, one of them counted from the working directory."""
+    if one is None or has_protocol(one) or has_protocol(other):
+        return False
+    return os.path.abspath(one) == os.path.abspath(other)  # noqa: PTH100 - text only, nothing is looked at
+
+
 def _path_of(image: BlockNode) -> str | None:
     """The path of the host file in which an image lies, whatever filters and formats are above it."""
     node = image

@@ -30,7 +30,7 @@ from qmpd.block.drivers.qcow2.refcounts import TABLE_OFFSET_MASK, Corruption, Re
 from qmpd.block.drivers.qcow2.snapshots import Snapshot
 from qmpd.block.drivers.qcow2.store import FileStore
 from qmpd.block.extents import Extent
-from qmpd.block.filenames import full_name, parse_filename, validate
+from qmpd.block.filenames import full_name, is_same_path, parse_filename, validate
 from qmpd.block.permissions import Perm
 from qmpd.block.probing import backing_options
 from qmpd.errors import GenericError, os_error_text
@@ -768,8 +768,8 @@ class Qcow2Driver(BlockDriver):
         below, named = self.backing_node, self.header.backing_file
         if below is None or named is None:
             return below is not None or named is not None
-        full = full_name(named, self.node)
-        return below.driver.filename() not in (named, full, self.backing_as_opened)
+        full, used = full_name(named, self.node), below.driver.filename()
+        return used not in (named, full, self.backing_as_opened) and not is_same_path(full, used)
 
     def image_details(self) -> MappingABC[str, object]:
         header = self.header
