@@ -74,6 +74,13 @@ def chain_of_two(scratch: Scratch) -> Path:
     return top
 
 
+def allocated(server: Server, node: str) -> list[tuple[int, int]]:
+    """What the topmost image of a node stores or says to be zero, in KiB: (offset, length)."""
+    uri = server.export(node, allocation_depth=True)
+    found = nbdinfo(uri, "--map=qemu:allocation-depth")
+    return [(one["offset"] // KIB, one["length"] // KIB) for one in found if one["type"] == 1]
+
+
 class TestQueries:
     """What query-named-block-nodes tells must be what QEMU tells, member by member."""
 
@@ -520,6 +527,30 @@ class TestZeroes:
         write_through(server, "write -P 1 0 64k", "discard 0 128k", "read -P 0 0 128k")
         server.terminate()
         qemu_io(path, "read -P 0 0 128k")
+        checked(path)
+
+    def test_beyond_the_end_of_a_shorter_backing_file(self, server: Server, scratch: Scratch) -> None:
+        """What is discarded there says so, and what a disk grows by does not."""
+        path, base = scratch / "image.qcow2", scratch.full_disk("base", MIB, seed=8)
+        options = "extended_l2=on,cluster_size=64k"
+        qemu_img("create", "-q", "-f", "qcow2", "-o", options, "-b", base.path, "-F", "raw", path, "1600k")
+        add_qcow2(server, path)
+        server.qmp.command("block_resize", node_name="disk", size=2 * MIB)
+        write_through(server, "discard 1152k 128k")
+        assert allocated(server, "disk") == [(1152, 128)]
+
+    def test_subclusters_that_a_snapshot_shares(self, server: Server, scratch: Scratch) -> None:
+        """Only those that are stored are copied for a write, and what lies between."""
+        path, base = scratch / "image.qcow2", scratch.full_disk("base", MIB, seed=8)
+        options = "extended_l2=on,cluster_size=64k"
+        qemu_img("create", "-q", "-f", "qcow2", "-o", options, "-b", base.path, "-F", "raw", path)
+        add_qcow2(server, path)
+        write_through(server, "write -P 1 8k 4k", "write -P 2 74k 2k", "write -z 78k 2k", "write -z 128k 4k")
+        server.qmp.command("blockdev-snapshot-internal-sync", device="disk", name="s")
+        write_through(server, "write -P 3 20k 1k", "write -P 4 68k 2k", "write -P 5 134k 2k")
+        write_through(server, "read -P 1 8k 4k", "read -P 3 20k 1k", "read -P 2 74k 2k", "read -P 0 78k 2k")
+        assert allocated(server, "disk") == [(8, 14), (68, 8), (78, 2), (128, 4), (134, 2)]
+        server.terminate()
         checked(path)
 
     @pytest.mark.parametrize("job", ["incremental", "bitmap", "top", "mirror"])

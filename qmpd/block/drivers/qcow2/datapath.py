@@ -480,11 +480,16 @@ class DataPath:
         last = (position + len(view) - 1 - guest) // size
         touched = (1 << (last + 1)) - (1 << first)
         copy_from, copy_to = guest + first * size, guest + (last + 1) * size
-        if entry & COMPRESSED or (entry & OFFSET_MASK and not own):
+        if entry & COMPRESSED:
             copy_from, copy_to = guest, guest + mapping.cluster_size
-            new_bitmap = ALL_ALLOCATED
-        else:
-            new_bitmap = (bitmap | touched) & ~(touched << 32)
+            touched = ALL_ALLOCATED
+        elif entry & OFFSET_MASK and not own and bitmap & ALL_ALLOCATED:
+            # What is stored has to be copied, and what lies between it and the new data.
+            stored = bitmap & ALL_ALLOCATED
+            first, last = min(first, (stored & -stored).bit_length() - 1), max(last, stored.bit_length() - 1)
+            touched = (1 << (last + 1)) - (1 << first)
+            copy_from, copy_to = guest + first * size, guest + (last + 1) * size
+        new_bitmap = (bitmap | touched) & ~(touched << 32)
         if not own:
             await self._write_new_subclusters(guest, copy_from, copy_to, position, view, new_bitmap)
             return len(view)
@@ -778,10 +783,10 @@ class DataPath:
         while position < last:
             index = position >> mapping.part_shift
             stop = min(last, (index + 1) << mapping.part_shift)
-            if self.meta.mapped(index) or self._backed(position):
+            if self.meta.mapped(index) or self.backing is not None:
                 table = await self.meta.writable(index)
                 for place in range(position, stop, mapping.cluster_size):
-                    if self._backed(place) or self._has_clusters(table, place):
+                    if self.backing is not None or self._has_clusters(table, place):
                         self._clear_one(table, place, True)
                 await self.meta.relieve()
             position = stop

@@ -126,7 +126,8 @@ async def _map_raw_data(driver: Qcow2Driver, old: int) -> None:
 
 async def _zero_new_part(driver: Qcow2Driver, start: int, end: int) -> None:
     path = driver.path
-    if path.backing is None:
+    if path.backing is None or path.backing.length <= start:
+        # Less than a cluster.
         await path.wipe(start, end)
         return
     if driver.header.version >= 3:
