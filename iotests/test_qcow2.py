@@ -430,6 +430,24 @@ class TestResize:
         qemu_io(path, f"read -P 5 0 {SIZE // 2}", f"read -P 0 {SIZE // 2} {SIZE * 5 // 2}")
 
     @pytest.mark.qmpd_only("QEMU does not store the bitmap either, but leaves the one stored before in use")
+    @pytest.mark.parametrize("grown_by", ["the same", "qemu-img"])
+    def test_cut_off_over_a_backing_file(self, server: Server, scratch: Scratch, grown_by: str) -> None:
+        """Nothing is stored for what the backing file shows there, and it does not show when the disk grows again."""
+        path, base = scratch / "image.qcow2", scratch.full_disk("base", MIB, seed=8)
+        qemu_img("create", "-q", "-f", "qcow2", "-b", base.path, "-F", "raw", path)
+        add_qcow2(server, path)
+        server.qmp.command("block_resize", node_name="disk", size=700 * KIB)
+        assert allocated(server, "disk") == []
+        server.qmp.command("block-export-del", id="export-disk")
+        server.qmp.wait_event("BLOCK_EXPORT_DELETED")
+        if grown_by == "the same":
+            server.qmp.command("block_resize", node_name="disk", size=2 * MIB)
+        server.terminate()
+        if grown_by == "qemu-img":
+            qemu_img("resize", "-q", path, "2M")
+        qemu_io(path, "read -P 0 700k 1348k")
+        checked(path)
+
     def test_a_disk_without_bytes_stores_no_bitmap(self, server: Server, scratch: Scratch) -> None:
         """A table of no entries would be an image that nobody opens."""
         path = scratch / "image.qcow2"

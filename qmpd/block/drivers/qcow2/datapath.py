@@ -662,13 +662,14 @@ class DataPath:
         return True
 
     async def wipe(self, start: int, end: int) -> None:
-        """Make a range within one cluster read as zeroes; nothing is stored if it does so already."""
+        """Make what is stored in a range within one cluster read as zeroes; nothing is stored where nothing is."""
         unit = self.mapping.subcluster_size
         claim = await self.locks.take(*self._aligned(start, end))
         try:
             while start < end:
                 stop = min(end, (start // unit + 1) * unit)
-                await self._wipe(start, stop)
+                if (await self.run_at(start, stop)).kind is not Kind.UNALLOCATED:
+                    await self._wipe(start, stop)
                 start = stop
         finally:
             self.locks.release(claim)
