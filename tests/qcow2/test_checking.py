@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from qmpd.block.drivers import make_driver
 from qmpd.block.drivers.qcow2 import checking
 from qmpd.block.drivers.qcow2.checking import Repair, Report
 from qmpd.block.drivers.qcow2.driver import Qcow2Driver
+from qmpd.block.drivers.qcow2.standalone import check_file
 from qmpd.block.filenames import validate
 from qmpd.block.opening import node_options
 from tests.qcow2.support import Lab, create, lab, tool
@@ -94,3 +96,142 @@ async def test_same_verdict(seed: int, tmp_path: Path) -> None:
             assert theirs(copy) == {"leaks": 0, "corruptions": 0, "check-errors": 0}
         report = await ours(opened, path, Repair.ALL)
     assert theirs(path) == {"leaks": 0, "corruptions": 0, "check-errors": 0}
+
+
+OFFSET = 0x00FF_FFFF_FFFF_FE00
+
+
+class Image:
+    """The bytes of an image, and where its tables are."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.data = bytearray(path.read_bytes())
+        self.l1 = self.word(40)
+        self.l2 = self.word(self.l1) & OFFSET
+        self.table = self.word(48)
+        self.block = self.word(self.table)
+
+    def word(self, at: int) -> int:
+        return int.from_bytes(self.data[at : at + 8], "big")
+
+    def put(self, at: int, value: int) -> None:
+        self.data[at : at + 8] = value.to_bytes(8, "big")
+        self.path.write_bytes(self.data)
+
+
+def reserved_in_l1(image: Image) -> None:
+    image.put(image.l1, image.word(image.l1) | 1 << 57)
+
+
+def reserved_in_l2(image: Image) -> None:
+    image.put(image.l2, image.word(image.l2) | 1 << 3)
+
+
+def reserved_in_refcount_table(image: Image) -> None:
+    image.put(image.table, image.word(image.table) | 1)
+
+
+def subclusters_that_are_both(image: Image) -> None:
+    image.put(image.l2 + 8, image.word(image.l2 + 8) | 1 << 32)
+
+
+def subclusters_of_nothing(image: Image) -> None:
+    image.put(image.l2 + 16 * 8 + 8, 3)
+
+
+def a_block_on_data(image: Image) -> None:
+    image.put(image.table + 8, image.word(image.l2) & OFFSET)
+
+
+def a_flag_of_a_table(image: Image) -> None:
+    image.put(image.l1, image.word(image.l1) & ~(1 << 63))
+
+
+def a_misplaced_cluster(image: Image) -> None:
+    image.put(image.l2, image.word(image.l2) + 512)
+
+
+DAMAGES = [
+    reserved_in_l1,
+    reserved_in_l2,
+    reserved_in_refcount_table,
+    subclusters_that_are_both,
+    subclusters_of_nothing,
+    a_block_on_data,
+    a_flag_of_a_table,
+    a_misplaced_cluster,
+]
+
+
+@pytest.mark.parametrize("damaged", DAMAGES)
+@pytest.mark.parametrize("kind", ["plain", "extended", "data file"])
+async def test_found_and_repaired(damaged: Callable[[Image], None], kind: str, tmp_path: Path) -> None:
+    """What qemu-img calls damaged, so do we; and it finds nothing after the repair."""
+    path = tmp_path / "image.qcow2"
+    if kind != "extended" and "subclusters" in damaged.__name__:
+        pytest.skip("there are no subclusters")
+    if kind == "data file" and damaged is a_block_on_data:
+        pytest.skip("data is elsewhere")
+    options: dict[str, object] = {"cluster_size": 16384, "extended_l2": "on" if kind == "extended" else "off"}
+    if kind == "data file":
+        options["data_file"] = tmp_path / "data.raw"
+    create(path, MIB, **options)
+    tool("qemu-io", "-c", "write -P 1 0 100k", path)
+    damaged(Image(path))
+    assert theirs(path)["corruptions"]
+    report = await check_file(path, Repair.NOTHING)
+    assert report.corruptions
+    report = await check_file(path, Repair.ALL)
+    assert (report.corruptions - report.corruptions_fixed, report.check_errors) == (0, 0)
+    assert theirs(path) == {"leaks": 0, "corruptions": 0, "check-errors": 0}
+
+
+async def test_a_lost_cluster_over_a_backing_file(tmp_path: Path) -> None:
+    """It reads as zeroes: what the backing file has there is older than what is lost."""
+    path, base = tmp_path / "image.qcow2", tmp_path / "base.raw"
+    base.write_bytes(b"b" * MIB)
+    create(path, MIB, "-b", base, "-F", "raw")
+    tool("qemu-io", "-c", "write -P 1 0 128k", path)
+    image = Image(path)
+    image.put(image.l2, 1 << 63 | 1 << 40)
+    await check_file(path, Repair.ALL)
+    tool("qemu-io", "-c", "read -P 0 0 64k", "-c", "read -P 1 64k 64k", "-c", "read -P 98 128k 64k", path)
+    assert theirs(path) == {"leaks": 0, "corruptions": 0, "check-errors": 0}
+
+
+async def test_leaks_while_the_counts_lie_on_something_else(tmp_path: Path) -> None:
+    """Nothing is written: it would destroy what lies there."""
+    path = tmp_path / "image.qcow2"
+    create(path, MIB, cluster_size=512)
+    tool("qemu-io", "-c", "write -P 1 0 200k", path)
+    image = Image(path)
+    image.put(image.table + 8, image.word(image.l2 + 8) & OFFSET)
+    before = path.read_bytes()
+    report = await check_file(path, Repair.LEAKS)
+    assert report.leaks and not report.leaks_fixed
+    assert path.read_bytes() == before
+
+
+async def test_counts_of_what_the_file_does_not_have(tmp_path: Path) -> None:
+    """They take no space, so they are no leaks."""
+    path = tmp_path / "image.qcow2"
+    create(path, MIB)
+    image = Image(path)
+    image.data[image.block + 2 * 100 + 1] = 1
+    path.write_bytes(image.data)
+    assert theirs(path)["leaks"] == 0
+    assert (await check_file(path, Repair.NOTHING)).leaks == 0
+
+
+async def test_a_bitmap_that_cannot_be(tmp_path: Path) -> None:
+    """The image cannot be opened with it, so something is wrong; nothing of it is taken for a leak."""
+    path = tmp_path / "image.qcow2"
+    create(path, MIB)
+    tool("qemu-img", "bitmap", "--add", path, "b-name")
+    image = Image(path)
+    image.data[image.data.find(b"b-name") - 13] += 1  # the size of its table
+    path.write_bytes(image.data)
+    assert tool("qemu-img", "check", path, ok=(1,)) == ""
+    report = await check_file(path, Repair.ALL)
+    assert (report.corruptions, report.corruptions_fixed, report.leaks) == (1, 0, 0)

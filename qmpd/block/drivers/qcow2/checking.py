@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 from qmpd.block.drivers.qcow2 import packing
 from qmpd.block.drivers.qcow2.header import MAX_REFCOUNT_TABLE_BYTES, Incompatible
-from qmpd.block.drivers.qcow2.metadata import COMPRESSED, COPIED, OFFSET_MASK
+from qmpd.block.drivers.qcow2.mapping import ALL_ALLOCATED, ALL_ZERO
+from qmpd.block.drivers.qcow2.metadata import COMPRESSED, COPIED, OFFSET_MASK, ZERO
 from qmpd.block.drivers.qcow2.refcounts import TABLE_OFFSET_MASK, Corruption
 from qmpd.block.drivers.qcow2.snapshots import check_l1
 from qmpd.errors import GenericError
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 _CHUNK_BITS = 16
 _MAX_NOTES = 1000
+_L1_RESERVED = 0x7F00_0000_0000_01FF
+_L2_RESERVED = 0x3F00_0000_0000_01FE
 
 
 class Repair(StrEnum):
@@ -80,11 +83,9 @@ class References:
         chunk = self._chunks.get(cluster >> _CHUNK_BITS)
         return 0 if chunk is None else chunk[cluster & (1 << _CHUNK_BITS) - 1]
 
-    def forget(self, cluster: int) -> None:
-        """Count no reference any more."""
-        chunk = self._chunks.get(cluster >> _CHUNK_BITS)
-        if chunk is not None:
-            chunk[cluster & (1 << _CHUNK_BITS) - 1] = 0
+    def remove(self, cluster: int) -> None:
+        """Count one reference less, of those that were counted."""
+        self._chunks[cluster >> _CHUNK_BITS][cluster & (1 << _CHUNK_BITS) - 1] -= 1
 
     def used(self) -> list[int]:
         """All clusters that are referred to, ascending."""
@@ -144,38 +145,69 @@ class Checker:
 
     async def _count_tree(self, l1: array[int], *, fix: bool) -> None:
         for index, entry in enumerate(l1):
-            offset = entry & OFFSET_MASK
-            if not offset:
-                continue
-            if offset % self._header.cluster_size:
-                self.report.corrupt(f"L2 table {index} at {offset:#x} is not at the start of a cluster")
-                good = False
-            else:
-                good = self._add(offset, self._header.cluster_size, f"L2 table {index}")
-            if good:
-                await self._count_table(index, offset, fix=fix)
-            elif fix:
-                l1[index] = 0
+            right = await self._count_l1_entry(index, entry, fix=fix)
+            if fix and right != entry:
+                l1[index] = right
                 self._driver.meta.dirty_l1.add(index)
-                self._driver.meta.forget_table(index)
+                if not right:
+                    self._driver.meta.forget_table(index)
                 self.report.corruptions_fixed += 1
+
+    async def _count_l1_entry(self, index: int, entry: int, *, fix: bool) -> int:
+        """Count an L2 table and what it refers to; gives the L1 entry as it should be."""
+        offset = entry & OFFSET_MASK
+        if offset % self._header.cluster_size:
+            self.report.corrupt(f"L2 table {index} at {offset:#x} is not at the start of a cluster")
+            return 0
+        if offset and not self._add(offset, self._header.cluster_size, f"L2 table {index}"):
+            return 0
+        if offset:
+            await self._count_table(index, offset, fix=fix)
+        if entry & _L1_RESERVED:
+            self.report.corrupt(f"L1 entry {index} uses reserved bits: {entry:#x}")
+        return entry & ~_L1_RESERVED
 
     async def _count_table(self, index: int, offset: int, *, fix: bool) -> None:
         words = packing.words(await self._driver.store.read(offset, self._header.cluster_size))
-        mapping = self._driver.path.mapping
-        step = 2 if mapping.extended else 1
+        step = 2 if self._header.extended_l2 else 1
         for at in range(0, len(words), step):
-            entry = words[at]
-            if not entry or self._count_entry(entry):
+            said = words[at : at + step]
+            if not any(said):
+                continue
+            right = self._right_entry(said)
+            if right == said:
                 continue
             if fix:
                 table = await self._driver.meta.table(index)
                 if table is not None and table.offset == offset:
-                    table.entries[at] = 0
-                    if mapping.extended:
-                        table.entries[at + 1] = 0
+                    table.entries[at : at + step] = right
                     self._driver.meta.touch(table, at, at + step)
                     self.report.corruptions_fixed += 1
+
+    def _right_entry(self, said: array[int]) -> array[int]:
+        """Count what an L2 entry refers to; gives the entry as it should be: zero, if it cannot be at all.
+
+        What is lost then must not let old data of a backing file show. Version 2 cannot say so.
+        """
+        right, entry = said[:], said[0]
+        if not self._count_entry(entry):
+            if len(said) == 2:
+                return array("Q", (0, ALL_ZERO))
+            return array("Q", (ZERO if self._header.version >= 3 else 0,))
+        if not entry & COMPRESSED:
+            right[0] &= ~_L2_RESERVED
+        if len(said) == 2:
+            right[1] = self._right_subclusters(entry, said[1])
+        if right != said:
+            self.report.corrupt(f"An L2 entry uses reserved bits, or its subclusters cannot be: {said.tolist()}")
+        return right
+
+    def _right_subclusters(self, entry: int, bitmap: int) -> int:
+        """The states of the subclusters of a cluster; those said to be zero are, whatever else is said of them."""
+        if entry & COMPRESSED:
+            return 0
+        stored = entry & OFFSET_MASK or self._header.has_data_file
+        return bitmap & ~(bitmap >> 32 if stored else ALL_ALLOCATED)
 
     def _count_entry(self, entry: int) -> bool:
         """Count what an L2 entry refers to; False if that cannot be."""
@@ -187,14 +219,19 @@ class Checker:
             first, count = mapping.host_clusters(entry)
             return self._add(first << self._bits, count << self._bits, "a compressed cluster")
         offset = entry & OFFSET_MASK
-        if not offset or mapping.data_file:
-            return True
         if offset % self._header.cluster_size:
             self.report.corrupt(f"A data cluster at {offset:#x} is not at the start of a cluster")
             return False
+        if not offset or mapping.data_file:
+            return True
         return self._add(offset, self._header.cluster_size, "a data cluster")
 
     async def _count_bitmaps(self) -> None:
+        if self._driver.checking:
+            try:
+                await self._driver.bitmaps.load()
+            except Corruption as corruption:
+                self.report.corrupt(str(corruption))
         try:
             for offset, length in await self._driver.bitmaps.places():
                 self._add(offset, length, "a stored bitmap")
@@ -208,6 +245,9 @@ class Checker:
             self.report.broken_refcounts = True
         for index, entry in enumerate(self._driver.refcounts.table):
             offset = entry & TABLE_OFFSET_MASK
+            if entry != offset:
+                self.report.corrupt(f"Entry {index} of the refcount table uses reserved bits: {entry:#x}")
+                self.report.broken_refcounts = True
             if not offset:
                 continue
             if offset % header.cluster_size:
@@ -233,10 +273,10 @@ class Checker:
                 continue
             base = index << refcounts.block_bits
             for at, count in enumerate(counts):
-                if count:
-                    top = max(top, base + at + 1)
-                if not count:
+                # What is said of places beyond the end of the file takes no space and does no harm.
+                if not count or base + at >= self.references.clusters:
                     continue
+                top = max(top, base + at + 1)
                 seen.add(base + at)
                 right = self.references.get(base + at)
                 if count != right:
@@ -280,8 +320,9 @@ class Checker:
             for word in words[::step]:
                 place = word & OFFSET_MASK
                 found += word & (COMPRESSED | COPIED) == COMPRESSED | COPIED
-                if place and not word & COMPRESSED and not self._header.has_data_file:
-                    found += bool(word & COPIED) != (await refcounts.get(place >> self._bits) == 1)
+                if place and not word & COMPRESSED:
+                    own = self._header.has_data_file or await refcounts.get(place >> self._bits) == 1
+                    found += bool(word & COPIED) != own
         if found:
             self.report.corruptions += found
             self.report.note(f"{found} entries have a wrong COPIED flag")
@@ -317,6 +358,9 @@ async def _repair_counts(
     driver: Qcow2Driver, checker: Checker, wrong: list[tuple[int, int, int]], *, fix_all: bool
 ) -> None:
     report = checker.report
+    if report.broken_refcounts and not fix_all:
+        report.note("Leaks are left alone: the counts themselves may lie on something else")
+        return
     missing = any(
         right > count and not driver.refcounts.block_offset(cluster >> driver.refcounts.block_bits)
         for cluster, count, right in wrong
@@ -438,14 +482,15 @@ async def rebuild(driver: Qcow2Driver, references: References, order: int, *, co
 
 
 def _forget_structures(driver: Qcow2Driver, references: References) -> None:
+    """Count the old refcount structures no more; those that reach beyond the end of the file were not."""
     header, bits = driver.header, driver.header.cluster_bits
     first = header.refcount_table_offset >> bits
-    places = list(range(first, first + header.refcount_table_clusters))
-    places += [
-        (entry & TABLE_OFFSET_MASK) >> bits
-        for entry in driver.refcounts.table
-        if entry & TABLE_OFFSET_MASK and not (entry & TABLE_OFFSET_MASK) % header.cluster_size
-    ]
-    for cluster in places:
-        if references.get(cluster) == 1:
-            references.forget(cluster)
+    places = [range(first, first + header.refcount_table_clusters)]
+    for entry in driver.refcounts.table:
+        offset = entry & TABLE_OFFSET_MASK
+        if offset and not offset % header.cluster_size:
+            places.append(range(offset >> bits, (offset >> bits) + 1))
+    for place in places:
+        if place.stop <= references.clusters:
+            for cluster in place:
+                references.remove(cluster)

@@ -497,7 +497,7 @@ async def refresh_copied(driver: Qcow2Driver) -> None:
 
 async def _refresh_part(driver: Qcow2Driver, table: L2Table) -> None:
     meta, refcounts, bits = driver.meta, driver.refcounts, driver.header.cluster_bits
-    step = 2 if driver.header.extended_l2 else 1
+    step, external = 2 if driver.header.extended_l2 else 1, driver.header.has_data_file
     # It must not be dropped, and come back as another object, between the look at a count and the change.
     table.writing += 1
     try:
@@ -505,7 +505,7 @@ async def _refresh_part(driver: Qcow2Driver, table: L2Table) -> None:
             entry = table.entries[at]
             if not entry or not (entry & COMPRESSED or entry & OFFSET_MASK):
                 continue
-            own = not entry & COMPRESSED and await refcounts.get((entry & OFFSET_MASK) >> bits) == 1
+            own = not entry & COMPRESSED and (external or await refcounts.get((entry & OFFSET_MASK) >> bits) == 1)
             wanted = entry | COPIED if own else entry & ~COPIED
             # A guest may have changed the entry meanwhile.
             if wanted != entry and table.entries[at] == entry:

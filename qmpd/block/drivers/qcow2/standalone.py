@@ -24,8 +24,21 @@ class _NoEvents:
 async def check_file(path: Path, repair: Repair) -> Report:
     """Check the qcow2 image `path`, and repair what was asked for; it is locked meanwhile.
 
+    What was repaired is what a second look does not find any more: mending one thing may mend another, or uncover it.
+
     :raises GenericError: it cannot be opened, somebody uses it, or reading or writing failed.
     """
+    report = await _check_file(path, repair)
+    if report.leaks_fixed or report.corruptions_fixed:
+        left = await _check_file(path, Repair.NOTHING)
+        report.leaks_fixed = max(report.leaks, left.leaks) - left.leaks
+        report.corruptions_fixed = max(report.corruptions, left.corruptions) - left.corruptions
+        report.leaks, report.corruptions = left.leaks + report.leaks_fixed, left.corruptions + report.corruptions_fixed
+        report.image_end = left.image_end
+    return report
+
+
+async def _check_file(path: Path, repair: Repair) -> Report:
     pool = IOPool(2)
     graph = BlockGraph(pool, _NoEvents())
     read_only = repair is Repair.NOTHING
