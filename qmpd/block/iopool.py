@@ -3,7 +3,8 @@
 The event loop never waits for a disk: what may block is handed to `IOPool`. Results travel back in batches: a
 worker appends to a queue and wakes the loop only if no wake-up is already under way, so that many completions cost
 one trip through the loop. That is the reason not to use `loop.run_in_executor`, whose two futures and one wake-up
-for each call cost more than a page-cache copy of 4 KiB.
+for each call cost more than a page-cache copy of 4 KiB. Waking is a write to an eventfd, which lets go of the
+interpreter's lock: the loop need not wait for the worker to have gone back to sleep, as after `call_soon_threadsafe`.
 
 A call that has been handed over cannot be called back: it goes on writing, or into a buffer, whatever becomes of the
 task that waits for it. So a task that is cancelled meanwhile learns of that only when the call is over; nobody can take
@@ -15,6 +16,7 @@ Functions that run here must not touch the graph: they see file descriptors and 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -46,6 +48,7 @@ class IOPool:
         self._busy = 0
         self._done: deque[tuple[Callable[[Any], object], Any]] = deque()
         self._waking = False
+        self._wake = -1
         self._closed = False
 
     @property
@@ -83,16 +86,21 @@ class IOPool:
         self._done.append((callback, result))
         if not self._waking:
             self._waking = True
-            self._wake_loop()
+            os.eventfd_write(self._wake, 1)
 
     async def close(self) -> None:
-        """Let the running calls end and join the workers."""
+        """Let the running calls end, tell their results, and join the workers."""
         self._closed = True
         for _ in self._threads:
             self._queue.put(None)
         threads, self._threads = self._threads, []
         for thread in threads:
             await self._loop.run_in_executor(None, thread.join)
+        if self._wake >= 0:
+            self._deliver_all()
+            self._loop.remove_reader(self._wake)
+            os.close(self._wake)
+            self._wake = -1
 
     def _make_ready(self) -> None:
         if self._closed:
@@ -100,6 +108,8 @@ class IOPool:
         if not self._threads:
             # The first request belongs to the loop in which the pool serves from now on.
             self._loop = asyncio.get_running_loop()
+            self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self._loop.add_reader(self._wake, self._woken)
         self._busy += 1
         if self._busy > len(self._threads) < self._limit:
             self._start_worker()
@@ -130,16 +140,13 @@ class IOPool:
         # Not worth a trip of its own: counted when the loop comes by for another reason.
         self._done.append((self._count_done, None))
 
-    def _wake_loop(self) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._deliver_all)
-        except RuntimeError:
-            # The loop has been closed under us: nobody waits for this result any more.
-            return
+    def _woken(self) -> None:
+        os.eventfd_read(self._wake)
+        # Cleared first: a worker that appends after this line wakes the loop again.
+        self._waking = False
+        self._deliver_all()
 
     def _deliver_all(self) -> None:
-        # Cleared first: a worker that appends after this line schedules another delivery.
-        self._waking = False
         done = self._done
         while done:
             callback, result = done.popleft()

@@ -92,3 +92,12 @@ async def test_pool_gives_results_and_errors(tmp_path: Path) -> None:
     assert pool.threads == 0
     with pytest.raises(RuntimeError):
         pool.submit(fail)
+
+
+async def test_a_pool_that_is_closed_tells_all_results_and_leaves_nothing_open() -> None:
+    files = os.listdir("/proc/self/fd")
+    pool = IOPool(3)
+    calls = [pool.submit(pow, number, 2) for number in range(50)]
+    await pool.close()
+    assert [call.result() for call in calls] == [number * number for number in range(50)]
+    assert os.listdir("/proc/self/fd") == files
