@@ -12,15 +12,17 @@ import errno
 import time
 from collections.abc import Awaitable, Callable
 from enum import Enum
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from qmpd.block.accounting import BackendStats, OperationStats
 from qmpd.block.child import Child
+from qmpd.block.driver import Begun
 from qmpd.block.permissions import Perm
 from qmpd.errors import GenericError
 
 if TYPE_CHECKING:
-    from qmpd.block.driver import Buffer
+    from qmpd.block.driver import Buffer, Told
     from qmpd.block.extents import Extent
     from qmpd.block.graph import BlockGraph
     from qmpd.block.node import BlockNode
@@ -235,6 +237,29 @@ class BlockBackend:
             return False
         self.stats.done(self.stats.read, len(buffer), began)
         return True
+
+    def begin_write(self, offset: int, data: Buffer, done: Told) -> Begun:
+        """Begin to write `data`; see `BlockDriver.begin_write`.
+
+        :param done: told an error that nothing was done about: `pwritev` has to be asked then as well.
+        """
+        root = self.root
+        if self._quiesced or self.gate is not None or root is None:
+            return Begun.REFUSED
+        began = time.monotonic_ns()
+        begun = root.node.begin_write(offset, data, partial(self._written, done, len(data), began))
+        if begun is Begun.UNDER_WAY:
+            self.in_flight += 1
+        elif begun is Begun.DONE:
+            self.stats.done(self.stats.write, len(data), began)
+        return begun
+
+    def _written(self, done: Told, length: int, began: int, error: OSError | None) -> None:
+        """A write that was begun is over."""
+        if error is None:
+            self.stats.done(self.stats.write, length, began)
+        self._leave()
+        done(error)
 
     async def pwritev(self, offset: int, data: Buffer, fua: bool = False) -> None:
         """Write `data` at `offset`. Raises OSError as the node does."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from qmpd.block.blockers import OpBlockers
 from qmpd.block.dirty_bitmap import BitmapStore
-from qmpd.block.driver import BlockDriver, Buffer, HostPiece, Range
+from qmpd.block.driver import Begun, BlockDriver, Buffer, HostPiece, Range, Told
 from qmpd.block.extents import Extent
 from qmpd.block.permissions import Perm
 
@@ -234,6 +234,21 @@ class BlockNode:
         if driver.request_alignment != 1 or offset < 0 or offset + len(buffer) > driver.length:
             return False
         return driver.read_now(offset, buffer)
+
+    def begin_write(self, offset: int, data: Buffer, done: Told) -> Begun:
+        """Begin to write `data`; see `BlockDriver.begin_write`. Bits may have been marked where it is refused."""
+        driver, end = self.driver, offset + len(data)
+        if (
+            driver.request_alignment != 1
+            or not 0 <= offset < end <= driver.length
+            or self.read_only
+            or self.options.detect_zeroes != "off"
+        ):
+            return Begun.REFUSED
+        self.bitmaps.mark(offset, len(data))
+        if end > self.wr_highest_offset or self.write_threshold:
+            self._reach(end)
+        return driver.begin_write(offset, data, done)
 
     async def pwritev(self, offset: int, data: Buffer, fua: bool = False) -> None:
         """Write `data` at `offset`.

@@ -15,8 +15,9 @@ import asyncio
 import os
 import threading
 from collections import deque
+from functools import partial
 
-from qmpd.block.driver import Buffer
+from qmpd.block.driver import Buffer, Told
 from qmpd.block.iopool import IOFuture, IOPool
 
 _BATCH = 8
@@ -25,8 +26,8 @@ _GROW = 16
 """Writes waiting for each worker before another one joins."""
 _MAX_WORKERS = 4
 
-_Write = tuple["asyncio.Future[None]", int, int, Buffer]
-_Results = list[tuple["asyncio.Future[None]", OSError | None]]
+_Write = tuple[Told, int, int, Buffer]
+_Results = list[tuple[Told, OSError | None]]
 
 
 class WriteQueue:
@@ -44,13 +45,16 @@ class WriteQueue:
 
         `data` must not change before that.
         """
-        loop = asyncio.get_running_loop()
-        future: IOFuture[None] = IOFuture(loop=loop)
-        self._pending.append((future, fd, offset, data))
+        future: IOFuture[None] = IOFuture(loop=asyncio.get_running_loop())
+        self.begin(fd, offset, data, partial(_settle, future))
+        return future
+
+    def begin(self, fd: int, offset: int, data: Buffer, done: Told) -> None:
+        """Write as `write` does; `done` is told the end of it, never from within this call."""
+        self._pending.append((done, fd, offset, data))
         if not self._scheduled:
             self._scheduled = True
-            loop.call_soon(self._call_workers)
-        return future
+            asyncio.get_running_loop().call_soon(self._call_workers)
 
     def _call_workers(self) -> None:
         self._scheduled = False
@@ -66,17 +70,17 @@ class WriteQueue:
         results: _Results = []
         while True:
             try:
-                future, fd, offset, data = pending.popleft()
+                done, fd, offset, data = pending.popleft()
             except IndexError:
                 if self._sign_off():
                     break
                 continue
-            results.append((future, write_fully(fd, offset, data)))
+            results.append((done, write_fully(fd, offset, data)))
             if len(results) >= _BATCH:
-                self._pool.deliver(_settle, results)
+                self._pool.deliver(_tell, results)
                 results = []
         if results:
-            self._pool.deliver(_settle, results)
+            self._pool.deliver(_tell, results)
 
     def _sign_off(self) -> bool:
         with self._lock:
@@ -100,9 +104,13 @@ def write_fully(fd: int, offset: int, data: Buffer) -> OSError | None:
     return None
 
 
-def _settle(results: _Results) -> None:
-    for future, error in results:
-        if error is None:
-            future.set_result(None)
-        else:
-            future.set_exception(error)
+def _tell(results: _Results) -> None:
+    for done, error in results:
+        done(error)
+
+
+def _settle(future: asyncio.Future[None], error: OSError | None) -> None:
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

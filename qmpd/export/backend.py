@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from qmpd.block.driver import Begun, Told
 from qmpd.block.extents import Extent
 
 
@@ -22,6 +23,12 @@ class ExportBackend(Protocol):
 
     def read_now(self, offset: int, buffer: memoryview) -> bool:
         """Fill `buffer` from `offset` if that takes no waiting; False: ask `preadv`, nothing has happened."""
+
+    def begin_write(self, offset: int, data: memoryview, done: Told) -> Begun:
+        """Begin to write all of `data`, if that takes no coroutine; `done` is told when it was under way and is over.
+
+        Where it is refused, and where `done` is told an error, `pwritev` has to be asked.
+        """
 
     async def pwritev(self, offset: int, data: memoryview, fua: bool = False) -> None:
         """Write all of `data`; with `fua` it is on stable storage when this returns."""

@@ -15,6 +15,7 @@ import pytest
 from iotests.harness import nbd
 from iotests.harness.nbd import RawNbd, info_query, option_bytes, request_bytes
 from qmpd.block.dirty_bitmap import DirtyBitmap
+from qmpd.block.driver import Begun, Told
 from qmpd.export.nbd.connection import ConnectionOptions, NbdConnection
 from qmpd.export.nbd.transmission import Limits
 from tests.export.fake import FileBackend, OneExport, Table, file_export, serve
@@ -360,3 +361,30 @@ async def test_handshake_and_requests_in_one_message(tmp_path: Path) -> None:
         assert (await run(client.reply)) == (1, nbd.Reply(0))
         assert (await run(client.reply, 10)) == (2, nbd.Reply(0, b"q" * 10))
         client.close()
+
+
+async def test_a_write_that_failed_is_done_again_with_what_it_was_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much has been received since then, and with the answer of the second try."""
+    async with rig(tmp_path) as it:
+        client = await it.attached()
+        begun: list[Told] = []
+
+        def begin_write(backend: FileBackend, offset: int, data: memoryview, done: Told) -> Begun:
+            if begun:
+                return Begun.REFUSED
+            begun.append(done)
+            return Begun.UNDER_WAY
+
+        monkeypatch.setattr(FileBackend, "begin_write", begin_write)
+        await run(client.send, request_bytes(nbd.WRITE, 0, 4096, 0, b"a" * 4096, cookie=99))
+        for number in range(100):
+            await run(client.send, request_bytes(nbd.WRITE, MIB, 8192, 0, b"b" * 8192, cookie=number))
+        for number in range(100):
+            assert await run(client.reply) == (number, nbd.Reply(0))
+        begun[0](OSError(errno.ENOSPC, "full"))
+        assert await run(client.reply) == (99, nbd.Reply(0))
+        assert await run(client.read, 0, 4096) == b"a" * 4096
+        client.close()
+        await it.empty()

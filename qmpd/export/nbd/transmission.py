@@ -1,7 +1,8 @@
 """Carries out the requests of one connection on its export and hands over the replies.
 
-What for: the transmission phase between the decoder (bytes to requests) and the connection (the socket). Each
-request is one coroutine that is run without a task; those that have to wait are counted and bounded. Leans on
+What for: the transmission phase between the decoder (bytes to requests) and the connection (the socket). Plain reads
+and writes take a few calls if the block layer lets them; any other request is one coroutine that is run without a
+task. Those that have to wait are counted and bounded. Leans on
 `protocol` and an `ExportBackend`; must never touch the socket.
 """
 
@@ -16,6 +17,7 @@ from functools import partial
 
 from qmpd.block import inline
 from qmpd.block.dirty_bitmap import DirtyBitmap
+from qmpd.block.driver import Begun
 from qmpd.export.backend import ExportBackend
 from qmpd.export.nbd.holes import HoleFinder
 from qmpd.export.nbd.negotiation import Outcome
@@ -266,7 +268,7 @@ class Transmission:
             if command == _DISC:
                 self.end()
                 break
-            if command != _READ or not self._is_plain(request) or not self._read_now(request):
+            if not self._begin(request):
                 inline.drive(self._serve(request), self._suspended, request)
             if outbox.size >= unsent:
                 break
@@ -287,11 +289,45 @@ class Transmission:
             return True
         return self.in_flight < limits.requests and self._bytes + request.length <= limits.bytes
 
-    def _read_now(self, request: Request) -> bool:
-        """Answer a plain read if its data is at hand, as it is for most: without a coroutine, and all it would call.
+    def _begin(self, request: Request) -> bool:
+        """Answer a plain read or begin a plain write, as most are: without a coroutine, and all it would call.
 
-        False where there is anything else to say, or something to wait for.
+        False where there is anything else to say, or to do.
         """
+        flags, command, _, _, length, _ = request
+        if flags or not length:
+            return False
+        if command == _READ:
+            return length < _SPARSE_READ and self._read_now(request)
+        return command == _WRITE and not self._writethrough and self._begin_write(request)
+
+    def _begin_write(self, request: Request) -> bool:
+        payload = request.payload
+        if payload is None or not self._checker.passes(request):
+            return False
+        chunk = self.decoder.lend()
+        begun = self._backend.begin_write(request.offset, payload, partial(self._written, request, chunk))
+        if begun is Begun.UNDER_WAY:
+            self.in_flight += 1
+            self._bytes += request.length
+            return True
+        self.decoder.give_back(chunk)
+        if begun is Begun.DONE:
+            self._outbox.put(simple_reply(request.cookie))
+        return begun is Begun.DONE
+
+    def _written(self, request: Request, chunk: Chunk, error: OSError | None) -> None:
+        """A write that was begun is over. One that has failed is done again, by who knows what to do about it."""
+        if error is None:
+            self._outbox.put(simple_reply(request.cookie))
+            self._finished(request, chunk)
+            return
+        over = partial(self._finished, request, chunk)
+        if inline.drive(self._serve(request), lambda _: over, request):
+            over()
+
+    def _read_now(self, request: Request) -> bool:
+        """Answer a plain read if its data is at hand; False if it is not, or something is wrong."""
         _, _, cookie, offset, length, _ = request
         outbox = self._outbox
         head = self._head
@@ -339,10 +375,6 @@ class Transmission:
             # A bug, but not one that this client's other requests or anybody else should feel.
             log.exception("an NBD request failed unexpectedly: command %d", request.command)
             self._fail(request, NbdError.EIO, "internal error")
-
-    def _is_plain(self, request: Request) -> bool:
-        """A read that is answered with all its data in one piece."""
-        return 0 < request.length < _SPARSE_READ and not request.flags
 
     def _fail(self, request: Request, error: int, text: str) -> None:
         self._outbox.put(error_reply(request.cookie, error, text, structured=self._structured))
