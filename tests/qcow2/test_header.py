@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from qmpd.block.dirty_bitmap import DirtyBitmap
 from qmpd.block.driver import Buffer
 from qmpd.block.drivers.qcow2 import amending
 from qmpd.block.drivers.qcow2.amending import Changes
@@ -147,3 +148,26 @@ async def test_features_that_are_not_known_are_off_before_anything_is_written(tm
         assert any(begin > story.acts[0].end for _, begin, _ in story.syncs)
         await opened.close(node)
     assert path.read_bytes()[88:96] == bytes(8)
+
+
+async def test_a_header_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Its features' names have to stand back where they would have it take more than one sector."""
+    path = tmp_path / "image.qcow2"
+    (tmp_path / "base.raw").write_bytes(bytes(SIZE))
+    create(path, SIZE)
+    tool("qemu-img", "rebase", "-u", "-b", "base.raw", "-F", "raw", path)
+    assert path.read_bytes()[512:1024].strip(b"\0"), "this QEMU writes shorter headers"
+    story = Story({path.name: path.read_bytes()})
+    async with lab() as opened:
+        with story.recording():
+            node, driver = await opened.open_qcow2(path)
+            node.bitmaps.add(DirtyBitmap("b", node.length, 65536, persistent=True))
+            await driver.set_backing_name("./" * 100 + "base.raw", "raw")
+            await opened.close(node)
+    written = [act for act in story.acts if act.offset == 0]
+    assert len(written) == 2
+    assert all(len(act.data or b"") == 512 for act in written)
+    check(path)
+    info = json.loads(tool("qemu-img", "info", "--output=json", path))
+    assert info["backing-filename"] == "./" * 100 + "base.raw"
+    assert [one["name"] for one in info["format-specific"]["data"]["bitmaps"]] == ["b"]

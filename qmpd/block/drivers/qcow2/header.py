@@ -202,8 +202,22 @@ class Header:
     def encode(self) -> bytes:
         """The header as it stands at the start of the file, with extensions and the backing file's name.
 
+        It does without the names of features, which are for people, if it fits one sector then: a disk that loses power
+        has written that one whole or not at all.
+
         :raises GenericError: it does not fit the first cluster.
         """
+        data = self._encode(self.extensions)
+        if len(data) > SECTOR:
+            short = self._encode([one for one in self.extensions if one.kind != EXT_FEATURE_NAMES])
+            data = short if len(short) <= SECTOR else data
+        if len(data) > self.cluster_size:
+            raise GenericError(
+                f"The header takes {len(data)} bytes with all its extensions; a cluster has {self.cluster_size}"
+            )
+        return data
+
+    def _encode(self, extensions: list[Extension]) -> bytes:
         length = V2_LENGTH
         fields = b""
         if self.version >= 3:
@@ -212,16 +226,11 @@ class Header:
             tail = bytes([self.compression]) + tail[1:]
             length = V3_LENGTH + len(tail)
             fields = _V3.pack(self.incompatible, self.compatible, self.autoclear, self.refcount_order, length) + tail
-        extensions = b"".join(
-            _EXTENSION.pack(one.kind, len(one.data)) + one.data + bytes(-len(one.data) % 8) for one in self.extensions
+        packed = b"".join(
+            _EXTENSION.pack(one.kind, len(one.data)) + one.data + bytes(-len(one.data) % 8) for one in extensions
         ) + _EXTENSION.pack(EXT_END, 0)
         name = b"" if self.backing_file is None else self.backing_file.encode("utf-8", "surrogateescape")
-        name_offset = length + len(extensions) if name else 0
-        total = length + len(extensions) + len(name)
-        if total > self.cluster_size:
-            raise GenericError(
-                f"The header takes {total} bytes with all its extensions; a cluster has {self.cluster_size}"
-            )
+        name_offset = length + len(packed) if name else 0
         main = _V2.pack(
             MAGIC,
             self.version,
@@ -237,15 +246,19 @@ class Header:
             self.snapshot_count,
             self.snapshots_offset,
         )
-        return main + fields + extensions + name
+        return main + fields + packed + name
 
 
 def padded(header: Header) -> bytes:
     """The header with zeroes up to the end of its sector, or of all that an older, longer one may have taken.
 
+    Behind one that fits its sector nothing is touched: the header before it may need that until this one is written.
+
     :raises GenericError: as `Header.encode`.
     """
     data = header.encode()
+    if len(data) <= SECTOR:
+        return data.ljust(SECTOR, b"\0")
     header.written = max(header.written, -(-len(data) // SECTOR) * SECTOR)
     return data.ljust(header.written, b"\0")
 
