@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from qmpd.block.dirty_bitmap import DirtyBitmap
 from qmpd.block.drivers.qcow2 import amending, header, snapshots
 from qmpd.block.drivers.qcow2.amending import Changes
 from qmpd.errors import GenericError
@@ -117,3 +118,20 @@ def _fail_once(write: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[N
         await write()
 
     return failing
+
+
+async def test_bitmaps_that_are_to_be_stored_keep_an_image_from_version_2(tmp_path: Path) -> None:
+    """They reach the image when it is closed, and must not find it of a version that has no place for them."""
+    path = tmp_path / "image.qcow2"
+    create(path, MIB)
+    async with lab() as opened:
+        node, driver = await opened.open_qcow2(path)
+        node.bitmaps.add(DirtyBitmap("b", MIB, 65536, persistent=True))
+        async with opened.graph.exclusive():
+            with pytest.raises(GenericError, match="bitmaps to store"):
+                await amending.amend(driver, Changes(version=2))
+        node.bitmaps.remove(node.bitmaps.lookup("b"))
+        async with opened.graph.exclusive():
+            await amending.amend(driver, Changes(version=2))
+        await opened.close(node)
+    check(path)

@@ -147,6 +147,7 @@ async def _downgrade(driver: Qcow2Driver) -> None:
         "an internal snapshot of another size": any(one.disk_bytes != header.size for one in driver.snapshots),
         "an internal snapshot with 4 GiB of machine state": any(one.vm_state_size >> 32 for one in driver.snapshots),
         "stored bitmaps": bool(driver.bitmaps.directory),
+        "bitmaps to store": any(one.persistent for one in driver.node.bitmaps),
     }
     for reason, present in reasons.items():
         if present:
