@@ -91,7 +91,8 @@ class ImageBitmaps:
                 continue
             if stored:
                 self._forget(kept)
-                bitmap.move(None, None)
+                if not bitmap.frozen and not bitmap.has_twin:
+                    bitmap.move(None, None)
             else:
                 lost = bitmap.inconsistent or kept.files.lost
                 until = time.time_ns() + _SLACK_NS
