@@ -303,6 +303,28 @@ class TestLostConnections:
             server.terminate()
         assert_same(disk.path, target.path)
 
+    @pytest.mark.qmpd_only("QEMU 7.2 waits as long as it waits for a connection, or for an answer")
+    @pytest.mark.parametrize("silent", [False, True])
+    @pytest.mark.parametrize("kind", ["backup", "mirror"])
+    def test_a_job_is_cancelled(self, server: Server, scratch: Scratch, kind: str, *, silent: bool) -> None:
+        """It does not wait for a server that may never come back or answer, and no more does a guest."""
+        disk = scratch.full_disk("disk", 8 * MIB, seed=1)
+        server.add_raw(disk)
+        with QemuNbd(scratch, scratch.disk("target", 8 * MIB)) as other:
+            add(server, other.options(**{"reconnect-delay": 3600}), "far")
+            members = {"job-id": "j", "device": "disk", "target": "far", "sync": "full"}
+            server.qmp.command(f"blockdev-{kind}", members, speed=MIB)
+            await_first_chunk(server, "j")
+            if silent:
+                other.stop()
+            else:
+                other.kill()
+            server.qmp.command("block-job-set-speed", device="j", speed=0)
+            server.qmp.command("block-job-cancel", device="j", force=True)
+            server.qmp.wait_job("j", "null")
+            assert server.qmp.seen("BLOCK_JOB_CANCELLED", device="j")
+            qemu_io(server.export("disk"), "write 0 64k")
+
     def test_on_the_command_line(self, launch: Launcher, scratch: Scratch) -> None:
         disk = scratch.disk("disk", SIZE, seed=1)
         with QemuNbd(scratch, disk) as other:

@@ -1,5 +1,6 @@
 """NBD servers that are somebody else's: what a server under test connects to as a client."""
 
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -45,6 +46,11 @@ class QemuNbd:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+    def stop(self) -> None:
+        """Let it hold its connections, and answer nothing any more."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
 
     def options(self, **more: Any) -> dict[str, Any]:
         """The options of a node on the export."""

@@ -196,6 +196,12 @@ class BlockDriver(ABC):
     def pass_end(self) -> None:  # noqa: B027
         """Undo one `pass_begin`."""
 
+    def impatience_begin(self) -> None:  # noqa: B027
+        """Let requests fail that wait for somebody else for long, until `impatience_end`; counted."""
+
+    def impatience_end(self) -> None:  # noqa: B027
+        """Undo one `impatience_begin`."""
+
     def child_moved(self, name: str) -> None:  # noqa: B027
         """The child `name` is another node now, has come or has gone.
 

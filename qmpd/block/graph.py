@@ -264,6 +264,18 @@ class BlockGraph:
             for driver in slow:
                 driver.pass_end()
 
+    @contextmanager
+    def impatient(self, nodes: Iterable[BlockNode]) -> Iterator[None]:
+        """Let requests to `nodes` fail rather than wait for a server that does not answer: nobody needs them now."""
+        drivers = {node.driver for node in _stored_in(nodes)}
+        for driver in drivers:
+            driver.impatience_begin()
+        try:
+            yield
+        finally:
+            for driver in drivers:
+                driver.impatience_end()
+
     def request_done(self) -> None:
         """Whoever a drain may wait for calls this when it has come to rest."""
         progress, self._progress = self._progress, None
@@ -897,6 +909,18 @@ def _connected(nodes: Iterable[BlockNode]) -> set[BlockNode]:
             elif child.owner not in users:
                 users.add(child.owner)
                 waiting += [other for other in node.graph.nodes.values() if _is_used_by(other, child.owner)]
+    return found
+
+
+def _stored_in(nodes: Iterable[BlockNode]) -> set[BlockNode]:
+    """`nodes` and all that hold what is written to them."""
+    found: set[BlockNode] = set()
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting += [child.node for role, child in node.children.items() if role != "backing"]
     return found
 
 

@@ -182,6 +182,9 @@ class BackupJob(BlockJob):
     def nodes(self) -> Sequence[BlockNode]:
         return [node for node in (self._filter, self._source, self._target) if node is not None]
 
+    def given_up(self) -> Sequence[BlockNode]:
+        return [self._target]
+
     # The work.
 
     async def run(self) -> None:

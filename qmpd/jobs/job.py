@@ -118,6 +118,10 @@ class Job(ABC):
         """The nodes that must be drained while `commit`, `abort` and `clean` run."""
         return ()
 
+    def given_up(self) -> Sequence[BlockNode]:
+        """The nodes whose contents nobody needs when the job is cancelled."""
+        return ()
+
     def complete(self) -> None:
         """Let a ready job come to its end; raise `GenericError` if this kind has no such thing."""
         raise GenericError(f"Job '{self.job_id}' of type '{self.job_type}' cannot be completed by hand")
@@ -310,8 +314,9 @@ class Job(ABC):
             self._drop_user_pause()
         self.kick()
         if self.cancelled and self.started and not self._over:
-            # What it has under way has to end first, and must not wait for hours in a throttled node.
+            # What it has under way has to end first, and must not wait for hours in a throttled node, or for a server.
             self._letting_pass.enter_context(self._owner.graph.passing(self.nodes()))
+            self._letting_pass.enter_context(self._owner.graph.impatient(self.given_up()))
         if hard and self.busy and self._task is not None and self.can_interrupt():
             self._interrupted = True
             self._task.cancel()

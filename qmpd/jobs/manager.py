@@ -42,6 +42,9 @@ class GraphGuard(Protocol):
     def passing(self, nodes: Iterable[BlockNode]) -> AbstractContextManager[object]:
         """Let no driver hold back requests that `nodes` may wait for."""
 
+    def impatient(self, nodes: Iterable[BlockNode]) -> AbstractContextManager[object]:
+        """Let requests to `nodes` fail rather than wait for long."""
+
     def request_done(self) -> None:
         """Whoever a drain may wait for calls this when it has come to rest."""
 

@@ -219,6 +219,9 @@ class MirrorJob(BlockJob):
         nodes = (self._filter, self._source, self._target, self._to_replace)
         return [node for node in nodes if node is not None]
 
+    def given_up(self) -> Sequence[BlockNode]:
+        return [self._target]
+
     # The work.
 
     async def run(self) -> None:

@@ -113,6 +113,9 @@ class Graph:
     def passing(self, nodes: Iterable[Any]) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def impatient(self, nodes: Iterable[Any]) -> AbstractContextManager[None]:
+        return nullcontext()
+
     @asynccontextmanager
     async def drained(self, nodes: Iterable[Any]) -> AsyncIterator[None]:
         own = list(nodes)

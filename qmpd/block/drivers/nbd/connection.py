@@ -116,6 +116,11 @@ class Connection:
                 self._socket.send(Exchange(Command.DISC, 0, 0).header(0))
         self._end()
 
+    def give_up(self, reason: str) -> None:
+        """Take the connection for lost if anything is under way."""
+        if self._open and self._decoder.exchanges:
+            self._lose(reason)
+
     def _flush(self) -> None:
         self._flush_due = False
         if self._open:

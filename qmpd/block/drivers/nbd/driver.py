@@ -105,6 +105,12 @@ class NbdDriver(BlockDriver):
     async def close(self) -> None:
         await self._link.close()
 
+    def impatience_begin(self) -> None:
+        self._link.impatience_begin()
+
+    def impatience_end(self) -> None:
+        self._link.impatience_end()
+
     async def prepare_reopen(self, options: Any | None, flags: NodeOptions) -> None:
         if self._export.has(TransmissionFlag.READ_ONLY) and not (flags.read_only or flags.auto_read_only):
             raise GenericError(f"The NBD export '{self._name}' is read-only and cannot be opened for writing")

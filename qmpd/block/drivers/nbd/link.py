@@ -25,6 +25,8 @@ from qmpd.sockets import Address, FdAddress, connect
 _log = logging.getLogger(__name__)
 
 _HANDSHAKE_SECONDS = 60.0
+_ANSWER_SECONDS = 5.0
+"""How long a server may take to answer what nobody needs any more."""
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 16.0
 _LOSSES_TOLD = 2
@@ -65,6 +67,7 @@ class Link:
         self._first: ServerExport
         self._tasks: set[asyncio.Task[None]] = set()
         self._back: asyncio.Future[bool] | None = None
+        self._impatient = 0
         self._losses = 0
         self._next_pause = _FIRST_PAUSE
         self._connected_at = 0.0
@@ -102,6 +105,22 @@ class Link:
         if self.connection is None:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         return self.connection
+
+    def impatience_begin(self) -> None:
+        """Until `impatience_end`, requests do not wait for another connection, and for an answer not long."""
+        self._impatient += 1
+        self._end_waiting(False)
+        if self.connection is not None:
+            self._start(self._give_up_later(self.connection))
+
+    def impatience_end(self) -> None:
+        """Take back one `impatience_begin`."""
+        self._impatient -= 1
+
+    async def _give_up_later(self, connection: Connection) -> None:
+        await self._delay(_ANSWER_SECONDS)
+        if self._impatient:
+            connection.give_up(f"there is no answer in {_ANSWER_SECONDS:.0f} s, and nobody needs it any more")
 
     async def close(self) -> None:
         """Say goodbye to the server; nothing may be under way."""
@@ -182,7 +201,7 @@ class Link:
         _log.log(level, "the connection to %s is lost%s: %s", self._goal, again, reason)
         if broken or isinstance(self._goal.address, FdAddress):
             return
-        if self._goal.reconnect_delay:
+        if self._goal.reconnect_delay and not self._impatient:
             self._back = asyncio.get_running_loop().create_future()
             self._start(self._be_patient())
         self._start(self._reconnect())
