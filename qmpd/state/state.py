@@ -61,6 +61,8 @@ others change sooner goes unnoticed.
 """
 TIME_LIMIT = 5.0
 """Seconds that a transaction of the catalog may take: guests can be kept waiting by one that records."""
+START_TIME_LIMIT = 30.0
+"""The same until everything is there again: nobody waits for it, and giving up costs all."""
 _EVENTS = "events"
 """The setting that holds the number of the last event, when the daemon has ended in order."""
 _DIED = "the daemon ended while it ran"
@@ -122,6 +124,7 @@ class State:
         :raises GenericError: the catalog cannot be used.
         :raises StateDirectoryError: the directory cannot be used.
         """
+        self.catalog.time_limit = START_TIME_LIMIT
         await self.catalog.open()
         context = self.catalog.context()
         before = await self._last_run(context)
@@ -153,6 +156,7 @@ class State:
         """
         await self.restorer.restore(self.catalog.context())
         await self.recorder.hold_and_save(self.catalog.context())
+        self.catalog.time_limit = TIME_LIMIT
 
     async def freeze(self) -> None:
         """Record no more changes of the configuration: it is about to be taken down."""
