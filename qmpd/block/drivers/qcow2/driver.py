@@ -13,7 +13,7 @@ import dataclasses
 import errno
 import os
 from array import array
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from collections.abc import Mapping as MappingABC
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -120,6 +120,7 @@ class Qcow2Driver(BlockDriver):
         self.snapshot_under_way = False
         self._refreshing: asyncio.Task[None] | None = None
         self._flags_wrong = False
+        self._unused: list[int] = []
         self._header_lock = asyncio.Lock()
         self.corrupted = False
         self._reported = False
@@ -224,11 +225,17 @@ class Qcow2Driver(BlockDriver):
         self.refcounts.initial_length, self.refcounts.fresh_from = initial_length, end
         self.meta.refcounts = self.path.refcounts = self.refcounts
 
-    def refresh_flags_soon(self) -> None:
+    def refresh_flags_soon(self, unused: Iterable[int] = ()) -> None:
         """Bring the COPIED flags in line with the counts in the background; an undone snapshot has cleared them.
 
-        If that fails it is done by whoever next waits for `flags_refreshed`.
+        If that fails it is done by whoever next waits for `flags_refreshed`. Nothing is done to a node that has become
+        read-only: nobody knows which header its file has, and each may need all that there is.
+
+        :param unused: host clusters of which one count each is to be given back before.
         """
+        if self.node.read_only:
+            return
+        self._unused += unused
         before = self._refreshing
         self._flags_wrong = True
         self._refreshing = asyncio.get_running_loop().create_task(self._refresh_flags(before))
@@ -248,6 +255,10 @@ class Qcow2Driver(BlockDriver):
         self._flags_wrong = False
         try:
             await self.meta.write_back(everything=True)
+            # At once, whoever may be reading: what can be read has the count of the disk. Flags are set by counts.
+            while self._unused:
+                await self.meta.release(self._unused[-1], 1, Freed.OTHER)
+                self._unused.pop()
             await snapshots.refresh_copied(self)
             await self.meta.write_back()
             await self.unmark_dirty()

@@ -299,16 +299,13 @@ class SnapshotMaking:
             self._driver.node.changed()
 
     def abort(self) -> None:
-        """Undo `prepare`, or what it came to do: at once in memory, on disk as soon as can be."""
+        """Undo `prepare`, or what it came to do, as soon as can be."""
         driver = self._driver
         driver.snapshot_under_way = False
-        for cluster in self._counted:
-            driver.meta.free_later(cluster, 1, Freed.OTHER)
+        unused, self._counted = self._counted, []
         for first, count in (self._l1_clusters, self._table_clusters):
-            if count:
-                driver.meta.free_later(first, count, Freed.OTHER)
-        self._counted.clear()
-        driver.refresh_flags_soon()
+            unused += range(first, first + count)
+        driver.refresh_flags_soon(unused)
 
 
 def reason(error: OSError) -> str:
