@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from qmpd.block.accounting import BackendStats, OperationStats
 from qmpd.block.child import Child
-from qmpd.block.driver import Begun
 from qmpd.block.permissions import Perm
 from qmpd.errors import GenericError
 
@@ -238,21 +237,19 @@ class BlockBackend:
         self.stats.done(self.stats.read, len(buffer), began)
         return True
 
-    def begin_write(self, offset: int, data: Buffer, done: Told) -> Begun:
+    def begin_write(self, offset: int, data: Buffer, done: Told) -> bool:
         """Begin to write `data`; see `BlockDriver.begin_write`.
 
         :param done: told an error that nothing was done about: `pwritev` has to be asked then as well.
         """
         root = self.root
         if self._quiesced or self.gate is not None or root is None:
-            return Begun.REFUSED
-        began = time.monotonic_ns()
-        begun = root.node.begin_write(offset, data, partial(self._written, done, len(data), began))
-        if begun is Begun.UNDER_WAY:
-            self.in_flight += 1
-        elif begun is Begun.DONE:
-            self.stats.done(self.stats.write, len(data), began)
-        return begun
+            return False
+        over = partial(self._written, done, len(data), time.monotonic_ns())
+        if not root.node.begin_write(offset, data, over):
+            return False
+        self.in_flight += 1
+        return True
 
     def _written(self, done: Told, length: int, began: int, error: OSError | None) -> None:
         """A write that was begun is over."""

@@ -14,7 +14,6 @@ import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from qmpd.block.extents import Extent, ExtentKind, HostFile
@@ -32,14 +31,6 @@ Range = tuple[int, int]
 """Offset and length in bytes."""
 Told = Callable[[OSError | None], None]
 """Told by the event loop that a request is over, and what went wrong, if anything did."""
-
-
-class Begun(Enum):
-    """What has become of a request that was to be begun by a plain function."""
-
-    REFUSED = "refused"
-    UNDER_WAY = "under way"
-    DONE = "done"
 
 
 class HostPiece(NamedTuple):
@@ -227,14 +218,14 @@ class BlockDriver(ABC):
     def pwritev(self, offset: int, data: Buffer, fua: bool) -> Awaitable[None]:
         """Write `data` at `offset`; with `fua`, return only when it is on stable storage."""
 
-    def begin_write(self, offset: int, data: Buffer, done: Told) -> Begun:
+    def begin_write(self, offset: int, data: Buffer, done: Told) -> bool:
         """Begin to write `data`, which must not change meanwhile, if that takes no more than to hand it to somebody.
 
-        :param done: told that the write is over, when it was `UNDER_WAY`, and never from within this call.
-        :returns: `REFUSED` if it takes more, or if something is wrong: ask `pwritev`, which may say more. Nothing has
-            been written then.
+        :param done: told that a write which was begun is over, never from within this call.
+        :returns: False if it takes more, or if something is wrong: ask `pwritev`, which may say more. Nothing has
+            been written then, and nothing will be told.
         """
-        return Begun.REFUSED
+        return False
 
     async def pwrite_zeroes(self, offset: int, length: int, may_unmap: bool, no_fallback: bool) -> None:
         """Make a range read as zeroes in a cheap way.

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from qmpd.block.blockers import OpBlockers
 from qmpd.block.dirty_bitmap import BitmapStore
-from qmpd.block.driver import Begun, BlockDriver, Buffer, HostPiece, Range, Told
+from qmpd.block.driver import BlockDriver, Buffer, HostPiece, Range, Told
 from qmpd.block.extents import Extent
 from qmpd.block.permissions import Perm
 
@@ -235,7 +235,7 @@ class BlockNode:
             return False
         return driver.read_now(offset, buffer)
 
-    def begin_write(self, offset: int, data: Buffer, done: Told) -> Begun:
+    def begin_write(self, offset: int, data: Buffer, done: Told) -> bool:
         """Begin to write `data`; see `BlockDriver.begin_write`. Bits may have been marked where it is refused."""
         driver, end = self.driver, offset + len(data)
         if (
@@ -244,7 +244,7 @@ class BlockNode:
             or self.read_only
             or self.options.detect_zeroes != "off"
         ):
-            return Begun.REFUSED
+            return False
         self.bitmaps.mark(offset, len(data))
         if end > self.wr_highest_offset or self.write_threshold:
             self._reach(end)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from qmpd.block.driver import Begun, Told
+from qmpd.block.driver import Told
 from qmpd.block.extents import Extent
 
 
@@ -24,10 +24,10 @@ class ExportBackend(Protocol):
     def read_now(self, offset: int, buffer: memoryview) -> bool:
         """Fill `buffer` from `offset` if that takes no waiting; False: ask `preadv`, nothing has happened."""
 
-    def begin_write(self, offset: int, data: memoryview, done: Told) -> Begun:
-        """Begin to write all of `data`, if that takes no coroutine; `done` is told when it was under way and is over.
+    def begin_write(self, offset: int, data: memoryview, done: Told) -> bool:
+        """Begin to write all of `data`, if that takes no coroutine; `done` is told when it is over.
 
-        Where it is refused, and where `done` is told an error, `pwritev` has to be asked.
+        Where the answer is False, and where `done` is told an error, `pwritev` has to be asked.
         """
 
     async def pwritev(self, offset: int, data: memoryview, fua: bool = False) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from qmpd.block.dirty_bitmap import DirtyBitmap
-from qmpd.block.driver import Begun, Told
+from qmpd.block.driver import Told
 from qmpd.block.extents import Extent, ExtentKind
 from qmpd.export.nbd.connection import ConnectionOptions, NbdConnection
 from qmpd.export.nbd.holes import HoleFinder
@@ -64,19 +64,17 @@ class FileBackend:
         self.log.append(("read", offset, len(buffer)))
         return os.preadv(self.fd, [buffer], offset) == len(buffer)
 
-    def begin_write(self, offset: int, data: memoryview, done: Told) -> Begun:
+    def begin_write(self, offset: int, data: memoryview, done: Told) -> bool:
         if not self.at_hand or self.threaded or not self.gate.is_set() or offset & 8191:
-            return Begun.REFUSED
+            return False
         if self.fail:
             error = OSError(self.fail, os.strerror(self.fail))
             asyncio.get_running_loop().call_soon(done, error)
-            return Begun.UNDER_WAY
+            return True
         self.log.append(("write", offset, len(data)))
         os.pwrite(self.fd, data, offset)
-        if offset & 8192:
-            asyncio.get_running_loop().call_soon(done, None)
-            return Begun.UNDER_WAY
-        return Begun.DONE
+        asyncio.get_running_loop().call_soon(done, None)
+        return True
 
     async def pwritev(self, offset: int, data: memoryview, fua: bool = False) -> None:
         await self._begin("write fua" if fua else "write", offset, len(data))

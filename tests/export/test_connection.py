@@ -15,7 +15,7 @@ import pytest
 from iotests.harness import nbd
 from iotests.harness.nbd import RawNbd, info_query, option_bytes, request_bytes
 from qmpd.block.dirty_bitmap import DirtyBitmap
-from qmpd.block.driver import Begun, Told
+from qmpd.block.driver import Told
 from qmpd.export.nbd.connection import ConnectionOptions, NbdConnection
 from qmpd.export.nbd.transmission import Limits
 from tests.export.fake import FileBackend, OneExport, Table, file_export, serve
@@ -352,6 +352,7 @@ async def test_half_closed_clients_get_their_answers(tmp_path: Path) -> None:
 
 async def test_handshake_and_requests_in_one_message(tmp_path: Path) -> None:
     async with rig(tmp_path) as it:
+        it.backend.at_hand = False
         client = await run(RawNbd.connect, it.path)
         message = struct.pack(">I", 3) + option_bytes(nbd.OPT_GO, info_query("disk"))
         message += request_bytes(nbd.WRITE, 0, 60000, 0, b"q" * 60000) + request_bytes(nbd.READ, 1, 10, cookie=2)
@@ -371,11 +372,11 @@ async def test_a_write_that_failed_is_done_again_with_what_it_was_to_write(
         client = await it.attached()
         begun: list[Told] = []
 
-        def begin_write(backend: FileBackend, offset: int, data: memoryview, done: Told) -> Begun:
+        def begin_write(backend: FileBackend, offset: int, data: memoryview, done: Told) -> bool:
             if begun:
-                return Begun.REFUSED
+                return False
             begun.append(done)
-            return Begun.UNDER_WAY
+            return True
 
         monkeypatch.setattr(FileBackend, "begin_write", begin_write)
         await run(client.send, request_bytes(nbd.WRITE, 0, 4096, 0, b"a" * 4096, cookie=99))

@@ -22,7 +22,7 @@ import threading
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from qmpd.block.driver import Begun, BlockDriver, Buffer, HostPiece, OpenContext, Range, Told, not_supported
+from qmpd.block.driver import BlockDriver, Buffer, HostPiece, OpenContext, Range, Told, not_supported
 from qmpd.block.extents import Extent, ExtentKind, HostFile
 from qmpd.block.image_lock import ImageLock, locks_supported
 from qmpd.block.iopool import IOPool
@@ -253,11 +253,11 @@ class FileDriver(BlockDriver):
 
     # Writing.
 
-    def begin_write(self, offset: int, data: Buffer, done: Told) -> Begun:
+    def begin_write(self, offset: int, data: Buffer, done: Told) -> bool:
         if self._direct:
-            return Begun.REFUSED
+            return False
         self._writes.begin(self._fd, offset, data, done)
-        return Begun.UNDER_WAY
+        return True
 
     def pwritev(self, offset: int, data: Buffer, fua: bool) -> Awaitable[None]:
         if not (self._direct or fua):

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qmpd.block.driver import (
-    Begun,
     BlockDriver,
     Buffer,
     DebugEvents,
@@ -143,9 +142,9 @@ class RawDriver(BlockDriver):
     def read_now(self, offset: int, buffer: memoryview) -> bool:
         return self._told is None and self.below.read_now(offset + self._offset, buffer)
 
-    def begin_write(self, offset: int, data: Buffer, done: Told) -> Begun:
+    def begin_write(self, offset: int, data: Buffer, done: Told) -> bool:
         if self._told is not None or (self.guards_start and offset < SECTOR):
-            return Begun.REFUSED
+            return False
         return self.below.begin_write(offset + self._offset, data, done)
 
     def pwritev(self, offset: int, data: Buffer, fua: bool) -> Awaitable[None]:

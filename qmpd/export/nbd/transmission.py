@@ -17,7 +17,6 @@ from functools import partial
 
 from qmpd.block import inline
 from qmpd.block.dirty_bitmap import DirtyBitmap
-from qmpd.block.driver import Begun
 from qmpd.export.backend import ExportBackend
 from qmpd.export.nbd.holes import HoleFinder
 from qmpd.export.nbd.negotiation import Outcome
@@ -306,15 +305,12 @@ class Transmission:
         if payload is None or not self._checker.passes(request):
             return False
         chunk = self.decoder.lend()
-        begun = self._backend.begin_write(request.offset, payload, partial(self._written, request, chunk))
-        if begun is Begun.UNDER_WAY:
-            self.in_flight += 1
-            self._bytes += request.length
-            return True
-        self.decoder.give_back(chunk)
-        if begun is Begun.DONE:
-            self._outbox.put(simple_reply(request.cookie))
-        return begun is Begun.DONE
+        if not self._backend.begin_write(request.offset, payload, partial(self._written, request, chunk)):
+            self.decoder.give_back(chunk)
+            return False
+        self.in_flight += 1
+        self._bytes += request.length
+        return True
 
     def _written(self, request: Request, chunk: Chunk, error: OSError | None) -> None:
         """A write that was begun is over. One that has failed is done again, by who knows what to do about it."""
