@@ -571,6 +571,18 @@ class TestZeroes:
         server.terminate()
         checked(path)
 
+    @pytest.mark.parametrize("extended", ["off", "on"])
+    def test_discarded_from_a_data_file(self, server: Server, scratch: Scratch, extended: str) -> None:
+        """It reads as zeroes, whatever the data file makes of it, also if only the end of a cluster was stored."""
+        path, data = scratch / "image.qcow2", scratch / "data.raw"
+        qemu_img("create", "-q", "-f", "qcow2", "-o", f"extended_l2={extended},data_file={data}", path, "1M")
+        options: dict[str, Any] = {"data-file": {"driver": "file", "filename": str(data), "discard": "ignore"}}
+        add_qcow2(server, path, **options)
+        write_through(server, "write -P 1 56k 8k", "write -P 2 64k 64k", "discard 0 128k", "read -P 0 0 128k")
+        server.terminate()
+        qemu_io(path, "read -P 0 0 128k")
+        checked(path)
+
     @pytest.mark.parametrize("job", ["incremental", "bitmap", "top", "mirror"])
     def test_a_part_of_a_disk_over_what_was_copied_before(self, server: Server, scratch: Scratch, job: str) -> None:
         """An image that holds what has changed is put on top of the last full copy."""

@@ -797,9 +797,10 @@ class DataPath:
     def _has_clusters(self, table: L2Table, position: int) -> bool:
         """Something is stored in a cluster, or space is taken for it."""
         mapping = self.mapping
-        if mapping.run(table, position, position + 1).kind in (Kind.NORMAL, Kind.COMPRESSED):
-            return True
-        return mapping.host_clusters(table.entries[mapping.index(position) * self._words])[1] > 0
+        # For what it says of entries that cannot be.
+        mapping.run(table, position, position + 1)
+        entry = table.entries[mapping.index(position) * self._words]
+        return bool(entry & (COMPRESSED | OFFSET_MASK)) or (self._external and bool(entry & COPIED))
 
     async def empty(self) -> None:
         """Give back the space of all that is stored; what is below shows everywhere afterwards."""
