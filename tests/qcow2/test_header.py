@@ -1,6 +1,7 @@
 """Changes that become real with a write of the header: what holds after them, and after such a write has failed."""
 
 import asyncio
+import contextlib
 import dataclasses
 import errno
 import json
@@ -12,7 +13,7 @@ import pytest
 
 from qmpd.block.dirty_bitmap import DirtyBitmap
 from qmpd.block.driver import Buffer
-from qmpd.block.drivers.qcow2 import amending
+from qmpd.block.drivers.qcow2 import amending, packing
 from qmpd.block.drivers.qcow2.amending import Changes
 from qmpd.block.drivers.qcow2.driver import Qcow2Driver
 from tests.qcow2.story import Story
@@ -171,3 +172,43 @@ async def test_a_header_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     info = json.loads(tool("qemu-img", "info", "--output=json", path))
     assert info["backing-filename"] == "./" * 100 + "base.raw"
     assert [one["name"] for one in info["format-specific"]["data"]["bitmaps"]] == ["b"]
+
+
+async def test_a_larger_refcount_table_that_may_be_in_use_points_to_nothing_that_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the header write that switches to it has failed, it is written again, with blocks made since."""
+    path = tmp_path / "image.qcow2"
+    create(path, 16 * SIZE, cluster_size=512, refcount_bits=64)
+    story = Story({path.name: path.read_bytes()})
+    async with lab() as opened:
+        with story.recording():
+            node, driver = await opened.open_qcow2(path)
+            write_header = driver.refcounts._write_header
+            failed = 0
+
+            async def fail_at_first() -> None:
+                nonlocal failed
+                await write_header()
+                failed += 1
+                if failed == 1:
+                    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+            monkeypatch.setattr(driver.refcounts, "_write_header", fail_at_first)
+            at = 0
+            while not failed:
+                with contextlib.suppress(OSError):
+                    await node.pwritev(at, b"x" * CLUSTER)
+                at += CLUSTER
+            # Not enough for a flush, enough for new blocks.
+            await node.pwritev(at, b"x" * CLUSTER)
+            await node.flush()
+        table = driver.header.refcount_table_offset
+        first, again = [act for act in story.acts if act.offset == table][:2]
+        blocks = set(packing.words(again.data or b"")) - set(packing.words(first.data or b""))
+        assert blocks
+        synced = max(begin for _, begin, end in story.syncs if end < again.begin)
+        late = {act.offset for act in story.acts if synced < act.begin < again.begin}
+        assert not late & blocks
+        await opened.close(node)
+    check(path)

@@ -412,6 +412,8 @@ class Refcounts:
         header, bits = self._header, self.cluster_bits
         await self._store.event("refblock_alloc_write_blocks")
         await self._write_blocks()
+        # The file may use the table already, if the header write has failed before: blocks come first then as well.
+        await self._store.sync()
         await self._store.event("refblock_alloc_write_table")
         await self._store.write(move.first << bits, packing.word_bytes(self.table))
         await self._store.sync()
