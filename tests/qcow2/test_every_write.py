@@ -506,10 +506,16 @@ async def cut_off_often(run: Run, tmp_path: Path) -> None:
         await judge.look(run.story.killed_at(moment, run.chance), moment)
 
 
-def moments(run: Run, wanted: int) -> list[int]:
-    """Some moments, or all there are."""
-    every = range(run.story.clock + 1)
-    return sorted(run.chance.sample(every, min(wanted, len(every))))
+def kills(run: Run, wanted: int) -> list[int]:
+    """Some of the moments at which a request to a file has just ended, or all of them."""
+    ends = sorted({act.end for act in run.story.acts if act.end != NEVER})
+    return sorted(run.chance.sample(ends, min(wanted, len(ends))))
+
+
+def blackouts(run: Run, wanted: int) -> list[int]:
+    """Some of the moments just before a sync is over: whatever was possible since the one before it still is."""
+    ends = sorted({end - 1 for _, _, end in run.story.syncs})
+    return sorted(run.chance.sample(ends, min(wanted, len(ends))))
 
 
 @pytest.mark.parametrize("seed", seeds(2, 100))
@@ -518,12 +524,14 @@ async def test_cut_off_anywhere(seed: int, tmp_path: Path) -> None:
     print(f"seed {seed}: {run.options}, backed: {run.backed}, {run.caches}")
     await run.play()
     judge = Judge(run, tmp_path / "left")
-    for moment in moments(run, count(12, 100)):
-        for how in (run.story.killed_at, run.story.powerless_at):
-            try:
-                await judge.look(how(moment, run.chance), moment)
-            except AssertionError as error:
-                raise AssertionError(f"{how.__name__} {moment}: {error}\n" + "\n".join(run.log)) from error
+    wanted = count(8, 60)
+    cases = [(run.story.killed_at, moment) for moment in kills(run, wanted)]
+    cases += [(run.story.powerless_at, moment) for moment in blackouts(run, wanted) for _ in range(3)]
+    for how, moment in cases:
+        try:
+            await judge.look(how(moment, run.chance), moment)
+        except AssertionError as error:
+            raise AssertionError(f"{how.__name__} {moment}: {error}\n" + "\n".join(run.log)) from error
 
 
 @pytest.mark.parametrize("seed", seeds(2, 100))
@@ -543,9 +551,10 @@ async def test_one_write_fails(seed: int, tmp_path: Path) -> None:
             await run.play()
             judge = Judge(run, folder / "left")
             await judge.look({name: (folder / name).read_bytes() for name in run.story.starts}, run.story.clock)
-            for moment in moments(run, count(1, 3)):
+            for moment in kills(run, count(1, 3)):
                 what = f"{fault}, killed at {moment}"
                 await judge.look(run.story.killed_at(moment, run.chance), moment)
+            for moment in blackouts(run, count(1, 3)):
                 what = f"{fault}, powerless at {moment}"
                 await judge.look(run.story.powerless_at(moment, run.chance), moment)
         except AssertionError as error:
