@@ -557,6 +557,17 @@ class TestZeroes:
         write_through(server, "discard 1152k 128k")
         assert allocated(server, "disk") == [(1152, 128)]
 
+    def test_up_to_the_end_of_the_last_subcluster(self, server: Server, scratch: Scratch) -> None:
+        """It counts as a whole one, of which nothing has to be stored."""
+        path = scratch / "image.qcow2"
+        qemu_img("create", "-q", "-f", "qcow2", "-o", "extended_l2=on,cluster_size=64k", path, "1041k")
+        add_qcow2(server, path)
+        write_through(server, "write -P 1 1024k 17k", "write -z 1028k 13k", "read -P 0 1028k 13k")
+        server.terminate()
+        mapped = json.loads(qemu_img("map", "--output=json", path))
+        assert sum(extent["length"] for extent in mapped if extent["data"]) == 4 * KIB
+        checked(path)
+
     def test_subclusters_that_a_snapshot_shares(self, server: Server, scratch: Scratch) -> None:
         """Only those that are stored are copied for a write, and what lies between."""
         path, base = scratch / "image.qcow2", scratch.full_disk("base", MIB, seed=8)

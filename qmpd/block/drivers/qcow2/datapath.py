@@ -656,7 +656,8 @@ class DataPath:
         """Zero what is in (a part of) a (sub)cluster; False if it reads as zeroes already."""
         if await self._old_bytes(start, stop) is None:
             return False
-        whole = self.mapping.extended and stop - start == self.mapping.subcluster_size
+        unit = self.mapping.subcluster_size
+        whole = self.mapping.extended and not start % unit and (stop - start == unit or stop == self.length)
         if not (whole and await self._zero_subcluster(start)):
             await self._write_claimed(start, memoryview(bytes(stop - start)))
         return True
