@@ -66,7 +66,6 @@ def test_shell_through_nc(server: Server, socket: str, scratch: Scratch) -> None
         "BLOCK_JOB_READY",
         "ok",
         "BLOCK_JOB_COMPLETED",
-        "ok",
         "the end",
     ]
     assert server.wait_exit() == 0

@@ -34,5 +34,6 @@ qmp "{'execute':'blockdev-mirror','arguments':{'job-id':'m','device':'disk','tar
 wait_event BLOCK_JOB_READY
 qmp "{'execute':'block-job-complete','arguments':{'device':'m'}}"
 wait_event BLOCK_JOB_COMPLETED
-qmp "{'execute':'quit'}"
+# QEMU may be gone before its answer is on its way
+printf '%s\n' "{'execute':'quit'}" >&4
 wait "$pid" && echo "the end"
