@@ -137,7 +137,7 @@ class StoredBitmaps:
             await self._load_one(entry)
         node = self._driver.node
         if node.graph.bitmap_keeper is not None:
-            in_use = {entry.name.decode("utf-8", "replace") for entry in self.directory if entry.was_in_use}
+            in_use = {entry.text for entry in self.directory if entry.was_in_use}
             await node.graph.bitmap_keeper.recover(node, in_use)
 
     async def read_directory(self) -> None:
